@@ -1,0 +1,415 @@
+/**
+ * The closed list of everything Isthmus refuses or reports. Codes are stable: they appear in replies, logs, metrics and
+ * `isthmus explain`. Names are what the code uses; a new name without a row here does not compile.
+ * 1xxx identity · 2xxx permission · 3xxx reaching a service · 4xxx HTTP input · 5xxx registry · 6xxx local machine and files
+ */
+export interface ProblemInfo {
+  readonly code: `ISTH-${number}`;
+  /** What is wrong, in a few words, without particulars. */
+  readonly title: string;
+  /** What to do about it. */
+  readonly fix: string;
+}
+
+export const PROBLEMS = {
+  peer_certificate_missing: {
+    code: "ISTH-1001",
+    title: "the peer presented no certificate",
+    fix: "connect with an SVID of a federated cluster",
+  },
+  peer_certificate_untrusted: {
+    code: "ISTH-1002",
+    title: "the peer's certificate does not chain to a root of this federation",
+    fix: "join the peer's cluster to this federation: isthmus cluster register",
+  },
+  peer_certificate_expired: {
+    code: "ISTH-1003",
+    title: "the peer's certificate has expired",
+    fix: "check the peer's clock and that it can renew: isthmus check",
+  },
+  peer_certificate_not_yet_valid: {
+    code: "ISTH-1004",
+    title: "the peer's certificate is not valid yet",
+    fix: "compare the clocks of both machines: isthmus check",
+  },
+  peer_spiffe_id_invalid: {
+    code: "ISTH-1005",
+    title: "the peer's certificate does not carry exactly one valid SPIFFE ID",
+    fix: "issue the certificate with one spiffe:// URI SAN and no other URI SAN",
+  },
+  peer_issuer_mismatch: {
+    code: "ISTH-1006",
+    title: "the peer's certificate was issued by another trust domain's CA",
+    fix: "issue it from the CA of the trust domain that its SPIFFE ID names",
+  },
+  peer_trust_domain_unknown: {
+    code: "ISTH-1007",
+    title: "the peer's trust domain is not one this cluster exchanges traffic with",
+    fix: "export or import a service between the two clusters first",
+  },
+  peer_certificate_profile: {
+    code: "ISTH-1008",
+    title: "the peer's certificate breaks the X509-SVID profile",
+    fix: "issue a leaf: cA=false, key usage digitalSignature without keyCertSign",
+  },
+  tls_protocol: {
+    code: "ISTH-1009",
+    title: "the TLS handshake failed",
+    fix: "offer TLS 1.3 with ALPN h2",
+  },
+  tls_session_resumed: {
+    code: "ISTH-1010",
+    title: "the peer resumed a TLS session",
+    fix: "make a full handshake for every connection",
+  },
+  peer_unexpected: {
+    code: "ISTH-1011",
+    title: "the peer has a valid identity, but not the expected one",
+    fix: "check that the gateway address belongs to the cluster it is registered for",
+  },
+  peer_denied: {
+    code: "ISTH-1012",
+    title: "the peer's cluster was revoked",
+    fix: "register the cluster again if that was a mistake",
+  },
+  caller_token_missing: {
+    code: "ISTH-1021",
+    title: "the tunnel request carries no caller token",
+    fix: "send the workload's signed token in isthmus-caller",
+  },
+  caller_token_invalid: {
+    code: "ISTH-1022",
+    title: "the caller token is malformed or its signature does not verify",
+    fix: "sign the token with the workload's SVID key and send its chain in x5c",
+  },
+  caller_token_expired: {
+    code: "ISTH-1023",
+    title: "the caller token has expired or is not valid yet",
+    fix: "compare the clocks of both clusters: isthmus check",
+  },
+  caller_token_audience: {
+    code: "ISTH-1024",
+    title: "the caller token was made for another service",
+    fix: "request a token for the service that is called",
+  },
+  join_token_invalid: {
+    code: "ISTH-1031",
+    title: "the join token is malformed, unsigned or of another federation",
+    fix: "isthmus cluster register <cluster> prints a new one",
+  },
+  join_token_expired: {
+    code: "ISTH-1032",
+    title: "the join token has expired",
+    fix: "isthmus cluster register <cluster> prints a new one",
+  },
+  join_token_spent: {
+    code: "ISTH-1033",
+    title: "the join token was used already",
+    fix: "isthmus cluster register <cluster> prints a new one",
+  },
+  join_token_cluster: {
+    code: "ISTH-1034",
+    title: "the join token was made for another cluster",
+    fix: "use the token that was printed for this cluster",
+  },
+  member_request_invalid: {
+    code: "ISTH-1041",
+    title: "the member request's signature does not match its method, URL or body",
+    fix: "send the request unchanged, as it was signed",
+  },
+  member_request_expired: {
+    code: "ISTH-1042",
+    title: "the member request's signature has expired or lies in the future",
+    fix: "compare the member's clock with the registry's: isthmus check",
+  },
+  snapshot_signature: {
+    code: "ISTH-1051",
+    title: "the snapshot's signature does not verify",
+    fix: "check that the registry URL is the one this cluster joined",
+  },
+  snapshot_revision_lower: {
+    code: "ISTH-1052",
+    title: "the snapshot is older than the one in force",
+    fix: "the registry went back in time: restore its latest state",
+  },
+  snapshot_foreign: {
+    code: "ISTH-1053",
+    title: "the snapshot is of another federation or cluster",
+    fix: "check the registry URL and the state directory",
+  },
+  snapshot_malformed: {
+    code: "ISTH-1054",
+    title: "the snapshot does not fit its schema",
+    fix: "upgrade this member to the registry's version",
+  },
+  csr_invalid: {
+    code: "ISTH-1061",
+    title: "the certificate signing request is malformed or not self-signed by its key",
+    fix: "make the request with isthmus cluster join",
+  },
+  export_denied: {
+    code: "ISTH-2001",
+    title: "the owner of the service does not permit this caller",
+    fix: "ask the owner to add the workload to the export's consumers",
+  },
+  egress_denied: {
+    code: "ISTH-2002",
+    title: "no egress policy lets this workload leave to that service",
+    fix: "allow it in an EgressPolicy of the caller's cluster",
+  },
+  not_exported: {
+    code: "ISTH-2003",
+    title: "the service is not exported to this cluster",
+    fix: "isthmus service export <service> --to <cluster>, at the owner",
+  },
+  not_imported: {
+    code: "ISTH-2004",
+    title: "the service is not imported in this cluster",
+    fix: "isthmus service import <service> --from <cluster>",
+  },
+  peer_role: {
+    code: "ISTH-2005",
+    title: "this peer may not open such a tunnel",
+    fix: "tunnels come from gateways of other clusters and agents of the same one",
+  },
+  no_route: {
+    code: "ISTH-3001",
+    title: "nothing is known under that name",
+    fix: "isthmus service list shows what this cluster may reach",
+  },
+  no_endpoint: {
+    code: "ISTH-3002",
+    title: "the service has no endpoint",
+    fix: "start the workload, or check the endpoints in its cluster",
+  },
+  gateway_unreachable: {
+    code: "ISTH-3003",
+    title: "no gateway on the way to the service can be reached",
+    fix: "isthmus check names the gateway and why",
+  },
+  endpoint_unreachable: {
+    code: "ISTH-3004",
+    title: "the workload does not accept connections",
+    fix: "check that the workload runs and listens on its endpoint's address",
+  },
+  upstream_reset: {
+    code: "ISTH-3005",
+    title: "the connection to the service broke before the response was complete",
+    fix: "retry if the request may be repeated; isthmus check shows the tunnels",
+  },
+  upstream_timeout: {
+    code: "ISTH-3006",
+    title: "the service did not answer in time",
+    fix: "look at the workload's own latency",
+  },
+  overloaded: {
+    code: "ISTH-3007",
+    title: "a limit of this proxy is reached",
+    fix: "send less at once, or add a gateway",
+  },
+  draining: {
+    code: "ISTH-3008",
+    title: "this proxy is shutting down",
+    fix: "retry: another one, or its successor, will answer",
+  },
+  loop: {
+    code: "ISTH-3009",
+    title: "the request already passed through this proxy",
+    fix: "a workload forwards what it receives to the service it is: break the circle",
+  },
+  snapshot_missing: {
+    code: "ISTH-3010",
+    title: "this proxy has no snapshot yet",
+    fix: "check that the registry is reachable: isthmus check",
+  },
+  upstream_malformed: {
+    code: "ISTH-3011",
+    title: "the service answered something that is not HTTP/1.1",
+    fix: "declare the port as tcp, or mend the workload",
+  },
+  tunnel_abuse: {
+    code: "ISTH-3012",
+    title: "the tunnel peer opened or reset too many streams",
+    fix: "the peer is broken or hostile: look at its log",
+  },
+  http_malformed: {
+    code: "ISTH-4001",
+    title: "the HTTP message is malformed",
+    fix: "send HTTP/1.1 as RFC 9112 has it",
+  },
+  http_head_too_large: {
+    code: "ISTH-4002",
+    title: "the HTTP head is too large",
+    fix: "send at most 100 fields and 32 KiB of head",
+  },
+  http_timeout: {
+    code: "ISTH-4003",
+    title: "the HTTP message did not arrive in time",
+    fix: "send the whole head within 10 s and keep the body flowing",
+  },
+  http_framing: {
+    code: "ISTH-4004",
+    title: "the HTTP message's length is contradictory",
+    fix: "send either one Content-Length or Transfer-Encoding: chunked",
+  },
+  http_host: {
+    code: "ISTH-4005",
+    title: "the Host field is missing, repeated or contradicts the request target",
+    fix: "send exactly one Host field and an origin-form target",
+  },
+  http_version: {
+    code: "ISTH-4006",
+    title: "only HTTP/1.1 and HTTP/1.0 are spoken here",
+    fix: "send HTTP/1.1",
+  },
+  http_method: {
+    code: "ISTH-4007",
+    title: "the method is not served here",
+    fix: "CONNECT and TRACE are not forwarded",
+  },
+  http_expectation: {
+    code: "ISTH-4008",
+    title: "the expectation is not known",
+    fix: "only Expect: 100-continue is understood",
+  },
+  unauthenticated: {
+    code: "ISTH-5001",
+    title: "the request carries no valid credential",
+    fix: "pass --token-file, or set ISTHMUS_TOKEN_FILE",
+  },
+  forbidden: {
+    code: "ISTH-5002",
+    title: "the credential does not permit this",
+    fix: "use a token with the role that the message names",
+  },
+  not_found: {
+    code: "ISTH-5003",
+    title: "there is no such thing",
+    fix: "isthmus get lists what there is",
+  },
+  version_conflict: {
+    code: "ISTH-5004",
+    title: "the object was changed by someone else meanwhile",
+    fix: "read it again, then repeat the change",
+  },
+  cluster_exists: {
+    code: "ISTH-5005",
+    title: "a cluster of this name is a member already",
+    fix: "choose another name, or remove the old cluster first",
+  },
+  request_invalid: {
+    code: "ISTH-5006",
+    title: "the request does not fit its schema",
+    fix: "mend the fields that are listed",
+  },
+  request_too_large: {
+    code: "ISTH-5007",
+    title: "the request is too large",
+    fix: "send at most 1 MiB at a time",
+  },
+  store_unavailable: {
+    code: "ISTH-5008",
+    title: "the registry cannot write its store",
+    fix: "check disk space and permissions of the registry's state directory; reads go on",
+  },
+  request_token_reused: {
+    code: "ISTH-5009",
+    title: "the request token was used for a different request",
+    fix: "make a new token for each change",
+  },
+  cluster_in_use: {
+    code: "ISTH-5010",
+    title: "the cluster still exports or imports services",
+    fix: "delete its exports and imports first",
+  },
+  unsupported_media: {
+    code: "ISTH-5011",
+    title: "the body is not JSON",
+    fix: "send content-type: application/json",
+  },
+  limit_exceeded: {
+    code: "ISTH-5012",
+    title: "a limit of the registry is reached",
+    fix: "wait and retry; the message names the limit",
+  },
+  internal: {
+    code: "ISTH-5099",
+    title: "a fault of Isthmus itself",
+    fix: "report it with the log line of the same time",
+  },
+  file_invalid: {
+    code: "ISTH-6001",
+    title: "the file does not fit its schema",
+    fix: "mend the places that are listed",
+  },
+  file_unreadable: {
+    code: "ISTH-6002",
+    title: "the file cannot be read",
+    fix: "check the path and its permissions",
+  },
+  port_in_use: {
+    code: "ISTH-6003",
+    title: "the address is in use already",
+    fix: "stop the other process, or choose another port; 0 takes any free one",
+  },
+  state_unusable: {
+    code: "ISTH-6004",
+    title: "the state directory cannot be used",
+    fix: "check that it exists, is writable and belongs to this user",
+  },
+  registry_unreachable: {
+    code: "ISTH-6005",
+    title: "the registry does not answer",
+    fix: "check the URL and that the registry runs",
+  },
+  clock_skew: {
+    code: "ISTH-6006",
+    title: "this machine's clock differs from the registry's",
+    fix: "synchronize the clocks (chrony, systemd-timesyncd)",
+  },
+  node_version: {
+    code: "ISTH-6007",
+    title: "this Node.js is too old",
+    fix: "npm ci installs the right one beside the project",
+  },
+  disk_full: {
+    code: "ISTH-6008",
+    title: "the disk is full",
+    fix: "free some space; nothing acknowledged was lost",
+  },
+  usage: {
+    code: "ISTH-6009",
+    title: "the command line is not understood",
+    fix: "isthmus <command> --help",
+  },
+  config_invalid: {
+    code: "ISTH-6010",
+    title: "the configuration is not usable",
+    fix: "mend the settings that are listed",
+  },
+  process_failed: {
+    code: "ISTH-6011",
+    title: "a process of the federation ended by itself",
+    fix: "read the end of its log, which is printed",
+  },
+} as const satisfies { readonly [name: string]: ProblemInfo };
+
+export type ProblemName = keyof typeof PROBLEMS;
+
+/** A problem with its particulars; `detail` never holds a secret. */
+export interface Problem {
+  readonly name: ProblemName;
+  readonly detail: string;
+}
+
+export function problem(name: ProblemName, detail: string): Problem {
+  return { name, detail };
+}
+
+/** One complaint about one field of a document; `path` as in `spec.ports[2].port`. */
+export interface Issue {
+  readonly path: string;
+  readonly message: string;
+  /** The nearest known word, where the field looks like a typing mistake. */
+  readonly suggestion?: string;
+}

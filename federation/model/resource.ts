@@ -1,0 +1,143 @@
+import type { ServicePort } from "./service.ts";
+import type { TrustDomain } from "./spiffe-id.ts";
+import type { WorkloadPattern } from "./workload-pattern.ts";
+
+export const API_VERSION = "isthmus.dev/v1alpha1";
+
+export interface Condition {
+  readonly type: string;
+  readonly status: "True" | "False" | "Unknown";
+  /** One of the enumerated words of the condition's type. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+interface ResourceOf<Kind extends string, Metadata, Spec> {
+  readonly apiVersion: typeof API_VERSION;
+  readonly kind: Kind;
+  readonly metadata: Metadata;
+  readonly spec: Spec;
+}
+
+/** `resourceVersion` is the federation revision of the last change; written back, it is a condition of the write. */
+interface Versioned {
+  readonly resourceVersion?: number;
+  /** First time the federation saw the object, RFC 3339; survives re-creation, so conflicts are settled by it. */
+  readonly firstSeen?: string;
+}
+
+export interface ClusterScopedName {
+  readonly cluster: string;
+  readonly name: string;
+}
+
+export interface NamespacedName extends ClusterScopedName {
+  readonly namespace: string;
+}
+
+export type ClusterResource = ResourceOf<
+  "Cluster",
+  { readonly name: string } & Versioned,
+  Record<string, never>
+>;
+
+/** A service that exists in a cluster, reported by its gateway; endpoints stay there. */
+export type ServiceResource = ResourceOf<
+  "Service",
+  NamespacedName & Versioned,
+  { readonly ports: readonly ServicePort[] }
+>;
+
+export type ServiceExportResource = ResourceOf<
+  "ServiceExport",
+  NamespacedName & Versioned,
+  { readonly consumers: readonly ExportConsumer[] }
+>;
+
+export interface ExportConsumer {
+  readonly cluster: string;
+  /** Absent: every workload of that cluster. */
+  readonly workloads?: readonly WorkloadPattern[];
+}
+
+export type ServiceImportResource = ResourceOf<
+  "ServiceImport",
+  NamespacedName & Versioned,
+  /** Namespace and name default to the import's own; giving them makes the import an alias. */
+  { readonly from: { readonly cluster: string; readonly namespace?: string; readonly name?: string } }
+>;
+
+export type EgressPolicyResource = ResourceOf<
+  "EgressPolicy",
+  ClusterScopedName & Versioned,
+  {
+    readonly mode: "observe" | "enforce";
+    readonly from: readonly { readonly workload: WorkloadPattern }[];
+    readonly to: readonly { readonly service: { readonly namespace: string; readonly name: string } }[];
+  }
+>;
+
+/** What people write: `isthmus apply` takes these. Clusters are registered, services reported. */
+export type AppliedResource = ServiceExportResource | ServiceImportResource | EgressPolicyResource;
+export type AppliedKind = AppliedResource["kind"];
+export type Resource = ClusterResource | ServiceResource | AppliedResource;
+
+/** A resource as the registry answers it. */
+export type WithStatus<R> = R & { readonly status: { readonly conditions: readonly Condition[] } };
+
+/** What a member process reports of itself, with every applied revision and as a heartbeat. */
+export interface MemberReport {
+  readonly role: "gateway" | "agent";
+  readonly version: string;
+  readonly appliedRevision: number;
+  readonly state: "applied" | "refused";
+  /** The refusal's problem code, when `refused`. */
+  readonly code?: string;
+  /** Gateways only: where other clusters reach it, `host:port`. A change of it is a change of the federation. */
+  readonly advertise?: string;
+  /** Where this member answers health, metrics and probes; usually loopback. */
+  readonly admin?: string;
+  /** Where this member listens for workloads (static clusters). */
+  readonly listeners: readonly WorkloadListenerStatus[];
+  /** Tunnels this member keeps to others. */
+  readonly tunnels: readonly TunnelStatus[];
+}
+
+/** One member process of a cluster, as the registry last heard of it. */
+export interface MemberStatus extends MemberReport {
+  /** `gateway-1`, `agent-1`. */
+  readonly member: string;
+  readonly lastSeen: string;
+}
+
+export interface TunnelStatus {
+  /** Cluster at the other end. */
+  readonly cluster: string;
+  readonly address: string;
+  readonly state: "up" | "connecting" | "down";
+  /** Why it is not up. */
+  readonly code?: string;
+}
+
+export interface WorkloadListenerStatus {
+  /** `ns/shop/sa/web` */
+  readonly workload: string;
+  /** `cart.shop` */
+  readonly service: string;
+  readonly port: number;
+  readonly address: string;
+}
+
+export interface ClusterStatus {
+  readonly name: string;
+  readonly trustDomain: TrustDomain;
+  readonly state: "pending" | "joined";
+  readonly registeredAt: string;
+  readonly joinedAt?: string;
+  /** Not after of the cluster's CA certificate. */
+  readonly caNotAfter?: string;
+  readonly gateways: readonly { readonly id: string; readonly address: string }[];
+  readonly members: readonly MemberStatus[];
+  /** The snapshot revision that every member should have applied. */
+  readonly snapshotRevision: number;
+}
