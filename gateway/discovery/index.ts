@@ -1,0 +1,9 @@
+/**
+ * How a member learns what it may do: its identity from the cluster state directory, the signed snapshot from the
+ * registry, services from the static file. Everything here may fail without harm to traffic.
+ */
+export { type AddressBook, type AddressKey, openAddressBook } from "./address-book.ts";
+export { type ClusterState, readClusterState } from "./cluster-state.ts";
+export type { CredentialSource } from "./credential-source.ts";
+export { type Discovery, type DiscoveryOptions, openDiscovery, type SelfReport } from "./discovery.ts";
+export type { SnapshotSourceStatus } from "./snapshot-source.ts";
