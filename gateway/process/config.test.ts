@@ -1,0 +1,92 @@
+import { describe, expect, it } from "vitest";
+import { parseProcessConfig } from "./config.ts";
+
+const MINIMUM = {
+  ISTHMUS_STATE_DIR: "/var/lib/isthmus",
+  ISTHMUS_MEMBER: "gateway-1",
+  ISTHMUS_LISTEN: "127.0.0.1:15008",
+};
+
+function parse(settings: Record<string, string>) {
+  return parseProcessConfig((key) => settings[key], Object.keys(settings));
+}
+
+function complaints(settings: Record<string, string>): string[] {
+  const result = parse(settings);
+  return result.ok ? [] : result.error.map(({ path, message }) => `${path} ${message}`);
+}
+
+describe("parseProcessConfig", () => {
+  it("fills in the defaults", () => {
+    expect(parse(MINIMUM)).toEqual({
+      ok: true,
+      value: {
+        config: {
+          stateDir: "/var/lib/isthmus",
+          member: "gateway-1",
+          listen: { host: "127.0.0.1", port: 15008 },
+          adminListen: { host: "127.0.0.1", port: 0 },
+          logLevel: "info",
+          svidTtlMs: 3_600_000,
+          drainMs: 120_000,
+        },
+        warnings: [],
+      },
+    });
+  });
+
+  it("reports every mistake in one answer", () => {
+    const found = complaints({
+      ISTHMUS_MEMBER: "Gateway 1",
+      ISTHMUS_LISTEN: "localhost",
+      ISTHMUS_ADVERTISE: "gw.example:0",
+      ISTHMUS_ADMIN_LISTEN: "127.0.0.1:70000",
+      ISTHMUS_LOG_LEVEL: "loud",
+      ISTHMUS_REGISTRY: "ftp://registry",
+      ISTHMUS_SVID_TTL_SECONDS: "0",
+      ISTHMUS_DRAIN_SECONDS: "1e3",
+    });
+    expect(found.map((line) => line.split(" ")[0])).toEqual([
+      "ISTHMUS_STATE_DIR",
+      "ISTHMUS_MEMBER",
+      "ISTHMUS_LISTEN",
+      "ISTHMUS_ADVERTISE",
+      "ISTHMUS_ADMIN_LISTEN",
+      "ISTHMUS_LOG_LEVEL",
+      "ISTHMUS_REGISTRY",
+      "ISTHMUS_SVID_TTL_SECONDS",
+      "ISTHMUS_DRAIN_SECONDS",
+    ]);
+  });
+
+  it("names each missing setting once", () => {
+    expect(complaints({}).map((line) => line.split(" ")[0])).toEqual([
+      "ISTHMUS_STATE_DIR",
+      "ISTHMUS_MEMBER",
+      "ISTHMUS_LISTEN",
+    ]);
+  });
+
+  it("takes an empty value as not set", () => {
+    expect(parse({ ...MINIMUM, ISTHMUS_REGISTRY: "", ISTHMUS_LOG_LEVEL: "" }).ok).toBe(true);
+  });
+
+  it("warns of settings it does not know, and of nothing else", () => {
+    const result = parse({ ...MINIMUM, ISTHMUS_STATEDIR: "x", HOME: "/root" });
+    expect(result.ok && result.value.warnings.map(({ path }) => path)).toEqual(["ISTHMUS_STATEDIR"]);
+  });
+
+  it("reads IPv6 addresses and a registry URL with a trailing slash", () => {
+    const result = parse({
+      ...MINIMUM,
+      ISTHMUS_LISTEN: "[::1]:15008",
+      ISTHMUS_ADVERTISE: "gw.east.example:443",
+      ISTHMUS_REGISTRY: "https://registry.example/",
+    });
+    expect(result.ok && result.value.config).toMatchObject({
+      listen: { host: "::1", port: 15008 },
+      advertise: "gw.east.example:443",
+      registry: "https://registry.example",
+    });
+  });
+});

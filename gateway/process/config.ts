@@ -1,0 +1,151 @@
+import type { LogLevel } from "../../federation/model/log.ts";
+import type { Issue } from "../../federation/model/problem.ts";
+import { err, ok, type Result } from "../../federation/model/result.ts";
+import { type HostPort, parseHostPort } from "./host-port.ts";
+
+/** Settings of a gateway or agent process, from its environment. */
+export interface ProcessConfig {
+  readonly stateDir: string;
+  /** `gateway-1`: the name under which this process reports; unique in its cluster. */
+  readonly member: string;
+  /** Tunnel listener. */
+  readonly listen: HostPort;
+  /** Where other clusters dial this gateway, when that is not the listener's own address. */
+  readonly advertise?: string;
+  readonly servicesFile?: string;
+  readonly adminListen: HostPort;
+  readonly logLevel: LogLevel;
+  readonly registry?: string;
+  readonly svidTtlMs: number;
+  readonly drainMs: number;
+}
+
+export interface ParsedConfig {
+  readonly config: ProcessConfig;
+  /** Settings that are not known: not fatal, because a newer chart may set them for an older image. */
+  readonly warnings: readonly Issue[];
+}
+
+// An hour: short enough to make revocation by expiry useful, long enough that minting costs nothing.
+const DEFAULT_SVID_TTL_S = 3600;
+// Two minutes: longer than the slowest request we promise, shorter than kubelet's patience.
+const DEFAULT_DRAIN_S = 120;
+// Loopback and any port: metrics and probes are for the machine's own agents unless someone decides otherwise.
+const DEFAULT_ADMIN = "127.0.0.1:0";
+
+const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
+const PREFIX = "ISTHMUS_";
+const KNOWN = [
+  "ISTHMUS_STATE_DIR",
+  "ISTHMUS_MEMBER",
+  "ISTHMUS_LISTEN",
+  "ISTHMUS_ADVERTISE",
+  "ISTHMUS_SERVICES_FILE",
+  "ISTHMUS_ADMIN_LISTEN",
+  "ISTHMUS_LOG_LEVEL",
+  "ISTHMUS_REGISTRY",
+  "ISTHMUS_SVID_TTL_SECONDS",
+  "ISTHMUS_DRAIN_SECONDS",
+] as const;
+type Key = (typeof KNOWN)[number];
+
+// A file name and a URL segment are made of it.
+const MEMBER = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** All mistakes at once. `keys` are the names that are set, so that unknown ones can be pointed out. */
+export function parseProcessConfig(
+  get: (key: string) => string | undefined,
+  keys: readonly string[] = [],
+): Result<ParsedConfig, readonly Issue[]> {
+  const read = createReader(get);
+  const config = {
+    stateDir: read.required(
+      "ISTHMUS_STATE_DIR",
+      "the cluster's state directory, as made by isthmus cluster join",
+    ),
+    member: read.member("ISTHMUS_MEMBER"),
+    listen: read.address("ISTHMUS_LISTEN", undefined),
+    advertise: read.advertise("ISTHMUS_ADVERTISE"),
+    servicesFile: read.optional("ISTHMUS_SERVICES_FILE"),
+    adminListen: read.address("ISTHMUS_ADMIN_LISTEN", DEFAULT_ADMIN),
+    logLevel: read.logLevel("ISTHMUS_LOG_LEVEL"),
+    registry: read.url("ISTHMUS_REGISTRY"),
+    svidTtlMs: read.seconds("ISTHMUS_SVID_TTL_SECONDS", DEFAULT_SVID_TTL_S, 1, 86_400) * 1000,
+    drainMs: read.seconds("ISTHMUS_DRAIN_SECONDS", DEFAULT_DRAIN_S, 0, 3600) * 1000,
+  };
+  if (read.issues.length > 0) return err(read.issues);
+  return ok({ config: withoutUndefined(config), warnings: unknownSettings(keys) });
+}
+
+function createReader(get: (key: string) => string | undefined) {
+  const issues: Issue[] = [];
+  const complain = (path: Key, message: string): void => void issues.push({ path, message });
+  // An empty value is how shells and charts spell "not set".
+  const optional = (key: Key): string | undefined => get(key) || undefined;
+  const required = (key: Key, what: string): string => {
+    const value = optional(key);
+    if (value === undefined) complain(key, `is required: ${what}`);
+    return value ?? "";
+  };
+  return {
+    issues,
+    optional,
+    required,
+    member(key: Key): string {
+      const value = required(key, "this process's name in its cluster, such as gateway-1");
+      if (value !== "" && !MEMBER.test(value))
+        complain(key, `"${value}" is not a name: use a-z, 0-9 and "-"`);
+      return value;
+    },
+    address(key: Key, fallback: string | undefined): HostPort {
+      const value = optional(key) ?? fallback ?? required(key, "the tunnel listener, host:port");
+      const parsed = parseHostPort(value);
+      if (parsed.ok) return parsed.value;
+      if (value !== "") complain(key, parsed.error);
+      return { host: "", port: 0 };
+    },
+    advertise(key: Key): string | undefined {
+      const value = optional(key);
+      if (value === undefined) return undefined;
+      const parsed = parseHostPort(value);
+      if (!parsed.ok) complain(key, parsed.error);
+      else if (parsed.value.port === 0) complain(key, `"${value}" names no port that others could dial`);
+      return value;
+    },
+    logLevel(key: Key): LogLevel {
+      const value = optional(key) ?? "info";
+      const level = LOG_LEVELS.find((known) => known === value);
+      if (level === undefined) complain(key, `"${value}" is not one of ${LOG_LEVELS.join(", ")}`);
+      return level ?? "info";
+    },
+    url(key: Key): string | undefined {
+      const value = optional(key);
+      if (value === undefined) return undefined;
+      const url = URL.parse(value);
+      if (url === null || !/^https?:$/.test(url.protocol)) complain(key, `"${value}" is not an http(s) URL`);
+      return value.replace(/\/+$/, "");
+    },
+    seconds(key: Key, fallback: number, min: number, max: number): number {
+      const value = optional(key);
+      if (value === undefined) return fallback;
+      const number = /^\d{1,9}(\.\d{1,3})?$/.test(value) ? Number(value) : Number.NaN;
+      if (!(number >= min && number <= max))
+        complain(key, `"${value}" is not a number of seconds from ${min} to ${max}`);
+      return number;
+    },
+  };
+}
+
+/** Under `exactOptionalPropertyTypes` an absent setting is absent, not `undefined`. */
+function withoutUndefined<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+}
+
+function unknownSettings(keys: readonly string[]): Issue[] {
+  const known: readonly string[] = KNOWN;
+  return keys
+    .filter((key) => key.startsWith(PREFIX) && !known.includes(key))
+    .map((path) => ({ path, message: "is not a setting of this process" }));
+}

@@ -1,0 +1,30 @@
+import type { WorkloadListenerStatus } from "../../federation/model/resource.ts";
+
+/** What a role tells the process that started it. */
+export type IpcMessage =
+  | { readonly type: "ready"; readonly listen: string; readonly admin: string }
+  | { readonly type: "listeners"; readonly listeners: readonly WorkloadListenerStatus[] }
+  | { readonly type: "draining" };
+
+/** The part of `process` that matters here. */
+export interface IpcPort {
+  readonly connected?: boolean;
+  send?(message: unknown, callback: (error: Error | null) => void): boolean;
+  once(event: "disconnect", listener: () => void): unknown;
+}
+
+export interface Ipc {
+  send(message: IpcMessage): void;
+}
+
+/** Without a parent that listens, sending does nothing. `onOrphaned` runs when the parent is gone. */
+export function openIpc(port: IpcPort, onOrphaned: () => void): Ipc {
+  if (port.send === undefined) return { send: () => {} };
+  port.once("disconnect", onOrphaned);
+  return {
+    send(message) {
+      // The parent may die between the check and the write: that ends in `disconnect`, not in an error of ours.
+      if (port.connected === true) port.send?.(message, () => {});
+    },
+  };
+}
