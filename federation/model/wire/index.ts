@@ -1,0 +1,8 @@
+/** unknown -> model: what comes from files and from the network enters through here. */
+export { decodeAppliedResource } from "./resource.ts";
+export { decode } from "./decode.ts";
+export { decodeLocalFederation, type LocalCluster, type LocalFederation } from "./local-federation.ts";
+export { decodeMemberReport } from "./member-report.ts";
+export { nearest } from "./nearest.ts";
+export { decodeSnapshot } from "./snapshot.ts";
+export { decodeStaticCluster } from "./static-cluster.ts";

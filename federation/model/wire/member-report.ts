@@ -1,0 +1,36 @@
+import * as z from "zod";
+import type { Issue } from "../problem.ts";
+import type { MemberReport } from "../resource.ts";
+import type { Result } from "../result.ts";
+import { decode } from "./decode.ts";
+import { address, label, port, revision } from "./fields.ts";
+
+const MAX_LISTENERS = 10_000;
+const MAX_TUNNELS = 10_000;
+const problemCode = z.string().regex(/^ISTH-[0-9]{4}$/, "must be a problem code such as ISTH-1051");
+const short = z.string().max(512);
+
+export const memberReport = z.strictObject({
+  role: z.enum(["gateway", "agent"]),
+  version: z.string().min(1).max(64),
+  appliedRevision: revision,
+  state: z.enum(["applied", "refused"]),
+  code: problemCode.exactOptional(),
+  advertise: address.exactOptional(),
+  admin: address.exactOptional(),
+  listeners: z.array(z.strictObject({ workload: short, service: short, port, address })).max(MAX_LISTENERS),
+  tunnels: z
+    .array(
+      z.strictObject({
+        cluster: label,
+        address,
+        state: z.enum(["up", "connecting", "down"]),
+        code: problemCode.exactOptional(),
+      }),
+    )
+    .max(MAX_TUNNELS),
+}) satisfies z.ZodType<MemberReport>;
+
+export function decodeMemberReport(input: unknown): Result<MemberReport, readonly Issue[]> {
+  return decode(memberReport, input);
+}

@@ -1,0 +1,86 @@
+import * as z from "zod";
+import type { Issue } from "../problem.ts";
+import type {
+  AppliedKind,
+  AppliedResource,
+  EgressPolicyResource,
+  ServiceExportResource,
+  ServiceImportResource,
+} from "../resource.ts";
+import type { Result } from "../result.ts";
+import { alsoCheck, decode, textField, uniqueBy } from "./decode.ts";
+import { apiVersion, label, revision, timestamp, workloadPattern } from "./fields.ts";
+
+/** Bounds of one object; what needs more is split into several. */
+const MAX_CONSUMERS = 2_000;
+const MAX_PATTERNS = 256;
+
+const versioned = { resourceVersion: revision.exactOptional(), firstSeen: timestamp.exactOptional() };
+const clusterScoped = z.strictObject({ cluster: label, name: label, ...versioned });
+const namespaced = z.strictObject({ cluster: label, namespace: label, name: label, ...versioned });
+
+const consumer = z.strictObject({
+  cluster: label,
+  workloads: z.array(workloadPattern).min(1).max(MAX_PATTERNS).exactOptional(),
+});
+
+const consumers = alsoCheck(
+  z.array(consumer).max(MAX_CONSUMERS),
+  uniqueBy("consumer", (item) => textField(item, "cluster")),
+);
+
+export const serviceExport = z.strictObject({
+  apiVersion,
+  kind: z.literal("ServiceExport"),
+  metadata: namespaced,
+  spec: z.strictObject({ consumers }),
+}) satisfies z.ZodType<ServiceExportResource>;
+
+export const serviceImport = z.strictObject({
+  apiVersion,
+  kind: z.literal("ServiceImport"),
+  metadata: namespaced,
+  spec: z.strictObject({
+    from: z.strictObject({
+      cluster: label,
+      namespace: label.exactOptional(),
+      name: label.exactOptional(),
+    }),
+  }),
+}) satisfies z.ZodType<ServiceImportResource>;
+
+export const egressPolicy = z.strictObject({
+  apiVersion,
+  kind: z.literal("EgressPolicy"),
+  metadata: clusterScoped,
+  spec: z.strictObject({
+    mode: z.enum(["observe", "enforce"]),
+    from: z
+      .array(z.strictObject({ workload: workloadPattern }))
+      .min(1)
+      .max(MAX_PATTERNS),
+    to: z
+      .array(z.strictObject({ service: z.strictObject({ namespace: label, name: label }) }))
+      .max(MAX_CONSUMERS),
+  }),
+}) satisfies z.ZodType<EgressPolicyResource>;
+
+export const appliedResource = z.discriminatedUnion("kind", [serviceExport, serviceImport, egressPolicy]);
+export const APPLIED_KINDS = [
+  "ServiceExport",
+  "ServiceImport",
+  "EgressPolicy",
+] as const satisfies AppliedKind[];
+export const appliedKind = z.enum(APPLIED_KINDS);
+
+/** `status` is what the registry answered: accepted, so that `get -o yaml` can be edited and applied, and dropped. */
+export function decodeAppliedResource(input: unknown): Result<AppliedResource, readonly Issue[]> {
+  return decode(appliedResource, withoutStatus(input));
+}
+
+export function withoutStatus(input: unknown): unknown {
+  if (typeof input !== "object" || input === null || Array.isArray(input) || !("status" in input))
+    return input;
+  const { status: _status, ...rest } = input;
+  return rest;
+}
