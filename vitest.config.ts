@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["{federation,gateway,agents,test}/**/*.test.ts"],
-    exclude: ["test/bench/**", "test/soak/**", "**/node_modules/**"],
+    exclude: ["**/node_modules/**"],
     // Real processes and TLS handshakes on two shared cores: generous, so that a slow machine is not a failure.
     testTimeout: 30_000,
     hookTimeout: 30_000,

@@ -1,0 +1,148 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const START_TIMEOUT_MS = 20_000;
+const STOP_TIMEOUT_MS = 5_000;
+
+// Debian keeps servers in sbin, which an ordinary user's PATH leaves out.
+const SEARCH_PATH = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"];
+
+export interface Started {
+  readonly process: ChildProcess;
+  readonly pid: number;
+  /** The end of what it wrote to stderr: the reason, when it could not start. */
+  readonly complaint: () => string;
+}
+
+/**
+ * Owns every process and the temporary directory of a run. Each child leads its own process group, so that Ctrl-C reaches
+ * only us and whole families (nginx and its workers) end together, whatever way this process ends.
+ */
+export class Children {
+  readonly directory: string = mkdtempSync(join(tmpdir(), "isthmus-bench-"));
+  readonly #running = new Set<ChildProcess>();
+
+  constructor() {
+    process.once("exit", () => this.#killAll());
+    for (const [signal, code] of [
+      ["SIGINT", 130],
+      ["SIGTERM", 143],
+      ["SIGHUP", 129],
+    ] as const) {
+      process.once(signal, () => {
+        void this.stopAll().finally(() => process.exit(code));
+      });
+    }
+  }
+
+  /** Starts `command` on one core (or on any, when `cpu` is undefined). */
+  start(cpu: number | undefined, command: string, args: readonly string[]): Started {
+    const [file, argv] =
+      cpu === undefined ? [command, args] : ["taskset", ["--cpu-list", String(cpu), command, ...args]];
+    const child = spawn(file, argv, {
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, PATH: SEARCH_PATH.join(delimiter) },
+    });
+    this.#running.add(child);
+    child.once("exit", () => this.#running.delete(child));
+    let tail = "";
+    child.once("error", (error) => {
+      this.#running.delete(child);
+      tail += error.message;
+    });
+    child.stderr.on("data", (chunk: Buffer) => {
+      tail = (tail + chunk.toString()).slice(-2000);
+    });
+    // taskset execs the command, so the pid stays the same.
+    return { process: child, pid: child.pid ?? 0, complaint: () => tail.trim() };
+  }
+
+  /** Asks politely first: a federation ends its own roles on SIGINT, and nginx's master its workers. */
+  async stop(child: ChildProcess): Promise<void> {
+    if (!this.#running.has(child)) return;
+    const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    child.kill("SIGINT");
+    const late = setTimeout(() => killGroup(child), STOP_TIMEOUT_MS);
+    await ended;
+    clearTimeout(late);
+    killGroup(child);
+  }
+
+  async stopAll(): Promise<void> {
+    await Promise.all([...this.#running].map((child) => this.stop(child)));
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  #killAll(): void {
+    for (const child of this.#running) killGroup(child);
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+function killGroup(child: ChildProcess): void {
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+  } catch {
+    // The whole group has ended already.
+  }
+}
+
+export function isInstalled(command: string): boolean {
+  return SEARCH_PATH.some((directory) => isExecutable(join(directory, command)));
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Ports that were free a moment ago, all different. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      await new Promise<void>((resolve, reject) => {
+        server.once("error", reject).listen(0, "127.0.0.1", resolve);
+      });
+      return server;
+    }),
+  );
+  return Promise.all(
+    servers.map(async (server) => {
+      const address = server.address();
+      await new Promise((resolve) => server.close(resolve));
+      if (address === null || typeof address === "string") throw new Error("a TCP listener without a port");
+      return address.port;
+    }),
+  );
+}
+
+export async function waitForPort(port: number, started: Started): Promise<void> {
+  for (const deadline = performance.now() + START_TIMEOUT_MS; performance.now() < deadline; ) {
+    if (started.process.exitCode !== null || started.pid === 0) break;
+    if (await accepts(port)) return;
+    await sleep(50);
+  }
+  throw new Error(
+    `${started.process.spawnfile} does not listen on ${port}: ${started.complaint() || "no reason given"}`,
+  );
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}

@@ -1,0 +1,84 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Certificates, HOP_NAME } from "../certificates.ts";
+import type { Chain, Hop, Site } from "../chain.ts";
+import { freePorts, isInstalled, waitForPort } from "../children.ts";
+
+interface HopPlan {
+  readonly port: number;
+  readonly nextPort: number;
+  readonly tlsIn: boolean;
+  readonly tlsOut: boolean;
+  readonly mode: "http" | "tcp";
+}
+
+function config(certificates: Certificates, plan: HopPlan): string {
+  const tlsIn = ` ssl crt ${certificates.bundle} ca-file ${certificates.authority} verify required`;
+  const tlsOut = ` ssl crt ${certificates.bundle} ca-file ${certificates.authority} verify required sni str(${HOP_NAME}) verifyhost ${HOP_NAME}`;
+  // The purge would close idle upstream connections between rounds; reuse is what a federation gateway lives on.
+  return `global
+  nbthread 1
+  maxconn 8192
+  ssl-default-bind-options ssl-min-ver TLSv1.3
+  ssl-default-server-options ssl-min-ver TLSv1.3
+defaults
+  mode ${plan.mode}
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+  timeout http-keep-alive 1h
+${plan.mode === "http" ? "  http-reuse always\n" : ""}frontend in
+  bind 127.0.0.1:${plan.port} backlog 4096${plan.tlsIn ? tlsIn : ""}
+  default_backend next
+backend next
+  server next 127.0.0.1:${plan.nextPort}${plan.tlsOut ? tlsOut : ""}${plan.mode === "http" ? " pool-purge-delay 1h" : ""}
+`;
+}
+
+interface Shape {
+  readonly id: string;
+  readonly hops: 2 | 4;
+  readonly mode: "http" | "tcp";
+  readonly tls: boolean;
+}
+
+async function startChain(site: Site, shape: Shape): Promise<{ port: number; hops: Hop[] }> {
+  const ports = await freePorts(shape.hops);
+  const running: Hop[] = [];
+  for (const [index, port] of ports.entries()) {
+    const last = index === shape.hops - 1;
+    const file = join(site.children.directory, `${shape.id}-${index + 1}.cfg`);
+    const nextPort = ports[index + 1] ?? site.backendPort;
+    const plan = {
+      port,
+      nextPort,
+      tlsIn: shape.tls && index > 0,
+      tlsOut: shape.tls && !last,
+      mode: shape.mode,
+    };
+    writeFileSync(file, config(site.certificates, plan));
+    const started = site.children.start(site.cpu.proxies, "haproxy", ["-db", "-f", file]);
+    await waitForPort(port, started);
+    running.push({ name: `hop ${index + 1}`, pid: started.pid });
+  }
+  return { port: ports[0] ?? 0, hops: running };
+}
+
+function haproxyChain(label: string, shape: Shape): Chain {
+  return {
+    id: shape.id,
+    label: `HAProxy, ${label}`,
+    peer: shape.mode === "http" ? "haproxy" : "haproxy-tcp",
+    hops: shape.hops,
+    http: shape.mode === "http",
+    missing: () => (isInstalled("haproxy") ? undefined : "HAProxy is not installed (Debian: haproxy)"),
+    start: async (site) => ({ ...(await startChain(site, shape)), aside: [] }),
+  };
+}
+
+export const HAPROXY_CHAINS: readonly Chain[] = [
+  haproxyChain("2 HTTP hops, mutual TLS", { id: "haproxy-2", hops: 2, mode: "http", tls: true }),
+  haproxyChain("4 HTTP hops, mutual TLS", { id: "haproxy-4", hops: 4, mode: "http", tls: true }),
+  haproxyChain("2 TCP relays, no TLS (floor)", { id: "tcp-2", hops: 2, mode: "tcp", tls: false }),
+  haproxyChain("2 TCP relays, mutual TLS", { id: "tcp-tls-2", hops: 2, mode: "tcp", tls: true }),
+];

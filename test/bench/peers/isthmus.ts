@@ -1,0 +1,120 @@
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Chain, Hop, RunningChain, Site } from "../chain.ts";
+import type { Started } from "../children.ts";
+
+const CLI = join(import.meta.dirname, "../../../federation/cli/bin/isthmus.cjs");
+const READY_TIMEOUT_MS = 60_000;
+
+/** The line `isthmus up -o json` prints once the whole federation serves. */
+interface Ready {
+  readonly processes: readonly { readonly role: string; readonly cluster?: string; readonly pid: number }[];
+  readonly imports: readonly { readonly address: string }[];
+}
+
+export function isReady(value: unknown): value is Ready {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "kind" in value &&
+    value.kind === "LocalFederationReady" &&
+    "processes" in value &&
+    Array.isArray(value.processes) &&
+    "imports" in value &&
+    Array.isArray(value.imports)
+  );
+}
+
+/** Two clusters, one export to one workload, one import: what the issue's own example has, policy included. */
+export function federationYaml(agents: boolean, backendPort: number): string {
+  return `apiVersion: isthmus.dev/v1alpha1
+kind: LocalFederation
+metadata: { name: bench.mesh }
+spec:
+  registry: { listen: "127.0.0.1:0" }
+  clusters:
+    - name: east
+      agents: ${agents}
+      workloads:
+        - namespace: shop
+          name: cart
+          services: [{ name: cart, port: 80, protocol: http, endpoints: ["127.0.0.1:${backendPort}"] }]
+    - name: west
+      agents: ${agents}
+      workloads: [{ namespace: shop, name: web }]
+---
+apiVersion: isthmus.dev/v1alpha1
+kind: ServiceExport
+metadata: { cluster: east, namespace: shop, name: cart }
+spec: { consumers: [{ cluster: west, workloads: ["ns/shop/sa/web"] }] }
+---
+apiVersion: isthmus.dev/v1alpha1
+kind: ServiceImport
+metadata: { cluster: west, namespace: shop, name: cart }
+spec: { from: { cluster: east } }
+`;
+}
+
+function firstLine(started: Started): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    const give = (reason: string): void => reject(new Error(`isthmus up ${reason}: ${started.complaint()}`));
+    const late = setTimeout(() => give(`was not ready in ${READY_TIMEOUT_MS / 1000} s`), READY_TIMEOUT_MS);
+    started.process.once("exit", (code) => {
+      clearTimeout(late);
+      give(`ended with ${code}`);
+    });
+    started.process.stdout?.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+      const end = text.indexOf("\n");
+      if (end < 0) return;
+      clearTimeout(late);
+      resolve(text.slice(0, end));
+    });
+  });
+}
+
+/** The order in which a request meets the roles: west's agent and gateway, then east's gateway and agent. */
+const PATH = ["west agent", "west gateway", "east gateway", "east agent"];
+
+export async function startIsthmus(site: Site, id: string, agents: boolean): Promise<RunningChain> {
+  const directory = join(site.children.directory, id);
+  mkdirSync(directory);
+  const file = join(directory, "federation.yaml");
+  writeFileSync(file, federationYaml(agents, site.backendPort));
+  const started = site.children.start(site.cpu.proxies, process.execPath, [
+    CLI,
+    "up",
+    "-f",
+    file,
+    "-o",
+    "json",
+  ]);
+  const ready: unknown = JSON.parse(await firstLine(started));
+  if (!isReady(ready)) throw new Error(`isthmus up printed something else than its ready line`);
+  const named = ready.processes.map(({ role, cluster, pid }) => ({
+    name: cluster ? `${cluster} ${role}` : role,
+    pid,
+  }));
+  const onPath = (hop: Hop): boolean => PATH.includes(hop.name);
+  return {
+    port: Number(ready.imports[0]?.address.split(":").at(-1)),
+    hops: PATH.map((name) => named.find((hop) => hop.name === name)).filter((hop) => hop !== undefined),
+    aside: [{ name: "up", pid: started.pid }, ...named.filter((hop) => !onPath(hop))],
+  };
+}
+
+function isthmusChain(hops: 2 | 4): Chain {
+  const id = `isthmus-${hops}`;
+  return {
+    id,
+    label: `Isthmus, ${hops} hops (${hops === 4 ? "agent, gateway, gateway, agent" : "gateway, gateway"})`,
+    peer: "isthmus",
+    hops,
+    http: true,
+    missing: () => (existsSync(CLI) ? undefined : "the isthmus command is not there"),
+    start: (site) => startIsthmus(site, id, hops === 4),
+  };
+}
+
+export const ISTHMUS_CHAINS: readonly Chain[] = [isthmusChain(2), isthmusChain(4)];
