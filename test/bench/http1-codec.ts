@@ -6,7 +6,8 @@ import { parseRequestHead } from "../../gateway/dataplane/http1/request-head.ts"
 
 const WRK = "GET /items/42 HTTP/1.1\r\nHost: 127.0.0.1:18080\r\n\r\n";
 const CURL = "GET /items/42 HTTP/1.1\r\nHost: cart.shop\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n";
-const KEPT = "GET /items/42 HTTP/1.1\r\nHost: cart.shop\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\nConnection: keep-alive\r\n\r\n";
+const KEPT =
+  "GET /items/42 HTTP/1.1\r\nHost: cart.shop\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\nConnection: keep-alive\r\n\r\n";
 const BROWSER = `GET /items/42?page=2 HTTP/1.1\r\nHost: cart.shop\r\nConnection: keep-alive\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Encoding: gzip, deflate, br\r\nAccept-Language: en-GB,en;q=0.9\r\nCookie: session=${"a".repeat(120)}\r\n\r\n`;
 
 const ROUNDS = 7;
