@@ -1,0 +1,42 @@
+import type { KeyObject } from "node:crypto";
+import { problem, type Problem } from "../model/problem.ts";
+import { err, ok, type Result } from "../model/result.ts";
+import { parseSpiffeId, type TrustDomain } from "../model/spiffe-id.ts";
+import { encodePem } from "./pem.ts";
+import { loadAuthority } from "./root.ts";
+
+/** A cluster's own CA, with which it mints the identities of its workloads without asking anybody. */
+export interface ClusterCa {
+  readonly trustDomain: TrustDomain;
+  readonly certificateDer: Buffer;
+  readonly certificatePem: string;
+  /** The certificate's subject, as certificates below it name their issuer. */
+  readonly subjectDer: Buffer;
+  readonly privateKey: KeyObject;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
+/** Dates are not judged here: a cluster with an expired CA must still start, say so and renew. */
+export function loadClusterCa(files: {
+  readonly certificatePem: string;
+  readonly privateKeyPem: string;
+}): Result<ClusterCa, Problem> {
+  const authority = loadAuthority(files);
+  if (!authority.ok) return authority;
+  const { certificate, privateKey } = authority.value;
+  const [uri, ...others] = certificate.names.uris;
+  const id = parseSpiffeId(uri ?? "");
+  if (others.length > 0 || !id.ok || id.value.path !== "") {
+    return err(problem("state_unusable", "the CA certificate does not name exactly one trust domain"));
+  }
+  return ok({
+    trustDomain: id.value.trustDomain,
+    certificateDer: certificate.der,
+    certificatePem: encodePem("CERTIFICATE", certificate.der),
+    subjectDer: certificate.subject,
+    privateKey,
+    notBeforeMs: certificate.notBeforeMs,
+    notAfterMs: certificate.notAfterMs,
+  });
+}

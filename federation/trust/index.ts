@@ -1,0 +1,28 @@
+/** Everything of this folder that others may use. */
+export { bundleFromJwks, bundlesFromMap, bundlesToMap, bundleToJwks } from "./bundle-document.ts";
+export type { BundleDocument, BundleMapDocument } from "./bundle-document.ts";
+export { indexBundles } from "./bundle-index.ts";
+export type { BundleIndex, TrustAnchors } from "./bundle-index.ts";
+export { mintCallerToken, verifyCallerToken } from "./caller-token.ts";
+export type { VerifiedCaller } from "./caller-token.ts";
+export { loadClusterCa } from "./cluster-ca.ts";
+export type { ClusterCa } from "./cluster-ca.ts";
+export { createClusterKey, createCsr } from "./csr.ts";
+export { createJoinToken, peekJoinToken, verifyJoinToken } from "./join-token.ts";
+export type { JoinToken, JoinTokenClaims } from "./join-token.ts";
+export { privateKeyFromPem, privateKeyToPem } from "./keys.ts";
+export { MEMBER_SCHEME, signMemberRequest, verifyMemberRequest } from "./member-request.ts";
+export type { MemberRequestExpectation } from "./member-request.ts";
+export { isRole, issueOperatorToken, ROLES, roleCovers, verifyOperatorToken } from "./operator-token.ts";
+export type { Operator, Role } from "./operator-token.ts";
+export { decodePem, encodePem } from "./pem.ts";
+export { createRoot, issueClusterCa, loadRoot } from "./root.ts";
+export type { Root } from "./root.ts";
+export { readSecretFile, writeSecretFile } from "./secret-file.ts";
+export { createSigningKey, loadSigningKey, signingKeySet } from "./signing-key.ts";
+export type { SigningKey } from "./signing-key.ts";
+export { signSnapshot, verifySnapshot } from "./snapshot-signature.ts";
+export { issueSvid, shouldRotate } from "./svid.ts";
+export type { Credential } from "./svid.ts";
+export { verifyChain } from "./verify-chain.ts";
+export type { VerifiedChain } from "./verify-chain.ts";
