@@ -1,0 +1,7 @@
+import { reportCrash, runMember } from "../gateway/process/member.ts";
+import { VERSION } from "../gateway/version.ts";
+import { buildAgent } from "./proxy/stack.ts";
+
+process.on("uncaughtException", reportCrash);
+process.on("unhandledRejection", reportCrash);
+await runMember("agent", VERSION, buildAgent);

@@ -1,0 +1,52 @@
+import { problem } from "../../federation/model/problem.ts";
+import { parseServiceAuthority, serviceAudience, serviceKey } from "../../federation/model/service.ts";
+import type { TrustDomain } from "../../federation/model/spiffe-id.ts";
+import {
+  decideInbound,
+  type EndpointBalancer,
+  forwardToEndpoint,
+  refuseTunnel,
+  TUNNEL_HEADER,
+  type TunnelAccess,
+  type TunnelRequest,
+} from "../../gateway/dataplane/index.ts";
+
+/**
+ * The last hop: the cluster's own gateway hands over a stream for one endpoint. The caller is judged once more from its own
+ * token, so that even a gateway that was taken over cannot speak for a workload that did not call.
+ */
+export function createInbound(access: TunnelAccess, endpoints: EndpointBalancer, trustDomain: TrustDomain) {
+  return (request: TunnelRequest): void => {
+    const { stream, headers, peer } = request;
+    const named = headers[TUNNEL_HEADER.service];
+    const asked = typeof named === "string" ? parseServiceAuthority(named) : undefined;
+    if (asked === undefined) {
+      return access.refuse(
+        request,
+        { kind: "inbound" },
+        problem("no_route", "isthmus-service names no service"),
+      );
+    }
+    const { port } = asked;
+    const service = { namespace: asked.namespace, name: asked.name };
+    const target = {
+      kind: "inbound",
+      service,
+      port,
+      audience: serviceAudience(trustDomain, service),
+    } as const;
+    const granted = access.grant(request, target, (tables, caller) =>
+      decideInbound(tables, peer.spiffeId, service, port, caller),
+    );
+    if (granted === undefined) return;
+    const endpoint = headers[":authority"] ?? "";
+    // Only addresses that the service really has: a tunnel must not become a way to dial anything on this node.
+    if (!endpoints.has(`${serviceKey(service)}:${port}`, endpoint)) {
+      return refuseTunnel(
+        stream,
+        problem("no_endpoint", `${endpoint} is no endpoint of ${serviceKey(service)}:${port}`),
+      );
+    }
+    forwardToEndpoint(stream, endpoint, granted.counters, () => {});
+  };
+}

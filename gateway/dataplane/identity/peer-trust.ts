@@ -1,0 +1,81 @@
+import { type Problem, problem } from "../../../federation/model/problem.ts";
+import { err, ok, type Result } from "../../../federation/model/result.ts";
+import {
+  type SpiffeId,
+  type SystemRole,
+  systemRole,
+  type TrustDomain,
+} from "../../../federation/model/spiffe-id.ts";
+import type { TrustBundle } from "../../../federation/model/trust-bundle.ts";
+import { type BundleIndex, indexBundles, verifyChain } from "../../../federation/trust/index.ts";
+
+/** Whom this process believes, as of one snapshot. */
+export interface PeerTrust {
+  readonly bundles: BundleIndex;
+  /** All authorities as PEM: what OpenSSL needs to ask for client certificates. It decides nothing (see verifyPeer). */
+  readonly authoritiesPem: readonly string[];
+  readonly denied: ReadonlySet<TrustDomain>;
+}
+
+/** The verified other end of one TLS connection. */
+export interface Peer {
+  readonly spiffeId: SpiffeId;
+  readonly notAfterMs: number;
+}
+
+/** What a dialler expects at the other end; listeners expect any known trust domain. */
+export interface ExpectedPeer {
+  readonly trustDomain: TrustDomain;
+  readonly role: SystemRole;
+}
+
+export function compilePeerTrust(bundles: readonly TrustBundle[], denied: readonly TrustDomain[]): PeerTrust {
+  return {
+    bundles: indexBundles(bundles),
+    authoritiesPem: [...new Set(bundles.flatMap((bundle) => bundle.x509Authorities))].map(toPem),
+    denied: new Set(denied),
+  };
+}
+
+/**
+ * Judges the certificates that the other end really sent, against the bundle of the trust domain its ID claims. Node
+ * keeps one merged CA list per context and would let one trust domain speak for another, so its verdict is not used.
+ */
+export function verifyPeer(
+  chainDer: readonly Uint8Array[],
+  trust: PeerTrust,
+  now: number,
+  expected?: ExpectedPeer,
+): Result<Peer, Problem> {
+  if (chainDer.length === 0)
+    return err(problem("peer_certificate_missing", "the handshake carried no certificate"));
+  const verified = verifyChain(chainDer, trust.bundles, now);
+  if (!verified.ok) return verified;
+  const { spiffeId, notAfterMs } = verified.value;
+  if (trust.denied.has(spiffeId.trustDomain)) {
+    return err(problem("peer_denied", `${spiffeId.trustDomain} was revoked`));
+  }
+  if (expected !== undefined && !isExpected(spiffeId, expected)) {
+    return err(
+      problem(
+        "peer_unexpected",
+        `expected the ${expected.role} of ${expected.trustDomain}, got ${spiffeId.uri}`,
+      ),
+    );
+  }
+  return ok({ spiffeId, notAfterMs });
+}
+
+function isExpected(id: SpiffeId, expected: ExpectedPeer): boolean {
+  return id.trustDomain === expected.trustDomain && systemRole(id) === expected.role;
+}
+
+/** Whether a peer verified earlier is still welcome after the trust changed. */
+export function stillTrusted(peer: Peer, trust: PeerTrust): boolean {
+  const { trustDomain } = peer.spiffeId;
+  return !trust.denied.has(trustDomain) && trust.bundles.get(trustDomain) !== undefined;
+}
+
+function toPem(derBase64: string): string {
+  return `-----BEGIN CERTIFICATE-----\n${derBase64.replace(/.{64}/g, "$&\n").trimEnd()}\n-----END CERTIFICATE-----\n`;
+}

@@ -1,0 +1,28 @@
+/** The proxy engine, for the processes that assemble it: `gateway/edge` and `agents/proxy`. */
+export { compilePeerTrust, type Peer, type PeerTrust } from "./identity/peer-trust.ts";
+export { createWatch, type PublishableWatch, type Watch } from "./lifecycle/watch.ts";
+export {
+  decideEgress,
+  decideInbound,
+  decideIngress,
+  type EgressDecision,
+  refuse,
+  type Refuse,
+  selectTunnel,
+  type ServiceForward,
+  type TunnelTarget,
+} from "./routing/decide.ts";
+export { compileTables, type RouteTables } from "./routing/tables.ts";
+export { createEngine, type Engine } from "./io/engine.ts";
+export { ListenerSet } from "./io/listener-set.ts";
+export { EndpointBalancer } from "./io/endpoint-balancer.ts";
+export { Entry, type EntryEnvironment } from "./io/entry.ts";
+export { forwardToEndpoint, forwardToUpstream } from "./io/forward.ts";
+export { probeListener } from "./io/probe.ts";
+export type { RelayCounters } from "./io/relay.ts";
+export { type GrantedTunnel, TunnelAccess } from "./io/tunnel-access.ts";
+export type { TunnelEnvironment } from "./io/tunnel.ts";
+export { refuseTunnel, type TunnelRequest, TunnelServer } from "./io/tunnel-server.ts";
+export { TUNNEL_HEADER } from "./io/tunnel-settings.ts";
+export { Upstream } from "./io/upstream.ts";
+export { WorkloadListener } from "./io/workload-listener.ts";

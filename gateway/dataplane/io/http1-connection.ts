@@ -1,0 +1,382 @@
+import type { Socket } from "node:net";
+import { type Problem, problem } from "../../../federation/model/problem.ts";
+import type { BodyFraming } from "../http1/framing.ts";
+import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
+import { parseRequestHead, type RequestHead } from "../http1/request-head.ts";
+import type { ResponseHead } from "../http1/response-head.ts";
+import { localReply } from "../policy/local-reply.ts";
+import type { Entry } from "./entry.ts";
+import { BodyForwarder, MALFORMED } from "./http1-body.ts";
+import type { Http1Stream } from "./http1-stream.ts";
+import { renderProblem } from "./problem-reply.ts";
+import { ignore } from "./relay.ts";
+import type { StreamPool } from "./stream-pool.ts";
+
+// From the first byte of a head to its last, and without progress in a body we wait for: a slow client ends here.
+const REQUEST_TIMEOUT_MS = 10_000;
+// A reader that takes nothing for this long is gone; until then it holds only its own stream's window.
+const STALLED_READER_MS = 30_000;
+const IDLE_TIMEOUT_MS = 120_000;
+const RESPONSE_TIMEOUT_MS = 300_000;
+// The first try, one on a fresh stream when a reused one died, and one more when a gateway drained meanwhile.
+const MAX_ATTEMPTS = 3;
+
+const NO_DEADLINE = 0;
+
+/** What the listener does for its connections. */
+export interface Http1Host {
+  readonly entry: Entry;
+  readonly pool: StreamPool;
+  /** Milliseconds, moved on once a second: deadlines need no better. */
+  readonly coarseNow: number;
+  readonly draining: boolean;
+  closed(connection: Http1Connection): void;
+}
+
+/**
+ * One workload's HTTP/1.1 connection. Requests are served one at a time: bytes of the next wait (and the socket is paused)
+ * until the response is complete, so nothing is ever answered out of order and little is ever buffered.
+ */
+export class Http1Connection {
+  readonly socket: Socket;
+  readonly entry: Entry;
+  /** The request under way; valid between its head and the end of its response. */
+  request!: RequestHead;
+  requestDone = true;
+  deadlineMs: number;
+  readonly #host: Http1Host;
+  readonly #body = new BodyForwarder();
+  #upstream: Http1Stream | undefined;
+  #active = false;
+  #responded = false;
+  #attempts = 0;
+  #bodySent = false;
+  #upgraded = false;
+  #ended = false;
+  #pending: Buffer | undefined;
+  #scanned = 0;
+
+  constructor(socket: Socket, host: Http1Host) {
+    this.socket = socket;
+    this.entry = host.entry;
+    this.#host = host;
+    this.deadlineMs = host.coarseNow + IDLE_TIMEOUT_MS;
+    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
+    socket.on("drain", () => this.#onDrain());
+    socket.once("end", () => this.#onEnd());
+    socket.on("error", ignore);
+    socket.once("close", () => this.#onClose());
+  }
+
+  /** Whether the connection outlives the response under way. */
+  get staysOpen(): boolean {
+    return this.request.keepAlive && this.requestDone && !this.#host.draining && !this.#ended;
+  }
+
+  get idle(): boolean {
+    return !this.#active;
+  }
+
+  // ---- from the upstream stream -------------------------------------------------------------------------------------
+
+  /** Head and body as one piece, unchanged. */
+  writeResponse(status: number, bytes: Buffer): void {
+    this.#responded = true;
+    this.#count(status);
+    this.write(bytes);
+  }
+
+  writeResponseHead(head: ResponseHead): void {
+    this.#responded = true;
+    this.#count(head.status);
+    const { minor } = this.request;
+    const text = minor === 0 ? withoutChunked(head.forwardable) : head.forwardable;
+    const mustClose = !this.staysOpen || head.body.kind === "until-close" || minor === 0;
+    if (mustClose) this.#closeAfter();
+    this.socket.write(mustClose ? `${text}connection: close\r\n\r\n` : `${text}\r\n`, "latin1");
+  }
+
+  /** HTTP/1.0 knows no interim answers (RFC 9110 §15.2). */
+  writeInterim(head: string): void {
+    if (this.request.minor === 1) this.socket.write(head, "latin1");
+  }
+
+  write(bytes: Buffer): void {
+    if (bytes.length > 0 && !this.socket.write(bytes)) this.awaitDrain();
+  }
+
+  /** Stops the response while the workload does not read; only this request's stream waits. */
+  awaitDrain(): void {
+    if (!this.socket.writableNeedDrain) return;
+    this.#upstream?.pauseResponse();
+    this.deadlineMs = this.#host.coarseNow + STALLED_READER_MS;
+  }
+
+  resumeRequest(): void {
+    if (this.#active && !(this.requestDone && this.#pending !== undefined)) this.socket.resume();
+  }
+
+  upgraded(): void {
+    this.#upgraded = true;
+    this.#responded = true;
+    this.#count(101);
+    this.deadlineMs = NO_DEADLINE;
+    const early = this.#pending;
+    this.#pending = undefined;
+    if (early !== undefined) this.#upstream?.writable.write(early);
+    this.socket.resume();
+  }
+
+  finishUpgraded(): void {
+    this.socket.end();
+  }
+
+  responseDone(): void {
+    this.#upstream = undefined;
+    if (!this.requestDone || !this.staysOpen) return this.#finish();
+    this.#becomeIdle();
+    const pending = this.#pending;
+    if (pending === undefined) return;
+    this.#pending = undefined;
+    this.socket.resume();
+    this.#consume(pending);
+  }
+
+  upstreamFailed(stream: Http1Stream, reason: Problem): void {
+    this.#upstream = undefined;
+    if (this.#responded) return void this.socket.resetAndDestroy();
+    if (this.#mayRepeat(stream, reason)) return this.#attempt(false);
+    this.#refuse(reason);
+  }
+
+  // ---- from the workload --------------------------------------------------------------------------------------------
+
+  #onData(chunk: Buffer): void {
+    this.entry.counters.up.value += chunk.length;
+    if (this.#upgraded) {
+      if (this.#upstream?.writable.write(chunk) === false) this.socket.pause();
+      return;
+    }
+    const buffer = this.#pending === undefined ? chunk : Buffer.concat([this.#pending, chunk]);
+    this.#pending = undefined;
+    this.#consume(buffer);
+  }
+
+  /** Takes heads and bodies off the buffer until it is used up or a response must come first. */
+  #consume(buffer: Buffer): void {
+    let at = 0;
+    while (at < buffer.length && !this.socket.destroyed) {
+      if (!this.#active) {
+        const outcome = parseRequestHead(buffer, at, buffer.length, DEFAULT_HEAD_LIMITS, at + this.#scanned);
+        if (outcome.kind === "need-more") return this.#awaitHead(buffer, at);
+        this.#scanned = 0;
+        if (outcome.kind === "invalid") return this.#reject(problem(outcome.problem, outcome.detail));
+        at += outcome.head.byteLength;
+        this.#start(outcome.head);
+        if (this.#ended) return;
+      } else if (!this.requestDone && this.#upstream !== undefined) {
+        at = this.#forwardBody(buffer, at, this.#upstream);
+        if (at === MALFORMED) return;
+      } else {
+        return this.#keep(buffer, at);
+      }
+    }
+  }
+
+  #start(head: RequestHead): void {
+    this.request = head;
+    this.requestDone = head.body.kind === "none";
+    this.#active = true;
+    this.#responded = false;
+    this.#bodySent = false;
+    this.#attempts = 0;
+    const reason = this.#refusal(head);
+    if (reason !== undefined) return this.#refuse(reason);
+    if (!this.requestDone) this.#body.reset(head.body as BodyFraming, true);
+    this.deadlineMs = this.#host.coarseNow + (this.requestDone ? RESPONSE_TIMEOUT_MS : REQUEST_TIMEOUT_MS);
+    this.#attempt(true);
+  }
+
+  #refusal(head: RequestHead): Problem | undefined {
+    const { decision, pseudonym, counters } = this.entry;
+    if (decision.kind === "refuse") return decision.problem;
+    if (decision.permit.wouldDeny) counters.wouldDeny.value += 1;
+    return head.via !== undefined && passedThrough(head.via, pseudonym)
+      ? problem("loop", `Via names ${pseudonym} already`)
+      : undefined;
+  }
+
+  /** `mayReuse`: an idle stream will do; otherwise only a fresh one, so that one retry meets one cause. */
+  #attempt(mayReuse: boolean): void {
+    this.#attempts += 1;
+    const stream = (mayReuse ? this.#host.pool.take() : undefined) ?? this.#host.pool.open();
+    if (stream !== undefined) return this.#send(stream);
+    const upstream = this.entry.upstream();
+    if (upstream === undefined) return this.#refuse(this.entry.unavailable());
+    this.socket.pause();
+    upstream.whenReady((ready) => {
+      if (this.socket.destroyed) return;
+      const late = ready ? this.#host.pool.open() : undefined;
+      if (late === undefined) this.#refuse(this.entry.unavailable());
+      else this.#send(late);
+      this.#resumePending();
+    });
+  }
+
+  #send(stream: Http1Stream): void {
+    this.#upstream = stream;
+    stream.begin(this, `${this.request.forwardable}via: 1.1 ${this.entry.pseudonym}\r\n\r\n`);
+  }
+
+  #resumePending(): void {
+    this.socket.resume();
+    const pending = this.#pending;
+    this.#pending = undefined;
+    if (pending !== undefined) this.#consume(pending);
+  }
+
+  #forwardBody(buffer: Buffer, at: number, upstream: Http1Stream): number {
+    this.#bodySent = true;
+    const next = this.#body.forward(buffer, at, buffer.length, upstream.writable);
+    if (next === MALFORMED) {
+      upstream.abort();
+      this.#upstream = undefined;
+      this.#reject(problem("http_framing", "the body's chunks are malformed"));
+      return MALFORMED;
+    }
+    this.requestDone = this.#body.done;
+    this.deadlineMs = this.#host.coarseNow + (this.requestDone ? RESPONSE_TIMEOUT_MS : REQUEST_TIMEOUT_MS);
+    if (upstream.writable.writableNeedDrain) {
+      // The far side is slow, not the client: the client's clock stops.
+      this.deadlineMs = this.#host.coarseNow + RESPONSE_TIMEOUT_MS;
+      this.socket.pause();
+    }
+    return next;
+  }
+
+  #awaitHead(buffer: Buffer, at: number): void {
+    if (this.#scanned === 0) this.deadlineMs = this.#host.coarseNow + REQUEST_TIMEOUT_MS;
+    this.#pending = at === 0 ? buffer : buffer.subarray(at);
+    this.#scanned = buffer.length - at;
+  }
+
+  #keep(buffer: Buffer, at: number): void {
+    this.#pending = at === 0 ? buffer : buffer.subarray(at);
+    this.socket.pause();
+  }
+
+  #mayRepeat(stream: Http1Stream, reason: Problem): boolean {
+    if (this.#attempts >= MAX_ATTEMPTS || this.#bodySent || this.#ended) return false;
+    if (reason.name === "draining") return this.#retried();
+    return reason.name === "upstream_reset" &&
+      isIdempotent(this.request.method) &&
+      (stream.reused || this.#attempts === 1)
+      ? this.#retried()
+      : false;
+  }
+
+  #retried(): boolean {
+    this.entry.counters.retries.value += 1;
+    return true;
+  }
+
+  // ---- replies of our own and endings -------------------------------------------------------------------------------
+
+  #refuse(reason: Problem): void {
+    const reply = localReply(reason.name);
+    this.entry.refused(reason);
+    const close = reply.close || !this.requestDone || !this.staysOpen;
+    this.#count(reply.http);
+    const headOnly = this.request.method === "HEAD";
+    this.socket.write(renderProblem(reason, reply.http, close, headOnly), "utf8");
+    if (close) return this.#finish();
+    this.#becomeIdle();
+  }
+
+  /** A message that cannot be read: answer, close, and look at nothing that follows. */
+  #reject(reason: Problem): void {
+    this.entry.refused(reason);
+    const { http } = localReply(reason.name);
+    this.#count(http);
+    if (!this.#responded) this.socket.write(renderProblem(reason, http, true, false), "utf8");
+    this.#finish();
+  }
+
+  #becomeIdle(): void {
+    this.#active = false;
+    this.requestDone = true;
+    this.deadlineMs = this.#host.coarseNow + IDLE_TIMEOUT_MS;
+  }
+
+  #closeAfter(): void {
+    this.#ended = true;
+  }
+
+  /** Lingering close: the reply must reach a client that still sends (RFC 9112 §9.6). */
+  #finish(): void {
+    this.#ended = true;
+    this.#active = false;
+    this.#pending = undefined;
+    this.#upstream?.abort();
+    this.#upstream = undefined;
+    this.socket.end();
+    this.socket.removeAllListeners("data");
+    this.socket.resume();
+    this.deadlineMs = this.#host.coarseNow + 2_000;
+  }
+
+  #onDrain(): void {
+    this.#upstream?.resumeResponse();
+    if (this.#active && !this.#upgraded) this.deadlineMs = this.#host.coarseNow + RESPONSE_TIMEOUT_MS;
+  }
+
+  /** Half-close after a complete request still gets its answer; half a request gets none. */
+  #onEnd(): void {
+    if (this.#upgraded) return void this.#upstream?.writable.end();
+    if (!this.#active) return void this.socket.end();
+    if (!this.requestDone) return void this.socket.resetAndDestroy();
+    this.#ended = true;
+  }
+
+  #onClose(): void {
+    this.#upstream?.abort();
+    this.#upstream = undefined;
+    this.#host.closed(this);
+  }
+
+  /** Called about once a second by the listener. */
+  expire(): void {
+    const waitsForClient = this.#active ? !this.requestDone : this.#scanned > 0;
+    if (waitsForClient && !this.#responded)
+      return this.#reject(problem("http_timeout", "the request did not arrive in time"));
+    if (this.#active && !this.#responded) return this.#timeOut();
+    this.socket.destroy();
+  }
+
+  #timeOut(): void {
+    this.#upstream?.abort();
+    this.#upstream = undefined;
+    this.#refuse(problem("upstream_timeout", `no answer within ${RESPONSE_TIMEOUT_MS / 1000} s`));
+  }
+
+  #count(status: number): void {
+    const counter = this.entry.counters.responses[Math.floor(status / 100)];
+    if (counter !== undefined) counter.value += 1;
+  }
+}
+
+/** RFC 9110 §9.2.2. */
+function isIdempotent(method: string): boolean {
+  return (
+    method === "GET" || method === "HEAD" || method === "OPTIONS" || method === "PUT" || method === "DELETE"
+  );
+}
+
+/** Whether a Via value has an element received by `pseudonym`: `[protocol/]version by [comment]`, comma-separated. */
+export function passedThrough(via: string, pseudonym: string): boolean {
+  return via.split(",").some((element) => element.trim().split(/[ \t]+/)[1] === pseudonym);
+}
+
+function withoutChunked(head: string): string {
+  return head.replace(/^transfer-encoding:[^\r\n]*\r\n/im, "");
+}

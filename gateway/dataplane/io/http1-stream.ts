@@ -1,0 +1,192 @@
+import { type ClientHttp2Stream, constants } from "node:http2";
+import { type Problem, problem } from "../../../federation/model/problem.ts";
+import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts";
+import { lossOf, refusalOf } from "./forward.ts";
+import { BodyForwarder, MALFORMED } from "./http1-body.ts";
+import type { Http1Connection } from "./http1-connection.ts";
+import type { StreamPool } from "./stream-pool.ts";
+
+// More interim answers than any real server sends before the final one.
+const MAX_INTERIM = 8;
+const SWITCHING_PROTOCOLS = 101;
+const LINGER_MS = 2_000;
+
+/**
+ * A tunnel stream that speaks HTTP/1.1 with one connection of the far workload. It serves one request after another, of
+ * any connection of the same caller to the same service; between requests it rests in the pool.
+ */
+export class Http1Stream {
+  /** Has answered a request before: its loss may be the far side's idle timeout, not a failure. */
+  reused = false;
+  idleSinceMs = 0;
+  readonly #stream: ClientHttp2Stream;
+  readonly #pool: StreamPool;
+  readonly #body = new BodyForwarder();
+  #connection: Http1Connection | undefined;
+  #carry: Buffer | undefined;
+  #phase: "head" | "body" | "upgraded" = "head";
+  #keepAlive = false;
+  #interim = 0;
+  #draining = false;
+  #refusal: Problem | undefined;
+
+  constructor(stream: ClientHttp2Stream, pool: StreamPool) {
+    this.#stream = stream;
+    this.#pool = pool;
+    stream.on("data", (chunk: Buffer) => this.#onData(chunk));
+    stream.on("drain", () => this.#connection?.resumeRequest());
+    stream.once("response", (headers) => {
+      if (headers[":status"] === 200) return;
+      this.#refusal = refusalOf(headers);
+      stream.close(constants.NGHTTP2_CANCEL);
+    });
+    stream.once("end", () => this.#onEnd());
+    stream.once("error", () => {});
+    stream.once("close", () => this.#onClose());
+  }
+
+  get usable(): boolean {
+    return !this.#draining && !this.#stream.destroyed && !this.#stream.closed;
+  }
+
+  /** Begins an exchange; the connection hears of everything that follows. */
+  begin(connection: Http1Connection, head: string): void {
+    this.#connection = connection;
+    this.#phase = "head";
+    this.#interim = 0;
+    this.#stream.write(head, "latin1");
+  }
+
+  get writable(): ClientHttp2Stream {
+    return this.#stream;
+  }
+
+  pauseResponse(): void {
+    this.#stream.pause();
+  }
+
+  resumeResponse(): void {
+    this.#stream.resume();
+  }
+
+  /** This stream's way is draining: no request after the one under way. */
+  drain(): void {
+    this.#draining = true;
+    if (this.#connection === undefined) this.#retire();
+  }
+
+  /** The exchange is given up: the far side must not take what it got for complete. */
+  abort(): void {
+    this.#connection = undefined;
+    this.#pool.remove(this);
+    this.#stream.close(constants.NGHTTP2_CANCEL);
+  }
+
+  #onData(chunk: Buffer): void {
+    const connection = this.#connection;
+    // Bytes that nobody asked for: whatever they are, they must not become the answer to the next request.
+    if (connection === undefined) return this.abort();
+    connection.entry.counters.down.value += chunk.length;
+    if (this.#phase === "upgraded") return connection.write(chunk);
+    const buffer = this.#carry === undefined ? chunk : Buffer.concat([this.#carry, chunk]);
+    this.#carry = undefined;
+    if (this.#phase === "head") this.#onHeadBytes(connection, buffer);
+    else this.#onBodyBytes(connection, buffer, 0);
+  }
+
+  #onHeadBytes(connection: Http1Connection, buffer: Buffer): void {
+    let at = 0;
+    while (at < buffer.length) {
+      const outcome = parseResponseHead(buffer, at, buffer.length, connection.request);
+      if (outcome.kind === "need-more") {
+        this.#carry = at === 0 ? buffer : buffer.subarray(at);
+        return;
+      }
+      if (outcome.kind === "invalid") return this.#fail(problem("upstream_malformed", outcome.detail));
+      const { head } = outcome;
+      if (head.status >= 200) return this.#onFinalHead(connection, head, buffer, at);
+      if (!this.#onInterim(connection, head)) return;
+      at += head.byteLength;
+      if (this.#phase === "upgraded") return connection.write(buffer.subarray(at));
+    }
+  }
+
+  /** Whether the exchange goes on. */
+  #onInterim(connection: Http1Connection, head: ResponseHead): boolean {
+    this.#interim += 1;
+    const unasked = head.status === SWITCHING_PROTOCOLS && connection.request.upgrade === undefined;
+    if (unasked || this.#interim > MAX_INTERIM) {
+      this.#fail(problem("upstream_malformed", `unexpected response ${head.status}`));
+      return false;
+    }
+    connection.writeInterim(`${head.forwardable}\r\n`);
+    if (head.status === SWITCHING_PROTOCOLS) {
+      this.#phase = "upgraded";
+      connection.upgraded();
+    }
+    return true;
+  }
+
+  #onFinalHead(connection: Http1Connection, head: ResponseHead, buffer: Buffer, at: number): void {
+    const bodyAt = at + head.byteLength;
+    this.#keepAlive = head.keepAlive;
+    const { body } = head;
+    const whole = body.kind === "none" ? 0 : body.kind === "length" ? body.length : -1;
+    if (whole === buffer.length - bodyAt && head.forwardable === head.received && connection.staysOpen) {
+      // The usual small answer: head and body in one piece, nothing to change, one write.
+      connection.writeResponse(head.status, at === 0 ? buffer : buffer.subarray(at));
+      return this.#complete(connection);
+    }
+    connection.writeResponseHead(head);
+    this.#phase = "body";
+    this.#body.reset(body, connection.request.minor === 1);
+    this.#onBodyBytes(connection, buffer, bodyAt);
+  }
+
+  #onBodyBytes(connection: Http1Connection, buffer: Buffer, at: number): void {
+    const next = this.#body.forward(buffer, at, buffer.length, connection.socket);
+    if (next === MALFORMED)
+      return this.#fail(problem("upstream_malformed", "the body's chunks are malformed"));
+    if (!this.#body.done) return connection.awaitDrain();
+    if (next < buffer.length) this.#keepAlive = false;
+    this.#complete(connection);
+  }
+
+  #complete(connection: Http1Connection): void {
+    this.#connection = undefined;
+    this.reused = true;
+    if (this.#keepAlive && connection.requestDone && this.usable) this.#pool.put(this);
+    else this.#retire();
+    connection.responseDone();
+  }
+
+  #retire(): void {
+    this.#pool.remove(this);
+    if (this.#stream.destroyed || this.#stream.closed) return;
+    // Politely: the workload sees a FIN and closes its side. One that does not is cut a little later.
+    this.#stream.end();
+    setTimeout(() => this.#stream.close(constants.NGHTTP2_CANCEL), LINGER_MS).unref();
+  }
+
+  #onEnd(): void {
+    const connection = this.#connection;
+    if (connection === undefined) return this.#retire();
+    if (this.#phase === "upgraded") return connection.finishUpgraded();
+    if (this.#phase === "body" && this.#body.endsWithConnection) {
+      this.#keepAlive = false;
+      this.#complete(connection);
+    }
+  }
+
+  #onClose(): void {
+    this.#pool.remove(this);
+    const connection = this.#connection;
+    if (connection !== undefined) this.#fail(this.#refusal ?? lossOf(this.#stream.rstCode));
+  }
+
+  #fail(reason: Problem): void {
+    const connection = this.#connection;
+    this.abort();
+    connection?.upstreamFailed(this, reason);
+  }
+}

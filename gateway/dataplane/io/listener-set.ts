@@ -1,0 +1,162 @@
+import { parseAddress } from "../../../federation/model/address.ts";
+import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
+import type { Result } from "../../../federation/model/result.ts";
+import type { WorkloadListenerStatus } from "../../../federation/model/resource.ts";
+import { type PortProtocol, type ServiceName, serviceKey } from "../../../federation/model/service.ts";
+import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
+import { workloadName } from "../../../federation/model/workload-pattern.ts";
+import type { Logger } from "../../../federation/model/log.ts";
+import type { EntryEnvironment } from "./entry.ts";
+import { WorkloadListener } from "./workload-listener.ts";
+
+export interface ListenerKey {
+  readonly workload: string;
+  readonly service: string;
+  readonly port: number;
+}
+
+/** Gives every key its stable local address, in the order of `keys`. */
+export type AllocateAddresses = (keys: readonly ListenerKey[]) => Promise<Result<readonly string[], Problem>>;
+
+const RETRY_MS = 500;
+
+interface Wanted extends ListenerKey {
+  readonly caller: SpiffeId;
+  readonly serviceName: ServiceName;
+  readonly protocol: PortProtocol;
+}
+
+/**
+ * One listener for every workload and port of an imported service. A listener outlives its import, so that a workload that
+ * lost a permission is told why instead of finding its port closed.
+ */
+export class ListenerSet {
+  readonly #env: EntryEnvironment;
+  readonly #allocate: AllocateAddresses;
+  readonly #log: Logger;
+  readonly #onChange: () => void;
+  readonly #listeners = new Map<
+    string,
+    { readonly listener: WorkloadListener; readonly status: WorkloadListenerStatus }
+  >();
+  #workloads: readonly SpiffeId[] = [];
+  #running: Promise<void> | undefined;
+  #again = false;
+  #closed = false;
+
+  constructor(env: EntryEnvironment, allocate: AllocateAddresses, log: Logger, onChange: () => void) {
+    this.#env = env;
+    this.#allocate = allocate;
+    this.#log = log;
+    this.#onChange = onChange;
+    env.tables.subscribe(() => this.#schedule());
+  }
+
+  setWorkloads(workloads: readonly SpiffeId[]): Promise<void> {
+    this.#workloads = workloads;
+    return this.#schedule();
+  }
+
+  status(): readonly WorkloadListenerStatus[] {
+    const { current } = this.#env.tables;
+    return [...this.#listeners.values()]
+      .filter(({ status }) => current?.imports.get(status.service)?.ports.has(status.port))
+      .map(({ status }) => status);
+  }
+
+  find(key: ListenerKey): WorkloadListener | undefined {
+    return this.#listeners.get(nameOf(key))?.listener;
+  }
+
+  async drain(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#listeners.values()].map(({ listener }) => listener.drain()));
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const { listener } of this.#listeners.values()) listener.close();
+    this.#listeners.clear();
+  }
+
+  /** One reconciliation at a time; what changed meanwhile is seen by the next. */
+  #schedule(): Promise<void> {
+    this.#again = true;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#again && !this.#closed) {
+      this.#again = false;
+      await this.#reconcile();
+    }
+  }
+
+  async #reconcile(): Promise<void> {
+    const wanted = this.#wanted();
+    this.#closeLeft(wanted);
+    const missing = [...wanted].filter(([name]) => !this.#listeners.has(name)).map(([, want]) => want);
+    if (missing.length === 0) return this.#onChange();
+    const allocated = await this.#allocate(missing);
+    if (!allocated.ok) return this.#retry(allocated.error);
+    for (const [index, want] of missing.entries()) await this.#open(want, allocated.value[index]);
+    this.#onChange();
+  }
+
+  #wanted(): ReadonlyMap<string, Wanted> {
+    const wanted = new Map<string, Wanted>();
+    for (const { rule, ports } of this.#env.tables.current?.imports.values() ?? []) {
+      for (const { port, protocol } of ports.values()) {
+        for (const caller of this.#workloads) {
+          const want = {
+            workload: workloadName(caller),
+            service: serviceKey(rule),
+            port,
+            caller,
+            serviceName: rule,
+            protocol,
+          };
+          wanted.set(nameOf(want), want);
+        }
+      }
+    }
+    return wanted;
+  }
+
+  /** Ends listeners of workloads that are gone, and those whose port speaks another protocol now. */
+  #closeLeft(wanted: ReadonlyMap<string, Wanted>): void {
+    const workloads = new Set(this.#workloads.map(workloadName));
+    for (const [name, { listener, status }] of this.#listeners) {
+      const protocol = wanted.get(name)?.protocol ?? listener.protocol;
+      if (workloads.has(status.workload) && protocol === listener.protocol) continue;
+      this.#listeners.delete(name);
+      listener.close();
+    }
+  }
+
+  async #open(want: Wanted, text: string | undefined): Promise<void> {
+    const address = parseAddress(text ?? "");
+    if (!address.ok || this.#closed) return;
+    const { caller, serviceName, port, protocol, workload, service } = want;
+    const listener = new WorkloadListener({ caller, service: serviceName, port }, protocol, this.#env);
+    try {
+      const bound = await listener.listen(address.value);
+      this.#listeners.set(nameOf(want), { listener, status: { workload, service, port, address: bound } });
+    } catch (error) {
+      listener.close();
+      this.#retry({ name: "port_in_use", detail: `${text}: ${(error as Error).message}` });
+    }
+  }
+
+  #retry(reason: Problem): void {
+    this.#log.error("listener_failed", { code: PROBLEMS[reason.name].code, detail: reason.detail });
+    setTimeout(() => void this.#schedule(), RETRY_MS).unref();
+  }
+}
+
+function nameOf({ workload, service, port }: ListenerKey): string {
+  return `${workload} ${service} ${port}`;
+}

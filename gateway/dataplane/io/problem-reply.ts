@@ -1,0 +1,19 @@
+import { STATUS_CODES } from "node:http";
+import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
+import { TUNNEL_HEADER } from "./tunnel-settings.ts";
+
+/** A refusal as an HTTP/1.1 response with a problem document (RFC 9457). */
+export function renderProblem(reason: Problem, status: number, close: boolean, headOnly: boolean): string {
+  const { code, title, fix } = PROBLEMS[reason.name];
+  const body = `${JSON.stringify({ type: `urn:isthmus:problem:${code}`, title, status, code, detail: reason.detail, fix })}\n`;
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Refused"}`,
+    "content-type: application/problem+json",
+    `content-length: ${Buffer.byteLength(body)}`,
+    `${TUNNEL_HEADER.code}: ${code}`,
+    "cache-control: no-store",
+    ...(status === 503 ? ["retry-after: 1"] : []),
+    ...(close ? ["connection: close"] : []),
+  ];
+  return `${head.join("\r\n")}\r\n\r\n${headOnly ? "" : body}`;
+}

@@ -1,0 +1,61 @@
+import type { Entry } from "./entry.ts";
+import { Http1Stream } from "./http1-stream.ts";
+
+// Below the 5 s after which Node's own HTTP server drops an idle connection: whoever closes first must not be the workload.
+const IDLE_MS = 4_000;
+const MAX_IDLE = 1_024;
+
+/** Idle streams of one entry, most recently used first, so that those not needed grow old and end. */
+export class StreamPool {
+  readonly #entry: Entry;
+  readonly #idle: Http1Stream[] = [];
+  readonly #unsubscribe: () => void;
+
+  constructor(entry: Entry) {
+    this.#entry = entry;
+    this.#unsubscribe = entry.onDecision(() => {
+      if (entry.decision.kind === "refuse") this.#retireAll();
+    });
+  }
+
+  take(): Http1Stream | undefined {
+    for (;;) {
+      const stream = this.#idle.pop();
+      if (stream === undefined || stream.usable) return stream;
+    }
+  }
+
+  /** A fresh stream through a ready tunnel. */
+  open(): Http1Stream | undefined {
+    let opened: Http1Stream | undefined;
+    const stream = this.#entry.open(() => opened?.drain());
+    if (stream === undefined) return undefined;
+    opened = new Http1Stream(stream, this);
+    return opened;
+  }
+
+  put(stream: Http1Stream): void {
+    stream.idleSinceMs = this.#entry.env.now();
+    if (this.#idle.length >= MAX_IDLE) stream.drain();
+    else this.#idle.push(stream);
+  }
+
+  remove(stream: Http1Stream): void {
+    const index = this.#idle.indexOf(stream);
+    if (index !== -1) this.#idle.splice(index, 1);
+  }
+
+  /** Ends what has been idle too long; called about once a second. */
+  sweep(now: number): void {
+    while (this.#idle[0] !== undefined && now - this.#idle[0].idleSinceMs > IDLE_MS) this.#idle[0].drain();
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    this.#retireAll();
+  }
+
+  #retireAll(): void {
+    while (this.#idle[0] !== undefined) this.#idle[0].drain();
+  }
+}

@@ -1,0 +1,67 @@
+import { type ClientHttp2Stream, constants } from "node:http2";
+import type { Socket } from "node:net";
+import type { Problem } from "../../../federation/model/problem.ts";
+import type { Entry } from "./entry.ts";
+import { lossOf, refusalOf } from "./forward.ts";
+import type { Grant } from "./live-grants.ts";
+import { ignore, relay } from "./relay.ts";
+
+/** A workload's opaque connection: one tunnel stream for its life, bytes untouched, either side may speak first. */
+export class TcpConnection implements Grant {
+  readonly socket: Socket;
+  readonly #entry: Entry;
+  readonly #onClosed: (connection: TcpConnection) => void;
+  #answered = false;
+
+  constructor(socket: Socket, entry: Entry, onClosed: (connection: TcpConnection) => void) {
+    this.socket = socket;
+    this.#entry = entry;
+    this.#onClosed = onClosed;
+    socket.on("error", ignore);
+    socket.once("close", () => this.#onClosed(this));
+    this.#start();
+  }
+
+  recheck(): Problem | undefined {
+    const { decision } = this.#entry;
+    return decision.kind === "refuse" ? decision.problem : undefined;
+  }
+
+  /** TCP has no words for a reason: the connection is reset and the reason logged. */
+  cut(reason: Problem): void {
+    this.#entry.refused(reason);
+    this.socket.resetAndDestroy();
+  }
+
+  #start(): void {
+    const { decision, counters } = this.#entry;
+    if (decision.kind === "refuse") return this.cut(decision.problem);
+    if (decision.permit.wouldDeny) counters.wouldDeny.value += 1;
+    const stream = this.#entry.open(ignore);
+    if (stream !== undefined) return this.#join(stream);
+    const upstream = this.#entry.upstream();
+    if (upstream === undefined) return this.cut(this.#entry.unavailable());
+    upstream.whenReady((ready) => {
+      if (this.socket.destroyed) return;
+      const late = ready ? this.#entry.open(ignore) : undefined;
+      if (late === undefined) this.cut(this.#entry.unavailable());
+      else this.#join(late);
+    });
+  }
+
+  #join(stream: ClientHttp2Stream): void {
+    stream.once("response", (headers) => {
+      if (headers[":status"] === 200) {
+        this.#answered = true;
+        return;
+      }
+      this.#answered = true;
+      this.cut(refusalOf(headers));
+      stream.close(constants.NGHTTP2_CANCEL);
+    });
+    stream.once("close", () => {
+      if (!this.#answered && !this.socket.destroyed) this.cut(lossOf(stream.rstCode));
+    });
+    relay(this.socket, stream, this.#entry.counters);
+  }
+}

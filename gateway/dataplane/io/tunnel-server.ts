@@ -1,0 +1,221 @@
+import http2, {
+  constants,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import tls, { type TLSSocket } from "node:tls";
+import { type Address, formatAddress } from "../../../federation/model/address.ts";
+import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
+import { type Peer, stillTrusted, verifyPeer } from "../identity/peer-trust.ts";
+import { localReply } from "../policy/local-reply.ts";
+import type { Metrics } from "./counters.ts";
+import type { EventLog } from "./event-log.ts";
+import { ignore } from "./relay.ts";
+import { peerChain, secureContextOptions, TUNNEL_ALPN } from "./tls-context.ts";
+import type { TunnelEnvironment } from "./tunnel.ts";
+import {
+  MAX_SESSION_MEMORY_MB,
+  MAX_STREAMS_PER_SESSION,
+  SESSION_WINDOW_BYTES,
+  TUNNEL_HEADER,
+  TUNNEL_SETTINGS,
+} from "./tunnel-settings.ts";
+
+const HANDSHAKE_TIMEOUT_MS = 5_000;
+const MAX_CONNECTIONS = 4_096;
+const SWEEP_PERIOD_MS = 5_000;
+// Our diallers PING every 2 s; a session without streams that says nothing for this long has no use.
+const SILENT_MS = 60_000;
+// A workload crowd that leaves at once resets as many streams as it had; a flood goes on.
+const RESET_BURST = MAX_STREAMS_PER_SESSION;
+const RESETS_PER_SECOND = 500;
+
+/** A CONNECT request from a verified peer; the handler answers on `stream`. */
+export interface TunnelRequest {
+  readonly stream: ServerHttp2Stream;
+  readonly headers: IncomingHttpHeaders;
+  readonly peer: Peer;
+}
+
+export interface TunnelServerOptions {
+  readonly env: TunnelEnvironment;
+  readonly events: EventLog;
+  readonly metrics: Metrics;
+  readonly onRequest: (request: TunnelRequest) => void;
+}
+
+interface ServedSession {
+  readonly session: ServerHttp2Session;
+  readonly socket: TLSSocket;
+  readonly peer: Peer;
+  lastHeardMs: number;
+}
+
+/** Listens for tunnels: TLS 1.3, client certificate, identity verified before the first HTTP/2 byte is read. */
+export class TunnelServer {
+  readonly #options: TunnelServerOptions;
+  readonly #server: tls.Server;
+  readonly #sessions = new Set<ServedSession>();
+  readonly #subscriptions: readonly (() => void)[];
+  readonly #sweeper: NodeJS.Timeout;
+
+  constructor(options: TunnelServerOptions) {
+    this.#options = options;
+    const { credential, trust, now } = options.env;
+    this.#server = tls.createServer({
+      ...secureContextOptions(credential.current, trust.current),
+      ALPNProtocols: TUNNEL_ALPN,
+      requestCert: true,
+      // verifyPeer decides after the handshake, so that every refusal has its own code (see peer-trust.ts).
+      rejectUnauthorized: false,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    });
+    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.on("secureConnection", (socket) => this.#onSecure(socket));
+    this.#server.on("tlsClientError", (error, socket) => {
+      this.#refused(problem("tls_protocol", error.message), remoteOf(socket));
+      socket.destroy();
+    });
+    const reload = () =>
+      this.#server.setSecureContext(secureContextOptions(credential.current, trust.current));
+    this.#subscriptions = [
+      credential.subscribe(reload),
+      trust.subscribe(() => (reload(), this.#cutUntrusted())),
+    ];
+    this.#sweeper = setInterval(() => this.#sweep(now()), SWEEP_PERIOD_MS).unref();
+  }
+
+  /** `reusePort`: a successor may listen on the same address while this process drains. */
+  listen({ host, port }: Address): Promise<Address> {
+    return new Promise((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen({ host, port, reusePort: true }, () => {
+        this.#server.off("error", reject);
+        this.#server.on("error", (error) =>
+          this.#options.env.log.error("listener_failed", { detail: error.message }),
+        );
+        const bound = this.#server.address();
+        resolve(typeof bound === "object" && bound !== null ? { host, port: bound.port } : { host, port });
+      });
+    });
+  }
+
+  /** Stops accepting, tells every peer to go elsewhere, and resolves when the last session ended by itself. */
+  drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      for (const { session } of this.#sessions) session.close();
+    });
+  }
+
+  close(): void {
+    clearInterval(this.#sweeper);
+    for (const unsubscribe of this.#subscriptions) unsubscribe();
+    this.#server.close();
+    for (const { socket } of this.#sessions) socket.destroy();
+  }
+
+  #onSecure(socket: TLSSocket): void {
+    socket.on("error", ignore);
+    const verdict = this.#verify(socket);
+    if (!verdict.ok) {
+      this.#refused(verdict.error, remoteOf(socket));
+      socket.destroy();
+      return;
+    }
+    socket.setNoDelay(true);
+    this.#serve(socket, verdict.value);
+  }
+
+  #verify(socket: TLSSocket) {
+    const { trust, now } = this.#options.env;
+    if (socket.isSessionReused()) {
+      return { ok: false, error: problem("tls_session_resumed", "the client resumed a session") } as const;
+    }
+    if (socket.alpnProtocol !== "h2") {
+      return { ok: false, error: problem("tls_protocol", "the client did not offer ALPN h2") } as const;
+    }
+    return verifyPeer(peerChain(socket), trust.current, now());
+  }
+
+  #serve(socket: TLSSocket, peer: Peer): void {
+    const { env, onRequest } = this.#options;
+    const session = http2.performServerHandshake(socket, {
+      settings: TUNNEL_SETTINGS,
+      maxSessionMemory: MAX_SESSION_MEMORY_MB,
+      streamResetBurst: RESET_BURST,
+      streamResetRate: RESETS_PER_SECOND,
+    });
+    const served: ServedSession = { session, socket, peer, lastHeardMs: env.now() };
+    this.#sessions.add(served);
+    session.setLocalWindowSize(SESSION_WINDOW_BYTES);
+    session.on("error", (error) => this.#refused(problem("tunnel_abuse", error.message), peer.spiffeId.uri));
+    session.on("close", () => this.#sessions.delete(served));
+    session.on("ping", () => {
+      served.lastHeardMs = env.now();
+    });
+    session.on("stream", (stream, headers) => {
+      stream.on("error", ignore);
+      if (headers[":method"] === "CONNECT") onRequest({ stream, headers, peer });
+      else stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    });
+  }
+
+  #cutUntrusted(): void {
+    const trust = this.#options.env.trust.current;
+    for (const { socket, peer } of this.#sessions) {
+      if (stillTrusted(peer, trust)) continue;
+      this.#refused(
+        problem("peer_denied", `${peer.spiffeId.trustDomain} is no longer trusted`),
+        peer.spiffeId.uri,
+      );
+      socket.destroy();
+    }
+  }
+
+  /** Sessions whose certificate ran out get no new streams: a live peer has dialled anew long before. */
+  #sweep(now: number): void {
+    for (const served of this.#sessions) {
+      const silent = now - served.lastHeardMs > SILENT_MS;
+      if (now > served.peer.notAfterMs || silent) served.session.close();
+    }
+  }
+
+  #refused(reason: Problem, peer: string): void {
+    this.#options.metrics.refusals.series({ code: PROBLEMS[reason.name].code }).value += 1;
+    this.#options.events.refusal("peer_refused", reason, { peer });
+  }
+}
+
+/** Answers a tunnel request with a refusal; peers are verified, so they may know the reason. */
+export function refuseTunnel(stream: ServerHttp2Stream, reason: Problem): void {
+  if (stream.destroyed || stream.headersSent) {
+    stream.close(constants.NGHTTP2_CANCEL);
+    return;
+  }
+  stream.respond(
+    {
+      ":status": localReply(reason.name).http,
+      [TUNNEL_HEADER.code]: PROBLEMS[reason.name].code,
+      [TUNNEL_HEADER.detail]: headerText(reason.detail),
+    },
+    { endStream: true },
+  );
+  stream.close(constants.NGHTTP2_NO_ERROR);
+}
+
+const MAX_DETAIL = 512;
+
+function headerText(text: string): string {
+  return text.slice(0, MAX_DETAIL).replace(/[^\x20-\x7e]/g, "?");
+}
+
+function remoteOf(socket: {
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+}): string {
+  return socket.remoteAddress === undefined
+    ? "unknown"
+    : formatAddress({ host: socket.remoteAddress, port: socket.remotePort ?? 0 });
+}

@@ -1,0 +1,118 @@
+import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
+import type { TunnelStatus } from "../../../federation/model/resource.ts";
+import { pickLeastLoaded } from "../balance/pick.ts";
+import type { ExpectedPeer } from "../identity/peer-trust.ts";
+import { Tunnel, type TunnelEnvironment } from "./tunnel.ts";
+
+/** Two sessions per address: one lossy TCP connection then stalls half of the streams, and batching stays good. */
+const TUNNELS_PER_ADDRESS = 2;
+
+// How long a request waits for a tunnel that was there a moment ago: longer than a gateway's restart, so that a restart
+// is a pause and not an error; a gateway that stays away is refused at once.
+const RECONNECT_GRACE_MS = 1_500;
+const MAX_WAITING = 4_096;
+
+/** Called with whether a tunnel became ready in time. */
+type Waiter = (ready: boolean) => void;
+
+/** A group of interchangeable gateways or agents: one standing set of tunnels to each of their addresses. */
+export class Upstream {
+  /** Cluster at the other end, for listings. */
+  readonly cluster: string;
+  readonly #expected: ExpectedPeer;
+  readonly #env: TunnelEnvironment;
+  readonly #onStatus: () => void;
+  readonly #tunnels = new Map<string, readonly Tunnel[]>();
+  readonly #unsubscribe: () => void;
+  #ready: readonly Tunnel[] = [];
+  #waiters: Waiter[] = [];
+  #graceUntilMs: number;
+  #graceTimer: NodeJS.Timeout | undefined;
+
+  constructor(cluster: string, expected: ExpectedPeer, env: TunnelEnvironment, onStatus: () => void) {
+    this.cluster = cluster;
+    this.#expected = expected;
+    this.#env = env;
+    this.#onStatus = onStatus;
+    this.#graceUntilMs = env.now() + RECONNECT_GRACE_MS;
+    this.#unsubscribe = env.credential.subscribe(() => {
+      for (const tunnel of this.#all()) tunnel.renew();
+    });
+  }
+
+  /** Keeps tunnels to exactly these; those to others drain. */
+  setAddresses(addresses: readonly string[]): void {
+    const wanted = new Set(addresses);
+    for (const [address, tunnels] of this.#tunnels) {
+      if (wanted.has(address)) continue;
+      this.#tunnels.delete(address);
+      for (const tunnel of tunnels) tunnel.close();
+    }
+    for (const address of wanted) {
+      if (this.#tunnels.has(address)) continue;
+      const dial = () => new Tunnel(address, this.#expected, this.#env, () => this.#refresh());
+      this.#tunnels.set(address, Array.from({ length: TUNNELS_PER_ADDRESS }, dial));
+    }
+    this.#refresh();
+  }
+
+  /** Opens a stream on the less loaded of two ready tunnels, or says that there is none. */
+  open(headers: OutgoingHttpHeaders, onDrain: () => void): ClientHttp2Stream | undefined {
+    const picked = pickLeastLoaded(this.#ready, this.#env.random());
+    const stream = picked?.open(headers, onDrain);
+    if (stream !== undefined || picked === undefined) return stream;
+    for (const tunnel of this.#ready) {
+      const other = tunnel === picked ? undefined : tunnel.open(headers, onDrain);
+      if (other !== undefined) return other;
+    }
+    return undefined;
+  }
+
+  /** Answers once: at once where the outcome is known, else when a tunnel is ready or the grace period is over. */
+  whenReady(waiter: Waiter): void {
+    if (this.#ready.length > 0) return waiter(true);
+    const leftMs = this.#graceUntilMs - this.#env.now();
+    if (leftMs <= 0 || this.#tunnels.size === 0 || this.#waiters.length >= MAX_WAITING) return waiter(false);
+    this.#waiters.push(waiter);
+    this.#graceTimer ??= setTimeout(() => this.#release(false), leftMs);
+  }
+
+  status(): readonly TunnelStatus[] {
+    return this.#all().map((tunnel) => tunnel.status(this.cluster));
+  }
+
+  get hasAddresses(): boolean {
+    return this.#tunnels.size > 0;
+  }
+
+  get hasReadyTunnel(): boolean {
+    return this.#ready.length > 0;
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    for (const tunnel of this.#all()) tunnel.close();
+    this.#tunnels.clear();
+    this.#release(false);
+  }
+
+  #all(): readonly Tunnel[] {
+    return [...this.#tunnels.values()].flat();
+  }
+
+  #refresh(): void {
+    const before = this.#ready.length;
+    this.#ready = this.#all().filter((tunnel) => tunnel.ready);
+    if (this.#ready.length > 0) this.#release(true);
+    else if (before > 0) this.#graceUntilMs = this.#env.now() + RECONNECT_GRACE_MS;
+    this.#onStatus();
+  }
+
+  #release(ready: boolean): void {
+    clearTimeout(this.#graceTimer);
+    this.#graceTimer = undefined;
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) waiter(ready);
+  }
+}

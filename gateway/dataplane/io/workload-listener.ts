@@ -1,0 +1,112 @@
+import net, { type Socket } from "node:net";
+import { type Address, formatAddress } from "../../../federation/model/address.ts";
+import type { PortProtocol } from "../../../federation/model/service.ts";
+import { Entry, type EntryEnvironment, type EntryKey } from "./entry.ts";
+import { Http1Connection, type Http1Host } from "./http1-connection.ts";
+import { StreamPool } from "./stream-pool.ts";
+import { TcpConnection } from "./tcp-connection.ts";
+import { expireDue, TICK_MS } from "./ticker.ts";
+
+/** One workload's connections to one service port; the next one is not accepted until one ends. */
+const MAX_CONNECTIONS = 10_000;
+const LISTEN_BACKLOG = 1_024;
+
+/** The local address by which one workload reaches one port of one imported service. */
+export class WorkloadListener implements Http1Host {
+  readonly entry: Entry;
+  readonly pool: StreamPool;
+  readonly protocol: PortProtocol;
+  coarseNow: number;
+  draining = false;
+  readonly #server: net.Server;
+  readonly #http = new Set<Http1Connection>();
+  readonly #tcp = new Set<TcpConnection>();
+  readonly #ticker: NodeJS.Timeout;
+  #onDrained: (() => void) | undefined;
+
+  constructor(key: EntryKey, protocol: PortProtocol, env: EntryEnvironment) {
+    this.entry = new Entry(key, env);
+    this.pool = new StreamPool(this.entry);
+    this.protocol = protocol;
+    this.coarseNow = env.now();
+    this.#server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket));
+    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#ticker = setInterval(() => this.#tick(env.now()), TICK_MS).unref();
+    this.entry.onDecision(() => {
+      for (const connection of [...this.#tcp]) {
+        const reason = connection.recheck();
+        if (reason !== undefined) connection.cut(reason);
+      }
+    });
+  }
+
+  /** Resolves with the bound address. `reusePort` lets several agents, and a successor, share it. */
+  listen({ host, port }: Address): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen({ host, port, reusePort: true, backlog: LISTEN_BACKLOG }, () => {
+        this.#server.off("error", reject);
+        const bound = this.#server.address();
+        resolve(
+          formatAddress({ host, port: typeof bound === "object" && bound !== null ? bound.port : port }),
+        );
+      });
+    });
+  }
+
+  closed(connection: Http1Connection): void {
+    this.#http.delete(connection);
+    this.#countClosed();
+  }
+
+  /**
+   * Stops accepting and resolves when the last connection ended. HTTP connections are told to close with their next
+   * response; idle ones get a moment, since their next request may be under way.
+   */
+  drain(): Promise<void> {
+    this.draining = true;
+    this.#server.close();
+    return new Promise((resolve) => {
+      this.#onDrained = resolve;
+      this.#checkDrained();
+    });
+  }
+
+  close(): void {
+    clearInterval(this.#ticker);
+    this.#server.close();
+    this.entry.close();
+    for (const { socket } of [...this.#http, ...this.#tcp]) socket.destroy();
+    this.pool.close();
+  }
+
+  #accept(socket: Socket): void {
+    const { connections, openConnections } = this.entry.counters;
+    connections.value += 1;
+    openConnections.value += 1;
+    if (this.protocol === "http") this.#http.add(new Http1Connection(socket, this));
+    else this.#tcp.add(new TcpConnection(socket, this.entry, (closed) => this.#closedTcp(closed)));
+  }
+
+  #closedTcp(connection: TcpConnection): void {
+    this.#tcp.delete(connection);
+    this.#countClosed();
+  }
+
+  #countClosed(): void {
+    this.entry.counters.openConnections.value -= 1;
+    this.#checkDrained();
+  }
+
+  #tick(now: number): void {
+    this.coarseNow = now;
+    expireDue(this.#http, now);
+    this.pool.sweep(now);
+    if (!this.draining) return;
+    for (const connection of this.#http) if (connection.idle) connection.socket.end();
+  }
+
+  #checkDrained(): void {
+    if (this.draining && this.#http.size === 0 && this.#tcp.size === 0) this.#onDrained?.();
+  }
+}

@@ -1,0 +1,61 @@
+import { type Problem, problem } from "../../../federation/model/problem.ts";
+import { serviceKey } from "../../../federation/model/service.ts";
+import type { SnapshotEgress } from "../../../federation/model/snapshot.ts";
+import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
+import { matchWorkload, workloadName } from "../../../federation/model/workload-pattern.ts";
+import type { ExportRoute, ImportRoute } from "../routing/tables.ts";
+import { judgeEgress } from "./egress.ts";
+
+declare const permitBrand: unique symbol;
+
+/** Proof that authorization ran and allowed. Only this file can make one, and nothing is forwarded without one. */
+export interface Permit {
+  readonly [permitBrand]: true;
+  readonly caller: SpiffeId;
+  /** An observing egress policy would have denied this, were it enforced. */
+  readonly wouldDeny: boolean;
+}
+
+export type Verdict =
+  | { readonly kind: "allowed"; readonly permit: Permit }
+  | { readonly kind: "denied"; readonly problem: Problem };
+
+/** Caller's side: the owner permits this caller, and the caller's own cluster lets it leave. */
+export function authorizeImport(route: ImportRoute, egress: SnapshotEgress, caller: SpiffeId): Verdict {
+  const { rule } = route;
+  if (!rule.workloads.some((pattern) => matchWorkload(pattern, caller))) {
+    return denied(
+      "export_denied",
+      `cluster ${rule.from.cluster} exports ${serviceKey(rule.from)} to other workloads than ${workloadName(caller)}`,
+    );
+  }
+  const judgement = judgeEgress(egress, caller, rule);
+  if (!judgement.allowed) {
+    return denied(
+      "egress_denied",
+      `no enforced EgressPolicy lets ${workloadName(caller)} reach ${serviceKey(rule)}`,
+    );
+  }
+  return allowed(caller, judgement.wouldDeny);
+}
+
+/** Owner's side: the export names the caller's cluster and one of its patterns fits the caller. */
+export function authorizeExport(route: ExportRoute, caller: SpiffeId): Verdict {
+  const { rule } = route;
+  const consumer = rule.consumers.find((candidate) => candidate.trustDomain === caller.trustDomain);
+  if (consumer === undefined) {
+    return denied("not_exported", `${serviceKey(rule)} is not exported to ${caller.trustDomain}`);
+  }
+  if (!consumer.workloads.some((pattern) => matchWorkload(pattern, caller))) {
+    return denied("export_denied", `the export of ${serviceKey(rule)} does not name ${caller.uri}`);
+  }
+  return allowed(caller, false);
+}
+
+function allowed(caller: SpiffeId, wouldDeny: boolean): Verdict {
+  return { kind: "allowed", permit: { caller, wouldDeny } as Permit };
+}
+
+function denied(name: Problem["name"], detail: string): Verdict {
+  return { kind: "denied", problem: problem(name, detail) };
+}

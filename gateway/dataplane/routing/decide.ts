@@ -1,0 +1,168 @@
+import { type Problem, problem } from "../../../federation/model/problem.ts";
+import {
+  parseServiceAuthority,
+  serviceAudience,
+  type ServiceName,
+  serviceKey,
+} from "../../../federation/model/service.ts";
+import { type SpiffeId, systemRole, type TrustDomain } from "../../../federation/model/spiffe-id.ts";
+import { authorizeExport, authorizeImport, type Permit } from "../policy/authorize.ts";
+import { type ExportRoute, importOf, type ImportRoute, type RouteTables } from "./tables.ts";
+
+/** What is needed to carry bytes towards a service of another cluster. */
+export interface EntryForward {
+  readonly kind: "forward";
+  readonly destination: TrustDomain;
+  /** Tunnel `:authority`. */
+  readonly authority: string;
+  readonly audience: string;
+  readonly permit: Permit;
+}
+
+export interface Refuse {
+  readonly kind: "refuse";
+  readonly problem: Problem;
+}
+
+export type EntryDecision = EntryForward | Refuse;
+
+/** Where a workload's own bytes enter the mesh: the caller and the service are those of the local address it used. */
+export function decideEntry(
+  tables: RouteTables | undefined,
+  caller: SpiffeId,
+  service: ServiceName,
+  port: number,
+): EntryDecision {
+  if (tables === undefined) return refuse("snapshot_missing", "still waiting for the first snapshot");
+  const route = importOf(tables, service);
+  if (route === undefined)
+    return refuse("not_imported", `${serviceKey(service)} is not imported in ${tables.cluster}`);
+  return decideImport(tables, route, caller, port);
+}
+
+function decideImport(
+  tables: RouteTables,
+  route: ImportRoute,
+  caller: SpiffeId,
+  port: number,
+): EntryDecision {
+  if (!route.ports.has(port)) return refuse("no_route", `${serviceKey(route.rule)} has no port ${port}`);
+  const verdict = authorizeImport(route, tables.egress, caller);
+  if (verdict.kind === "denied") return { kind: "refuse", problem: verdict.problem };
+  return {
+    kind: "forward",
+    destination: route.rule.from.trustDomain,
+    authority: `${route.host}:${port}`,
+    audience: route.audience,
+    permit: verdict.permit,
+  };
+}
+
+/** A tunnel request before its caller token was looked at: where it wants to go and which audience the token must name. */
+export interface TunnelTarget {
+  readonly kind: "egress" | "ingress";
+  readonly service: ServiceName;
+  readonly port: number;
+  readonly audience: string;
+}
+
+export interface TunnelAsk {
+  readonly peer: SpiffeId;
+  readonly authority: string;
+  /** `isthmus-destination`: the trust domain that the entry chose. */
+  readonly destination: string | undefined;
+}
+
+/**
+ * Direction follows from who asks: our own agents go out, gateways of other clusters come in, nobody else may ask. So an
+ * outside peer can never use this gateway to reach a third cluster.
+ */
+export function selectTunnel(tables: RouteTables | undefined, ask: TunnelAsk): TunnelTarget | Refuse {
+  if (tables === undefined) return refuse("snapshot_missing", "this gateway has no snapshot yet");
+  const service = parseServiceAuthority(ask.authority);
+  if (service === undefined)
+    return refuse("no_route", "the tunnel's authority is not a clusterset service with a port");
+  const role = systemRole(ask.peer);
+  const own = ask.peer.trustDomain === tables.trustDomain;
+  const { namespace, name, port } = service;
+  if (own && role === "agent") {
+    if (ask.destination === undefined) return refuse("no_route", "isthmus-destination is missing");
+    const audience = serviceAudience(ask.destination as TrustDomain, service);
+    return { kind: "egress", service: { namespace, name }, port, audience };
+  }
+  if (!own && role === "gateway") {
+    const audience = serviceAudience(tables.trustDomain, service);
+    return { kind: "ingress", service: { namespace, name }, port, audience };
+  }
+  return refuse(
+    "peer_role",
+    `${ask.peer.uri} is neither an agent of this cluster nor a gateway of another one`,
+  );
+}
+
+export type EgressDecision = EntryDecision;
+
+/** Egress gateway: the same rules as at the entry, on the caller that the token proves. */
+export function decideEgress(tables: RouteTables, target: TunnelTarget, caller: SpiffeId): EgressDecision {
+  if (caller.trustDomain !== tables.trustDomain) {
+    return refuse("caller_token_invalid", `${caller.uri} is not a workload of this cluster`);
+  }
+  const route = tables.importsByAudience.get(target.audience);
+  if (route === undefined)
+    return refuse("not_imported", `${target.audience} is not imported in ${tables.cluster}`);
+  return decideImport(tables, route, caller, target.port);
+}
+
+export interface ServiceForward {
+  readonly kind: "forward";
+  readonly service: ServiceName;
+  readonly port: number;
+  readonly permit: Permit;
+}
+
+/** Ingress gateway: `peer` is the gateway at the other end of this connection, `caller` the workload behind it. */
+export function decideIngress(
+  tables: RouteTables,
+  target: TunnelTarget,
+  caller: SpiffeId,
+  peer: SpiffeId,
+): ServiceForward | Refuse {
+  if (caller.trustDomain !== peer.trustDomain) {
+    return refuse("caller_token_invalid", `${peer.uri} speaks for ${caller.uri} of another trust domain`);
+  }
+  return decideExport(tables, target.service, target.port, caller);
+}
+
+/** Inbound agent: only the cluster's own gateways may deliver, and the caller is judged again. */
+export function decideInbound(
+  tables: RouteTables | undefined,
+  peer: SpiffeId,
+  service: ServiceName,
+  port: number,
+  caller: SpiffeId,
+): ServiceForward | Refuse {
+  if (tables === undefined) return refuse("snapshot_missing", "this agent has no snapshot yet");
+  if (peer.trustDomain !== tables.trustDomain || systemRole(peer) !== "gateway") {
+    return refuse("peer_role", `${peer.uri} is not a gateway of this cluster`);
+  }
+  return decideExport(tables, service, port, caller);
+}
+
+function decideExport(
+  tables: RouteTables,
+  service: ServiceName,
+  port: number,
+  caller: SpiffeId,
+): ServiceForward | Refuse {
+  const route: ExportRoute | undefined = tables.exports.get(serviceKey(service));
+  if (route === undefined)
+    return refuse("not_exported", `${tables.cluster} does not export ${serviceKey(service)}`);
+  if (!route.ports.has(port)) return refuse("no_route", `${serviceKey(service)} has no port ${port}`);
+  const verdict = authorizeExport(route, caller);
+  if (verdict.kind === "denied") return { kind: "refuse", problem: verdict.problem };
+  return { kind: "forward", service, port, permit: verdict.permit };
+}
+
+export function refuse(name: Problem["name"], detail: string): Refuse {
+  return { kind: "refuse", problem: problem(name, detail) };
+}

@@ -1,0 +1,31 @@
+import { problem } from "../../federation/model/problem.ts";
+import {
+  decideEgress,
+  forwardToUpstream,
+  TUNNEL_HEADER,
+  type TunnelAccess,
+  type TunnelRequest,
+  type TunnelTarget,
+} from "../dataplane/index.ts";
+import type { PeerGateways } from "./peer-gateways.ts";
+
+/** Where tunnels of this cluster's agents leave it: the caller is judged again, by the rules of its own cluster. */
+export function createEgress(access: TunnelAccess, peers: PeerGateways) {
+  return (request: TunnelRequest, target: TunnelTarget): void => {
+    const granted = access.grant(request, target, (tables, caller) => decideEgress(tables, target, caller));
+    if (granted === undefined) return;
+    const { decision, token, counters } = granted;
+    const upstream = peers.get(decision.destination);
+    if (upstream === undefined) {
+      const reason = problem("gateway_unreachable", `${decision.destination} has no gateway yet`);
+      return void access.refuse(request, target, reason, decision.permit.caller);
+    }
+    const headers = {
+      ":method": "CONNECT",
+      ":authority": decision.authority,
+      [TUNNEL_HEADER.destination]: decision.destination,
+      [TUNNEL_HEADER.caller]: token,
+    };
+    forwardToUpstream(request.stream, upstream, headers, counters);
+  };
+}

@@ -1,0 +1,45 @@
+import type { TunnelStatus } from "../../federation/model/resource.ts";
+import type { Snapshot } from "../../federation/model/snapshot.ts";
+import { type TunnelEnvironment, Upstream } from "../dataplane/index.ts";
+
+/** One upstream for every other cluster we exchange traffic with, kept in step with the snapshot. */
+export class PeerGateways {
+  readonly #env: TunnelEnvironment;
+  readonly #onStatus: () => void;
+  readonly #byTrustDomain = new Map<string, Upstream>();
+
+  constructor(env: TunnelEnvironment, onStatus: () => void) {
+    this.#env = env;
+    this.#onStatus = onStatus;
+  }
+
+  /** Tunnels are dialled ahead of traffic, only towards clusters we import from: exporters are dialled, never dial. */
+  follow(snapshot: Snapshot): void {
+    const wanted = new Set(snapshot.imports.map((rule) => rule.from.trustDomain));
+    for (const [trustDomain, upstream] of this.#byTrustDomain) {
+      if (wanted.has(trustDomain as Snapshot["trustDomain"])) continue;
+      this.#byTrustDomain.delete(trustDomain);
+      upstream.close();
+    }
+    for (const { cluster, trustDomain, gateways } of snapshot.peers) {
+      if (!wanted.has(trustDomain)) continue;
+      const expected = { trustDomain, role: "gateway" } as const;
+      const upstream =
+        this.#byTrustDomain.get(trustDomain) ?? new Upstream(cluster, expected, this.#env, this.#onStatus);
+      this.#byTrustDomain.set(trustDomain, upstream);
+      upstream.setAddresses(gateways.map((gateway) => gateway.address));
+    }
+  }
+
+  get(trustDomain: string): Upstream | undefined {
+    return this.#byTrustDomain.get(trustDomain);
+  }
+
+  status(): readonly TunnelStatus[] {
+    return [...this.#byTrustDomain.values()].flatMap((upstream) => upstream.status());
+  }
+
+  close(): void {
+    for (const upstream of this.#byTrustDomain.values()) upstream.close();
+  }
+}

@@ -1,0 +1,122 @@
+import type { Address } from "../../federation/model/address.ts";
+import { systemSpiffeId } from "../../federation/model/spiffe-id.ts";
+import {
+  createEngine,
+  EndpointBalancer,
+  type Engine,
+  type EntryEnvironment,
+  ListenerSet,
+  probeListener,
+  selectTunnel,
+  TunnelAccess,
+  type TunnelRequest,
+  TunnelServer,
+  Upstream,
+} from "../dataplane/index.ts";
+import type { MemberContext } from "../process/member.ts";
+import type { Proxy } from "../process/proxy.ts";
+import { endpointsByService, workloadIds } from "../process/static-workloads.ts";
+import { createEgress } from "./egress.ts";
+import { createIngress } from "./ingress.ts";
+import { PeerGateways } from "./peer-gateways.ts";
+
+/** Assembles a gateway, one line per step; the reasons stand where a step would surprise. */
+export function buildGateway(context: MemberContext): Proxy {
+  const { discovery, onChange } = context;
+  const { trustDomain, cluster } = discovery.state;
+  const engine = createEngine({
+    ...context,
+    snapshot: discovery.snapshot,
+    joinedBundles: discovery.state.bundles,
+    credential: discovery.credentials.credential,
+  });
+  const access = new TunnelAccess(engine);
+  const endpoints = new EndpointBalancer(context.random);
+  const peers = new PeerGateways(engine.tunnels, onChange);
+  const agents = new Upstream(cluster, { trustDomain, role: "agent" }, engine.tunnels, onChange);
+  const ingress = createIngress(access, endpoints, agents);
+  const egress = createEgress(access, peers);
+  const accept = (request: TunnelRequest): void => dispatch(request, engine, access, ingress, egress);
+  const server = new TunnelServer({
+    env: engine.tunnels,
+    events: engine.events,
+    metrics: engine.metrics,
+    onRequest: accept,
+  });
+  const entries: EntryEnvironment = {
+    tables: engine.tables,
+    upstreamFor: (destination) => peers.get(destination),
+    callerToken: (caller, audience) => discovery.credentials.callerToken(caller, audience),
+    metrics: engine.metrics,
+    events: engine.events,
+    now: context.now,
+  };
+  const listeners = new ListenerSet(
+    entries,
+    (keys) => discovery.addresses.allocate(keys),
+    context.log,
+    onChange,
+  );
+
+  const followServices = (): Promise<void> => {
+    const services = discovery.services.current;
+    endpoints.replace(endpointsByService(services));
+    agents.setAddresses(services?.spec.agents ?? []);
+    // Where agents run, workloads enter there; only without them does the gateway listen for workloads itself.
+    const ownWorkloads = services !== undefined && services.spec.agents.length === 0;
+    return listeners.setWorkloads(ownWorkloads ? workloadIds(services, trustDomain) : []);
+  };
+  const followSnapshot = (): void => {
+    if (discovery.snapshot.current !== undefined) peers.follow(discovery.snapshot.current);
+  };
+
+  return {
+    async start(listen: Address) {
+      discovery.snapshot.subscribe(followSnapshot);
+      discovery.services.subscribe(() => void followServices());
+      followSnapshot();
+      const bound = await server.listen(listen);
+      await followServices();
+      return bound;
+    },
+    unready: () => (engine.tables.current === undefined ? "waiting for the first snapshot" : undefined),
+    metrics: () => engine.metrics.render(),
+    status: () => ({
+      identity: systemSpiffeId(trustDomain, "gateway").uri,
+      revision: engine.tables.current?.revision ?? null,
+      tunnels: [...peers.status(), ...agents.status()],
+      listeners: listeners.status(),
+      streams: engine.grants.size,
+    }),
+    listeners: () => listeners.status(),
+    tunnels: () => [...peers.status(), ...agents.status()],
+    probe: (request) => probeListener(listeners, request, context.monotonicMs),
+    async drain() {
+      await Promise.all([server.drain(), listeners.drain()]);
+    },
+    close() {
+      server.close();
+      listeners.close();
+      peers.close();
+      agents.close();
+    },
+  };
+}
+
+function dispatch(
+  request: TunnelRequest,
+  engine: Engine,
+  access: TunnelAccess,
+  ingress: ReturnType<typeof createIngress>,
+  egress: ReturnType<typeof createEgress>,
+): void {
+  const { headers, peer } = request;
+  const destination = headers["isthmus-destination"];
+  const target = selectTunnel(engine.tables.current, {
+    peer: peer.spiffeId,
+    authority: headers[":authority"] ?? "",
+    destination: typeof destination === "string" ? destination : undefined,
+  });
+  if (target.kind === "refuse") return access.refuse(request, {}, target.problem);
+  return target.kind === "ingress" ? ingress(request, target) : egress(request, target);
+}

@@ -1,0 +1,7 @@
+import { buildGateway } from "./edge/stack.ts";
+import { reportCrash, runMember } from "./process/member.ts";
+import { VERSION } from "./version.ts";
+
+process.on("uncaughtException", reportCrash);
+process.on("unhandledRejection", reportCrash);
+await runMember("gateway", VERSION, buildGateway);

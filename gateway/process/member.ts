@@ -1,0 +1,172 @@
+import { formatAddress } from "../../federation/model/address.ts";
+import { createLogger, type Logger } from "../../federation/model/log.ts";
+import { type Issue, type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
+import { type Discovery, openDiscovery } from "../discovery/index.ts";
+import { type AdminServer, openAdminServer } from "./admin-server.ts";
+import { systemClock, systemRandom } from "./clock.ts";
+import { parseProcessConfig, type ProcessConfig } from "./config.ts";
+import { exitCodeOf, listenProblem, renderFatal } from "./fatal.ts";
+import { type Ipc, openIpc } from "./ipc.ts";
+import type { Proxy } from "./proxy.ts";
+import { createShutdown, LAME_DUCK_MS, onSignals } from "./shutdown.ts";
+
+export interface MemberContext {
+  readonly config: ProcessConfig;
+  readonly discovery: Discovery;
+  readonly log: Logger;
+  readonly now: () => number;
+  readonly monotonicMs: () => number;
+  readonly random: () => number;
+  /** Something that `listeners()` or `tunnels()` answer has changed. */
+  readonly onChange: () => void;
+}
+
+export type MemberRole = "gateway" | "agent";
+
+/** The life of a gateway or agent process: settings, identity, proxy, reports, and an orderly end. */
+export async function runMember(
+  role: MemberRole,
+  version: string,
+  build: (context: MemberContext) => Proxy,
+): Promise<void> {
+  const parsed = parseProcessConfig((key) => process.env[key], Object.keys(process.env));
+  if (!parsed.ok) return fail(problem("config_invalid", `${role} cannot start`), parsed.error);
+  const { config, warnings } = parsed.value;
+  const log = createLogger(
+    (line) => void process.stderr.write(`${line}\n`),
+    systemClock.now,
+    config.logLevel,
+    {
+      role,
+      member: config.member,
+    },
+  );
+  for (const { path, message } of warnings) log.warn("setting_ignored", { setting: path, detail: message });
+  const discovery = await openDiscovery({
+    ...config,
+    role,
+    version,
+    log,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  if (!discovery.ok) return fail(discovery.error);
+  await new Member(config, discovery.value, log, build).start();
+}
+
+class Member {
+  readonly #config: ProcessConfig;
+  readonly #discovery: Discovery;
+  readonly #log: Logger;
+  readonly #proxy: Proxy;
+  readonly #ipc: Ipc;
+  #admin: AdminServer | undefined;
+  #changed: () => void = () => {};
+  #draining = false;
+
+  constructor(
+    config: ProcessConfig,
+    discovery: Discovery,
+    log: Logger,
+    build: (context: MemberContext) => Proxy,
+  ) {
+    this.#config = config;
+    this.#discovery = discovery;
+    this.#log = log;
+    this.#ipc = openIpc(process, () => process.exit(0));
+    this.#proxy = build({
+      config,
+      discovery,
+      log,
+      now: systemClock.now,
+      monotonicMs: () => performance.now(),
+      random: systemRandom,
+      onChange: () => this.#onChange(),
+    });
+  }
+
+  async start(): Promise<void> {
+    const asked = this.#config.listen;
+    try {
+      const bound = formatAddress(await this.#proxy.start(asked));
+      const admin = await this.#openAdmin();
+      if (admin === undefined) return;
+      const advertise = this.#config.advertise ?? bound;
+      const reporter = this.#discovery.startReporting(() => ({
+        listeners: this.#proxy.listeners(),
+        tunnels: this.#proxy.tunnels(),
+        admin,
+        advertise,
+      }));
+      this.#changed = () => reporter.changed();
+      this.#installShutdown();
+      this.#log.info("serving", { listen: bound, admin });
+      this.#ipc.send({ type: "ready", listen: bound, admin });
+      this.#onChange();
+    } catch (error) {
+      fail(listenProblem(formatAddress(asked), error as NodeJS.ErrnoException));
+    }
+  }
+
+  async #openAdmin(): Promise<string | undefined> {
+    const opened = await openAdminServer(this.#config.adminListen, {
+      ready: () => {
+        const reason = this.#draining ? "draining" : this.#proxy.unready();
+        return { ready: reason === undefined, reason: reason ?? "serving" };
+      },
+      metrics: () => this.#proxy.metrics(),
+      status: () => ({ ...this.#proxy.status(), discovery: this.#discovery.status.current }),
+      probe: (request) => this.#proxy.probe(request),
+    });
+    if (!opened.ok) {
+      fail(opened.error);
+      return undefined;
+    }
+    this.#admin = opened.value;
+    return opened.value.address;
+  }
+
+  #onChange(): void {
+    this.#changed();
+    this.#ipc.send({ type: "listeners", listeners: this.#proxy.listeners() });
+  }
+
+  #installShutdown(): void {
+    const times = { lameDuckMs: LAME_DUCK_MS, drainMs: this.#config.drainMs };
+    const shutdown = createShutdown(systemClock, times, {
+      lameDuck: () => {
+        this.#draining = true;
+        this.#log.info("lame_duck");
+        this.#ipc.send({ type: "draining" });
+      },
+      drain: () => this.#proxy.drain(),
+      stop: ({ drained }) => {
+        this.#log.info("stopped", { drained });
+        this.#discovery.stop();
+        this.#admin?.close();
+        this.#proxy.close();
+        process.exit(0);
+      },
+    });
+    onSignals(process, shutdown);
+  }
+}
+
+function fail(reason: Problem, issues: readonly Issue[] = []): void {
+  process.stderr.write(`${renderFatal(reason, issues)}\n`);
+  process.exit(exitCodeOf(reason));
+}
+
+/** Last words for what nothing else caught: one line with a code, then the end, so that a supervisor starts anew. */
+export function reportCrash(error: unknown): never {
+  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const line = {
+    time: new Date().toISOString(),
+    level: "error",
+    event: "crashed",
+    code: PROBLEMS.internal.code,
+    detail,
+  };
+  process.stderr.write(`${JSON.stringify(line)}\n`);
+  process.exit(70);
+}

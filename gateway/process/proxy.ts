@@ -1,0 +1,19 @@
+import type { Address } from "../../federation/model/address.ts";
+import type { TunnelStatus, WorkloadListenerStatus } from "../../federation/model/resource.ts";
+import type { ProbeAnswer, ProbeRequest } from "./admin-server.ts";
+
+/** A gateway or an agent as its process shell sees it. */
+export interface Proxy {
+  /** Listens for tunnels and workloads; rejects when the tunnel address cannot be had. Resolves with the bound address. */
+  start(listen: Address): Promise<Address>;
+  /** Why new work should not come here, or `undefined` when it should. */
+  unready(): string | undefined;
+  metrics(): string;
+  status(): object;
+  listeners(): readonly WorkloadListenerStatus[];
+  tunnels(): readonly TunnelStatus[];
+  probe(request: ProbeRequest): Promise<ProbeAnswer>;
+  /** Stops accepting and resolves when all that was under way is finished. */
+  drain(): Promise<void>;
+  close(): void;
+}
