@@ -1,9 +1,23 @@
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import type { JSONWebKeySet } from "jose";
-import type { Problem } from "../../federation/model/problem.ts";
-import type { Result } from "../../federation/model/result.ts";
-import type { TrustDomain } from "../../federation/model/spiffe-id.ts";
+import * as z from "zod";
+import { type Problem, problem } from "../../federation/model/problem.ts";
+import { err, ok, type Result } from "../../federation/model/result.ts";
+import { parseTrustDomain, type TrustDomain } from "../../federation/model/spiffe-id.ts";
 import type { TrustBundle } from "../../federation/model/trust-bundle.ts";
-import type { ClusterCa } from "../../federation/trust/index.ts";
+import { decode } from "../../federation/model/wire/decode.ts";
+import {
+  bundlesFromMap,
+  bundlesToMap,
+  type ClusterCa,
+  loadClusterCa,
+  privateKeyToPem,
+  readSecretFile,
+  writeSecretFile,
+} from "../../federation/trust/index.ts";
+import { errorCode, fileProblem } from "./atomic-file.ts";
+import { keySet } from "./key-set.ts";
 
 /** What a cluster holds after it joined. All its processes share it. */
 export interface ClusterState {
@@ -12,8 +26,155 @@ export interface ClusterState {
   readonly trustDomain: TrustDomain;
   readonly registry: string;
   readonly snapshotKeys: JSONWebKeySet;
+  /** RFC 3339 */
   readonly joinedAt: string;
   readonly bundles: readonly TrustBundle[];
   readonly ca: ClusterCa;
 }
-export declare function readClusterState(stateDir: string): Result<ClusterState, Problem>;
+
+const FILES = {
+  cluster: "cluster.json",
+  key: "ca.key",
+  certificate: "ca.crt",
+  bundles: "bundles.json",
+} as const;
+
+const clusterFile = z.object({
+  federation: z.string().min(1),
+  cluster: z.string().min(1),
+  trustDomain: z.string(),
+  registry: z.url({ protocol: /^https?$/ }),
+  snapshotKeys: keySet,
+  joinedAt: z.string(),
+});
+
+/** Whether a cluster has joined with this directory. `cluster.json` is written last, so that it vouches for the rest. */
+export function hasJoined(stateDir: string): boolean {
+  const text = readText(join(stateDir, FILES.cluster));
+  // A file that cannot be read is there all the same.
+  return !text.ok || text.value !== undefined;
+}
+
+/** The whole state, or what keeps it from being used: nothing is taken from a directory that is only half right. */
+export function readClusterState(stateDir: string): Result<ClusterState, Problem> {
+  const facts = readFacts(stateDir);
+  if (!facts.ok) return facts;
+  const trustDomain = parseTrustDomain(facts.value.trustDomain);
+  if (!trustDomain.ok) return unusable(join(stateDir, FILES.cluster), trustDomain.error);
+  const ca = readCa(stateDir);
+  if (!ca.ok) return ca;
+  if (ca.value.trustDomain !== trustDomain.value) {
+    const told = `is the CA of ${ca.value.trustDomain}, but the directory belongs to ${trustDomain.value}`;
+    return unusable(join(stateDir, FILES.certificate), told);
+  }
+  const bundles = readBundles(stateDir);
+  if (!bundles.ok) return bundles;
+  return ok({ ...facts.value, trustDomain: trustDomain.value, bundles: bundles.value, ca: ca.value });
+}
+
+/**
+ * Each file is replaced whole, `cluster.json` last. Renewing keeps the key: then one file alone decides which CA is in
+ * force, and no crash can leave a pair that does not match.
+ */
+export function writeClusterState(
+  stateDir: string,
+  state: ClusterState,
+  key: "write" | "keep",
+): Result<undefined, Problem> {
+  const { federation, cluster, trustDomain, registry, snapshotKeys, joinedAt, bundles, ca } = state;
+  const facts = { federation, cluster, trustDomain, registry, snapshotKeys, joinedAt };
+  const files: (readonly [string, string])[] = [[FILES.bundles, json(bundlesToMap(bundles))]];
+  if (key === "write") files.push([FILES.key, privateKeyToPem(ca.privateKey)]);
+  files.push([FILES.certificate, ca.certificatePem], [FILES.cluster, json(facts)]);
+  for (const [name, text] of files) {
+    const written = writeSecretFile(join(stateDir, name), text);
+    if (!written.ok) return written;
+  }
+  return ok(undefined);
+}
+
+export function createStateDir(stateDir: string): Result<undefined, Problem> {
+  try {
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+    return ok(undefined);
+  } catch (error) {
+    return err(fileProblem(stateDir, "written", error));
+  }
+}
+
+/** From here until it is written again the directory counts as not joined. */
+export function withdrawClusterState(stateDir: string): Result<undefined, Problem> {
+  try {
+    rmSync(join(stateDir, FILES.cluster), { force: true });
+    return ok(undefined);
+  } catch (error) {
+    return err(fileProblem(join(stateDir, FILES.cluster), "written", error));
+  }
+}
+
+function readFacts(stateDir: string): Result<z.output<typeof clusterFile>, Problem> {
+  const path = join(stateDir, FILES.cluster);
+  const text = readText(path);
+  if (!text.ok) return text;
+  if (text.value === undefined) {
+    return err(
+      problem("state_unusable", `${stateDir} holds no joined cluster; join first: isthmus cluster join`),
+    );
+  }
+  const value = parseJson(text.value);
+  if (value === undefined) return unusable(path, "is not whole JSON: half written, or edited by hand");
+  const decoded = decode(clusterFile, value);
+  if (decoded.ok) return decoded;
+  return unusable(path, decoded.error.map(({ path: field, message }) => `${field} ${message}`).join("; "));
+}
+
+function readCa(stateDir: string): Result<ClusterCa, Problem> {
+  const keyPath = join(stateDir, FILES.key);
+  const certificatePath = join(stateDir, FILES.certificate);
+  const key = readSecretFile(keyPath);
+  if (!key.ok) return err(problem("state_unusable", key.error.detail));
+  const certificate = readRequired(certificatePath);
+  if (!certificate.ok) return certificate;
+  const ca = loadClusterCa({ certificatePem: certificate.value, privateKeyPem: key.value });
+  if (ca.ok) return ca;
+  return err(problem("state_unusable", `${keyPath} and ${certificatePath}: ${ca.error.detail}`));
+}
+
+function readBundles(stateDir: string): Result<readonly TrustBundle[], Problem> {
+  const path = join(stateDir, FILES.bundles);
+  const text = readRequired(path);
+  if (!text.ok) return text;
+  const bundles = bundlesFromMap(text.value);
+  return bundles.ok ? bundles : unusable(path, bundles.error.detail);
+}
+
+/** `undefined`: there is no such file. */
+function readText(path: string): Result<string | undefined, Problem> {
+  try {
+    return ok(readFileSync(path, "utf8"));
+  } catch (error) {
+    return errorCode(error) === "ENOENT" ? ok(undefined) : err(fileProblem(path, "read", error));
+  }
+}
+
+function readRequired(path: string): Result<string, Problem> {
+  const text = readText(path);
+  if (!text.ok) return text;
+  return text.value === undefined ? unusable(path, "is missing: the join did not finish") : ok(text.value);
+}
+
+function unusable(path: string, why: string): Result<never, Problem> {
+  return err(problem("state_unusable", `${path} ${why}`));
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}

@@ -1,15 +1,22 @@
 import type { Logger } from "../../federation/model/log.ts";
 import type { Problem } from "../../federation/model/problem.ts";
 import type { MemberReport } from "../../federation/model/resource.ts";
-import type { Result } from "../../federation/model/result.ts";
+import { ok, type Result } from "../../federation/model/result.ts";
+import type { Service } from "../../federation/model/service.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
-import type { StaticCluster } from "../../federation/model/static-cluster.ts";
-import type { Watch } from "../dataplane/lifecycle/watch.ts";
+import { systemSpiffeId } from "../../federation/model/spiffe-id.ts";
+import { servicesOf, type StaticCluster } from "../../federation/model/static-cluster.ts";
+import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Random } from "../process/clock.ts";
-import type { AddressBook } from "./address-book.ts";
-import type { ClusterState } from "./cluster-state.ts";
-import type { CredentialSource } from "./credential-source.ts";
-import type { SnapshotSourceStatus } from "./snapshot-source.ts";
+import { type AddressBook, openAddressBook } from "./address-book.ts";
+import { openClusterStateSource } from "./ca-renewal.ts";
+import { type ClusterState, readClusterState } from "./cluster-state.ts";
+import { type CredentialSource, createCredentialSource } from "./credential-source.ts";
+import { createMemberClient, type MemberClient } from "./member-client.ts";
+import { createReporter, type Reporter } from "./reporter.ts";
+import type { SnapshotSourceStatus } from "./snapshot-poll.ts";
+import { openSnapshotSource, type SnapshotSource } from "./snapshot-source.ts";
+import { openStaticServices, type StaticFileProblem, type StaticServices } from "./static-services.ts";
 
 export interface DiscoveryOptions {
   readonly role: "gateway" | "agent";
@@ -32,7 +39,7 @@ export type SelfReport = Pick<MemberReport, "listeners" | "tunnels" | "advertise
 
 /** Everything a gateway or agent learns, assembled; it is usable as soon as it is open, registry or not. */
 export interface Discovery {
-  readonly state: ClusterState;
+  readonly state: Watch<ClusterState>;
   readonly credentials: CredentialSource;
   /** `undefined`: never had one. Starts from the last good one on disk. */
   readonly snapshot: Watch<Snapshot | undefined>;
@@ -44,4 +51,101 @@ export interface Discovery {
   startReporting(describe: () => SelfReport): { changed(): void };
   stop(): void;
 }
-export declare function openDiscovery(options: DiscoveryOptions): Promise<Result<Discovery, Problem>>;
+
+/** Fails only on what is wrong on this machine; a services file's problem brings the places. */
+export async function openDiscovery(
+  options: DiscoveryOptions,
+): Promise<Result<Discovery, Problem | StaticFileProblem>> {
+  const { role, stateDir, clock, random, log } = options;
+  const initial = readClusterState(stateDir);
+  if (!initial.ok) return initial;
+  const file = await openServices(options);
+  if (!file.ok) return file;
+
+  const stateSource = openClusterStateSource({ stateDir, initial: initial.value, clock, random, log });
+  const { state } = stateSource;
+  const bundles = createWatch(initial.value.bundles);
+  const credentials = createCredentialSource({
+    ...options,
+    self: systemSpiffeId(initial.value.trustDomain, role),
+    state,
+    bundles: () => bundles.current,
+  });
+  const client = createMemberClient({
+    ...options,
+    registry: options.registry ?? initial.value.registry,
+    credential: () => credentials.credential.current,
+  });
+  const source = await openSnapshotSource({ ...options, state, client });
+  const followBundles = (snapshot: Snapshot | undefined): void => {
+    if (snapshot !== undefined) bundles.publish(snapshot.bundles);
+  };
+  followBundles(source.snapshot.current);
+  source.snapshot.subscribe(followBundles);
+  if (role === "gateway") stateSource.startRenewing(client);
+
+  const services: Watch<StaticCluster | undefined> = file.value?.cluster ?? createWatch(undefined);
+  let reporter: Reporter | undefined;
+  return ok({
+    state,
+    credentials,
+    snapshot: source.snapshot,
+    status: source.status,
+    services,
+    addresses: openAddressBook({ stateDir, clock }),
+    startReporting(describe) {
+      const { cluster } = initial.value;
+      const started = startReporting({ ...options, client, cluster }, source, services, describe);
+      reporter = started;
+      return { changed: started.reportChanged };
+    },
+    stop() {
+      for (const part of [reporter, source, credentials, stateSource, file.value]) part?.stop();
+    },
+  });
+}
+
+async function openServices({
+  servicesFile,
+  clock,
+  log,
+}: DiscoveryOptions): Promise<Result<StaticServices | undefined, StaticFileProblem>> {
+  return servicesFile === undefined ? ok(undefined) : openStaticServices({ path: servicesFile, clock, log });
+}
+
+function startReporting(
+  options: DiscoveryOptions & { readonly client: MemberClient; readonly cluster: string },
+  source: SnapshotSource,
+  services: Watch<StaticCluster | undefined>,
+  describe: () => SelfReport,
+): Reporter {
+  const { role, version } = options;
+  const offer = (): readonly Service[] =>
+    services.current === undefined ? [] : servicesOf(services.current);
+  const reporter = createReporter({
+    ...options,
+    report: () => ({ role, version, ...appliedState(source), ...describe() }),
+    // Without a file somebody else tells the registry what the cluster offers: an empty list would withdraw it.
+    ...(role === "gateway" && services.current !== undefined ? { services: offer } : {}),
+  });
+  source.snapshot.subscribe(reporter.reportChanged);
+  services.subscribe(reporter.servicesChanged);
+  source.status.subscribe((next, previous) => {
+    if (next.connected && !previous.connected) reporter.reconnected();
+    else if (next.refusedCode !== previous.refusedCode) reporter.reportChanged();
+  });
+  reporter.reportChanged();
+  reporter.servicesChanged();
+  return reporter;
+}
+
+function appliedState({
+  snapshot,
+  status,
+}: SnapshotSource): Pick<MemberReport, "appliedRevision" | "state" | "code"> {
+  const appliedRevision = snapshot.current?.revision ?? 0;
+  const { refusedCode } = status.current;
+  return refusedCode === undefined
+    ? { appliedRevision, state: "applied" }
+    : { appliedRevision, state: "refused", code: refusedCode };
+}

@@ -3,7 +3,9 @@
  * registry, services from the static file. Everything here may fail without harm to traffic.
  */
 export { type AddressBook, type AddressKey, openAddressBook } from "./address-book.ts";
-export { type ClusterState, readClusterState } from "./cluster-state.ts";
-export type { CredentialSource } from "./credential-source.ts";
+export { type ClusterState, hasJoined, readClusterState } from "./cluster-state.ts";
+export { type CredentialSource, createCredentialSource } from "./credential-source.ts";
 export { type Discovery, type DiscoveryOptions, openDiscovery, type SelfReport } from "./discovery.ts";
-export type { SnapshotSourceStatus } from "./snapshot-source.ts";
+export { type JoinOptions, joinCluster } from "./membership.ts";
+export type { SnapshotSourceStatus } from "./snapshot-poll.ts";
+export { parseStaticCluster, readStaticCluster, type StaticFileProblem } from "./static-services.ts";

@@ -1,8 +1,214 @@
-export interface SnapshotSourceStatus {
-  readonly connected: boolean;
-  /** Last complete, well-formed answer of the registry. */
-  readonly lastContactMs?: number;
-  readonly revision?: number;
-  /** Of the last exchange that failed; absent while all is well. */
-  readonly lastError?: { readonly code: string; readonly detail: string };
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Logger } from "../../federation/model/log.ts";
+import { type Problem, PROBLEMS } from "../../federation/model/problem.ts";
+import { err, type Result } from "../../federation/model/result.ts";
+import type { Snapshot } from "../../federation/model/snapshot.ts";
+import { verifySnapshot } from "../../federation/trust/index.ts";
+import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
+import type { Clock, Random, Timer } from "../process/clock.ts";
+import { errorCode, writeFileAtomic } from "./atomic-file.ts";
+import type { ClusterState } from "./cluster-state.ts";
+import type { MemberClient, RequestFailure } from "./member-client.ts";
+import { judgeSnapshot } from "./snapshot-judge.ts";
+import {
+  initialPoll,
+  type PollEvent,
+  type SnapshotSourceStatus,
+  statusOf,
+  transition,
+} from "./snapshot-poll.ts";
+
+export interface SnapshotSource {
+  /** `undefined`: never had one. */
+  readonly snapshot: Watch<Snapshot | undefined>;
+  readonly status: Watch<SnapshotSourceStatus>;
+  stop(): void;
+}
+
+export interface SnapshotSourceOptions {
+  /** Its keys may change while we run. */
+  readonly state: Watch<Pick<ClusterState, "federation" | "cluster" | "trustDomain" | "snapshotKeys">>;
+  readonly stateDir: string;
+  readonly member: string;
+  readonly client: MemberClient;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+// How long the registry may hold the question; under the idle timeouts of load balancers on the way (60 s).
+const WAIT_S = 30;
+const WAIT_GRACE_MS = 5000;
+// Thousands of exports with their bundles stay far below it; beyond it lies a mistake or an attack.
+const MAX_SNAPSHOT_BYTES = 32 * 1024 * 1024;
+const MAX_REFUSALS_REMEMBERED = 64;
+
+interface Verified {
+  readonly jws: string;
+  readonly snapshot: Snapshot;
+}
+
+/**
+ * The registry's word on what this cluster may do. It begins with the last good snapshot on disk, follows the registry
+ * from there, and no answer of the registry, nor its silence, ever takes away what is in force.
+ */
+export async function openSnapshotSource(options: SnapshotSourceOptions): Promise<SnapshotSource> {
+  const { clock, log } = options;
+  const path = join(options.stateDir, `snapshot-${options.member}.jws`);
+  const saved = await load(path, options);
+  const snapshot = createWatch<Snapshot | undefined>(saved?.snapshot);
+  let poll = initialPoll(clock.now(), saved?.snapshot.revision);
+  const status = createWatch(statusOf(poll));
+  const refusals = createRefusalLog(log);
+  const keep = createKeeper(path, log);
+  const abort = new AbortController();
+  let timer: Timer | undefined;
+
+  const ask = async (): Promise<PollEvent> => {
+    const answer = await askRegistry(options, poll, abort.signal);
+    if ("kind" in answer) return answer;
+    const verified = await verify(answer.jws, options, snapshot.current?.revision);
+    if (!verified.ok) {
+      refusals.note(verified.error);
+      return { kind: "refused", problem: verified.error };
+    }
+    refusals.forget();
+    if (abort.signal.aborted) return { kind: "unchanged" };
+    // The same revision has the same content: publishing it would only make everybody compile again.
+    if (verified.value.snapshot.revision !== snapshot.current?.revision) {
+      snapshot.publish(verified.value.snapshot);
+      log.info("snapshot_applied", { revision: verified.value.snapshot.revision });
+      void keep(verified.value.jws);
+    }
+    return { kind: "accepted", revision: verified.value.snapshot.revision };
+  };
+  const apply = (event: PollEvent): void => {
+    if (abort.signal.aborted) return;
+    const previous = poll;
+    poll = transition(previous, event, clock.now(), options.random());
+    if (poll === previous) return;
+    if (poll.connected !== previous.connected) logConnection(log, poll.connected, event);
+    status.publish(statusOf(poll));
+    run();
+  };
+  const run = (): void => {
+    const { phase } = poll;
+    if (phase.kind === "waiting")
+      timer = clock.after(phase.untilMs - clock.now(), () => apply({ kind: "tick" }));
+    else ask().then(apply, (error: unknown) => apply(ourFault(error, log)));
+  };
+  run();
+  return {
+    snapshot,
+    status,
+    stop() {
+      abort.abort();
+      timer?.cancel();
+    },
+  };
+}
+
+async function askRegistry(
+  { client, state }: SnapshotSourceOptions,
+  { connected, revision }: { readonly connected: boolean; readonly revision?: number },
+  signal: AbortSignal,
+): Promise<PollEvent | { readonly jws: string }> {
+  // Until it answered once it is asked not to wait: whether it is there at all is the news then.
+  const wait = connected ? WAIT_S : 0;
+  const response = await client.request({
+    method: "GET",
+    path: `/v1/clusters/${state.current.cluster}/snapshot`,
+    headers: {
+      accept: "application/jose",
+      prefer: `wait=${wait}`,
+      ...(revision === undefined ? {} : { "if-none-match": `"${revision}"` }),
+    },
+    timeoutMs: wait * 1000 + WAIT_GRACE_MS,
+    maxBytes: MAX_SNAPSHOT_BYTES,
+    signal,
+  });
+  if (!response.ok) return { kind: "failed", problem: response.error, denied: saysNo(response.error) };
+  return response.value.status === 304 ? { kind: "unchanged" } : { jws: response.value.text.trim() };
+}
+
+/** An answer about us, not about the registry's own state. */
+function saysNo({ status }: RequestFailure): boolean {
+  return status !== undefined && status >= 400 && status < 500 && status !== 408 && status !== 429;
+}
+
+async function verify(
+  jws: string,
+  { state }: SnapshotSourceOptions,
+  revision: number | undefined,
+): Promise<Result<Verified, Problem>> {
+  const payload = await verifySnapshot(jws, state.current.snapshotKeys);
+  if (!payload.ok) return payload;
+  const judged = judgeSnapshot(payload.value, state.current, revision);
+  return judged.ok ? { ok: true, value: { jws, snapshot: judged.value } } : err(judged.error);
+}
+
+/** What lies on disk is judged as strictly as what comes over the network. */
+async function load(path: string, options: SnapshotSourceOptions): Promise<Verified | undefined> {
+  let jws: string;
+  try {
+    jws = (await readFile(path, "utf8")).trim();
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") {
+      options.log.warn("snapshot_file_unreadable", { file: path, reason: errorCode(error) });
+    }
+    return undefined;
+  }
+  const verified = await verify(jws, options, undefined);
+  if (verified.ok) {
+    options.log.info("snapshot_loaded", { revision: verified.value.snapshot.revision });
+    return verified.value;
+  }
+  const { name, detail } = verified.error;
+  options.log.warn("snapshot_file_refused", { code: PROBLEMS[name].code, file: path, detail });
+  return undefined;
+}
+
+/** Writes one after the other, the newest last; what cannot be written is told once and costs nothing but the next start. */
+function createKeeper(path: string, log: Logger): (jws: string) => Promise<void> {
+  let last = Promise.resolve();
+  let failing = "";
+  return (jws) => {
+    last = last.then(async () => {
+      const written = await writeFileAtomic(path, `${jws}\n`);
+      if (written.ok) failing = "";
+      else if (failing !== written.error.detail) {
+        failing = written.error.detail;
+        log.error("snapshot_not_kept", { code: PROBLEMS[written.error.name].code, detail: failing });
+      }
+    });
+    return last;
+  };
+}
+
+/** A registry that repeats a bad snapshot every second must not fill the log. */
+function createRefusalLog(log: Logger): { note(problem: Problem): void; forget(): void } {
+  const seen = new Set<string>();
+  return {
+    note({ name, detail }) {
+      const key = `${name} ${detail}`;
+      if (seen.has(key)) return;
+      if (seen.size < MAX_REFUSALS_REMEMBERED) seen.add(key);
+      log.error("snapshot_refused", { code: PROBLEMS[name].code, title: PROBLEMS[name].title, detail });
+    },
+    forget: () => seen.clear(),
+  };
+}
+
+function logConnection(log: Logger, connected: boolean, event: PollEvent): void {
+  if (connected) log.info("registry_connected");
+  else if (event.kind === "failed") {
+    log.warn("registry_lost", { code: PROBLEMS[event.problem.name].code, detail: event.problem.detail });
+  }
+}
+
+function ourFault(error: unknown, log: Logger): PollEvent {
+  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  log.error("internal_fault", { code: PROBLEMS.internal.code, detail });
+  return { kind: "failed", problem: { name: "internal", detail }, denied: true };
 }

@@ -1,0 +1,13 @@
+export interface Backoff {
+  readonly baseMs: number;
+  readonly capMs: number;
+}
+
+/**
+ * Doubles with every failure up to the cap. Half of it is random (`jitter`, 0 to 1): a fleet that lost its registry in one
+ * instant must not come back to it in one instant.
+ */
+export function backoffMs(failures: number, jitter: number, { baseMs, capMs }: Backoff): number {
+  const full = Math.min(capMs, baseMs * 2 ** Math.min(failures - 1, 30));
+  return full / 2 + (full / 2) * jitter;
+}

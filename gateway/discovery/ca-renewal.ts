@@ -1,0 +1,83 @@
+import { join } from "node:path";
+import type { Logger } from "../../federation/model/log.ts";
+import { PROBLEMS } from "../../federation/model/problem.ts";
+import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
+import type { Clock, Random, Timer } from "../process/clock.ts";
+import { type ClusterState, readClusterState } from "./cluster-state.ts";
+import { withFileLock } from "./file-lock.ts";
+import type { MemberClient } from "./member-client.ts";
+import { renewClusterCa, shouldRenewCa } from "./membership.ts";
+
+export interface ClusterStateSource {
+  readonly state: Watch<ClusterState>;
+  /** Agents only watch; a gateway also renews. */
+  startRenewing(client: MemberClient): void;
+  stop(): void;
+}
+
+export interface ClusterStateSourceOptions {
+  readonly stateDir: string;
+  readonly initial: ClusterState;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+// The directory is shared: another process may have renewed. With lives of months a minute's delay is nothing.
+const MAX_CHECK_MS = 60_000;
+const MIN_CHECK_MS = 100;
+const CHECKS_PER_LIFE = 40;
+
+/** Follows the cluster's CA through its renewals, by this process or another one of the cluster. */
+export function openClusterStateSource(options: ClusterStateSourceOptions): ClusterStateSource {
+  const { stateDir, clock, random, log } = options;
+  const state = createWatch(options.initial);
+  // One draw for the life of the process: a new one at each check would only make renewal early.
+  const jitter = random();
+  let client: MemberClient | undefined;
+  let timer: Timer | undefined;
+  let stopped = false;
+
+  const renew = (current: ClusterState, through: MemberClient) =>
+    withFileLock(join(stateDir, "renew.lock"), { clock }, async () => {
+      const latest = readClusterState(stateDir);
+      const done = latest.ok && !shouldRenewCa(latest.value.ca, clock.now(), jitter);
+      return done ? latest : renewClusterCa({ stateDir, state: current, client: through, clock });
+    });
+  const publishIfNew = (next: ClusterState): void => {
+    if (next.ca.certificatePem === state.current.ca.certificatePem) return;
+    log.info("cluster_ca_renewed", { notAfter: new Date(next.ca.notAfterMs).toISOString() });
+    state.publish(next);
+  };
+  const check = async (): Promise<void> => {
+    const found = readClusterState(stateDir);
+    if (found.ok) publishIfNew(found.value);
+    const { current } = state;
+    if (client !== undefined && shouldRenewCa(current.ca, clock.now(), jitter)) {
+      const renewed = await renew(current, client);
+      if (renewed.ok && !stopped) publishIfNew(renewed.value);
+      if (!renewed.ok) {
+        const { name, detail } = renewed.error;
+        const notAfter = new Date(current.ca.notAfterMs).toISOString();
+        log.error("cluster_ca_not_renewed", { code: PROBLEMS[name].code, detail, notAfter });
+      }
+    }
+    if (!stopped) schedule();
+  };
+  const schedule = (): void => {
+    const life = state.current.ca.notAfterMs - state.current.ca.notBeforeMs;
+    const everyMs = Math.min(MAX_CHECK_MS, Math.max(MIN_CHECK_MS, life / CHECKS_PER_LIFE));
+    timer = clock.after(everyMs * (0.75 + random() / 4), () => void check());
+  };
+  schedule();
+  return {
+    state,
+    startRenewing(through) {
+      client = through;
+    },
+    stop() {
+      stopped = true;
+      timer?.cancel();
+    },
+  };
+}

@@ -1,0 +1,213 @@
+import { type KeyObject, randomUUID } from "node:crypto";
+import { existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import * as z from "zod";
+import { type Problem, problem } from "../../federation/model/problem.ts";
+import { err, ok, type Result } from "../../federation/model/result.ts";
+import { parseTrustDomain } from "../../federation/model/spiffe-id.ts";
+import { federationInfo } from "../../federation/model/wire/api.ts";
+import { decode } from "../../federation/model/wire/decode.ts";
+import {
+  type ClusterCa,
+  createClusterKey,
+  createCsr,
+  peekJoinToken,
+  privateKeyFromPem,
+  privateKeyToPem,
+  readSecretFile,
+  writeSecretFile,
+} from "../../federation/trust/index.ts";
+import type { Clock } from "../process/clock.ts";
+import {
+  type ClusterState,
+  createStateDir,
+  hasJoined,
+  withdrawClusterState,
+  writeClusterState,
+} from "./cluster-state.ts";
+import { createMemberClient, type MemberClient, type MemberRequest } from "./member-client.ts";
+import { acceptMembership, membershipAnswer } from "./membership-answer.ts";
+
+export interface JoinOptions {
+  readonly registryUrl: string;
+  readonly token: string;
+  readonly stateDir: string;
+  readonly clock: Clock;
+  /** Replaces the membership that the directory holds; without it a joined directory is left alone. */
+  readonly force?: boolean;
+  readonly fetch?: typeof fetch;
+}
+
+const joinAnswer = membershipAnswer.extend({
+  federation: z.string(),
+  cluster: z.string(),
+  trustDomain: z.string(),
+});
+
+// Signed requests are refused beyond this, so a cluster that joined with such a clock could do nothing.
+const MAX_SKEW_MS = 30_000;
+
+/**
+ * Redeems a join token. The key is made here and stays here: it is kept before the token is spent, so that a join whose
+ * answer was lost can be repeated with the same request.
+ */
+export async function joinCluster(options: JoinOptions): Promise<Result<ClusterState, Problem>> {
+  const { stateDir, token, clock } = options;
+  const claims = peekJoinToken(token);
+  if (!claims.ok) return claims;
+  const trustDomain = parseTrustDomain(`${claims.value.cluster}.${claims.value.federation}`);
+  if (!trustDomain.ok) return err(problem("join_token_invalid", trustDomain.error));
+  const prepared = prepareDirectory(options);
+  if (!prepared.ok) return prepared;
+  const registry = options.registryUrl.replace(/\/+$/, "");
+  const client = createMemberClient({ ...options, registry });
+  const greeted = await greet(client, claims.value.federation, clock);
+  if (!greeted.ok) return greeted;
+  const key = pendingKey(stateDir);
+  if (!key.ok) return key;
+
+  const csr = createCsr({ privateKey: key.value, trustDomain: trustDomain.value });
+  const answer = await call(client, { method: "POST", path: "/v1/join", body: { token, csr } }, joinAnswer);
+  if (!answer.ok) return answer;
+  const foreign = differences(answer.value, { ...claims.value, trustDomain: trustDomain.value });
+  if (foreign !== undefined) return err(problem("registry_unreachable", foreign));
+  const accepted = acceptMembership(answer.value, key.value, trustDomain.value, clock.now());
+  if (!accepted.ok) return accepted;
+  const { federation, cluster } = claims.value;
+  const joinedAt = new Date(clock.now()).toISOString();
+  return publish(stateDir, {
+    federation,
+    cluster,
+    trustDomain: trustDomain.value,
+    registry,
+    joinedAt,
+    ...accepted.value,
+  });
+}
+
+/** A new certificate for the same key; the old state stays in force until the new one has been judged. */
+export async function renewClusterCa(options: {
+  readonly stateDir: string;
+  readonly state: ClusterState;
+  readonly client: MemberClient;
+  readonly clock: Clock;
+}): Promise<Result<ClusterState, Problem>> {
+  const { stateDir, state, client, clock } = options;
+  const { privateKey } = state.ca;
+  const csr = createCsr({ privateKey, trustDomain: state.trustDomain });
+  const path = `/v1/clusters/${state.cluster}/renew`;
+  const answer = await call(client, { method: "POST", path, body: { csr } }, membershipAnswer);
+  if (!answer.ok) return answer;
+  const accepted = acceptMembership(answer.value, privateKey, state.trustDomain, clock.now());
+  if (!accepted.ok) return accepted;
+  const renewed = { ...state, ...accepted.value };
+  const written = writeClusterState(stateDir, renewed, "keep");
+  return written.ok ? ok(renewed) : written;
+}
+
+/**
+ * Two thirds of the life leave the last third to repair whatever stops the renewal. `jitter` (0 to 1) spreads clusters
+ * that joined together over a twentieth of the life.
+ */
+export function shouldRenewCa(
+  { notBeforeMs, notAfterMs }: Pick<ClusterCa, "notBeforeMs" | "notAfterMs">,
+  now: number,
+  jitter: number,
+): boolean {
+  const life = notAfterMs - notBeforeMs;
+  return now >= notBeforeMs + life * (2 / 3 + jitter / 20);
+}
+
+function prepareDirectory({ stateDir, force }: JoinOptions): Result<undefined, Problem> {
+  if (hasJoined(stateDir) && force !== true) {
+    return err(problem("state_unusable", `${stateDir} holds a joined cluster already; --force replaces it`));
+  }
+  const made = createStateDir(stateDir);
+  if (!made.ok) return made;
+  // The token can be spent once: find out before, not after, that the answer cannot be kept.
+  const trial = join(stateDir, `.trial-${randomUUID()}`);
+  const written = writeSecretFile(trial, "");
+  if (written.ok) rmSync(trial, { force: true });
+  return written;
+}
+
+/** Asks what costs nothing before the token is spent: is this the registry, and do the clocks agree? */
+async function greet(
+  client: MemberClient,
+  federation: string,
+  clock: Clock,
+): Promise<Result<undefined, Problem>> {
+  const info = await call(client, { method: "GET", path: "/v1/federation" }, federationInfo);
+  if (!info.ok) return info;
+  if (info.value.name !== federation) {
+    const detail = `the token is for ${federation}, but the registry is that of ${info.value.name}`;
+    return err(problem("join_token_invalid", detail));
+  }
+  const skewMs = clock.now() - Date.parse(info.value.time);
+  if (Math.abs(skewMs) <= MAX_SKEW_MS) return ok(undefined);
+  const seconds = Math.round(Math.abs(skewMs) / 1000);
+  const side = skewMs > 0 ? "ahead of" : "behind";
+  return err(
+    problem("clock_skew", `this machine's clock is ${seconds} s ${side} the registry's; nothing was changed`),
+  );
+}
+
+const PENDING_KEY = "join.key";
+
+/** The key of an earlier attempt, else a new one. */
+function pendingKey(stateDir: string): Result<KeyObject, Problem> {
+  const path = join(stateDir, PENDING_KEY);
+  const earlier = existsSync(path) ? readSecretFile(path) : undefined;
+  const read = earlier?.ok === true ? privateKeyFromPem(earlier.value) : undefined;
+  if (read?.ok === true) return read;
+  const key = createClusterKey();
+  const written = writeSecretFile(path, privateKeyToPem(key));
+  return written.ok ? ok(key) : written;
+}
+
+/** Writes the new membership; a directory that was joined before counts as not joined until all of it is there. */
+function publish(stateDir: string, state: ClusterState): Result<ClusterState, Problem> {
+  const withdrawn = withdrawClusterState(stateDir);
+  if (!withdrawn.ok) return withdrawn;
+  const written = writeClusterState(stateDir, state, "write");
+  if (!written.ok) return written;
+  rmSync(join(stateDir, PENDING_KEY), { force: true });
+  return ok(state);
+}
+
+function differences(
+  answer: z.output<typeof joinAnswer>,
+  asked: { readonly federation: string; readonly cluster: string; readonly trustDomain: string },
+): string | undefined {
+  for (const field of ["federation", "cluster", "trustDomain"] as const) {
+    if (answer[field] !== asked[field]) {
+      return `the registry answered ${field} "${answer[field]}" where the token has "${asked[field]}"`;
+    }
+  }
+  return undefined;
+}
+
+async function call<T>(
+  client: MemberClient,
+  request: MemberRequest,
+  schema: z.ZodType<T>,
+): Promise<Result<T, Problem>> {
+  const response = await client.request(request);
+  if (!response.ok) return response;
+  let value: unknown;
+  try {
+    value = JSON.parse(response.value.text);
+  } catch {
+    return err(problem("registry_unreachable", `${request.path} answered something that is not JSON`));
+  }
+  const decoded = decode(schema, value);
+  if (decoded.ok) return decoded;
+  const [first] = decoded.error;
+  const where = `${first?.path ?? ""}: ${first?.message ?? ""}`;
+  return err(
+    problem(
+      "registry_unreachable",
+      `${request.path} answered what this version does not understand: ${where}`,
+    ),
+  );
+}
