@@ -125,6 +125,12 @@ describe("every rule can fail", () => {
     expect(cycles(graphOf([a, b, file("c.ts", 'await import("./a.ts")')]))).toEqual([]);
   });
 
+  test("types may be circular within a folder, not between folders", () => {
+    const type = (path: string, target: string) => file(path, `import type { X } from "${target}";`);
+    expect(cycles(graphOf([type("f/a.ts", "./b.ts"), type("f/b.ts", "./a.ts")]))).toEqual([]);
+    expect(cycles(graphOf([type("f/a.ts", "../g/b.ts"), type("g/b.ts", "../f/a.ts")]))).toHaveLength(1);
+  });
+
   test("an import of a file that is gone is found", () => {
     expect(missingTargets(graphOf([imports("a.ts", "./gone.ts")]), () => false)).toHaveLength(1);
   });

@@ -76,7 +76,7 @@ function breaks(rule: ImportRule, edge: Edge): boolean {
 export function brokenImports(graph: Graph, rules: readonly ImportRule[]): string[] {
   return rules.flatMap((rule) =>
     [...graph]
-      .filter(([path]) => within(path, rule.from))
+      .filter(([path]) => within(path, rule.from) && !within(path, rule.outside ?? []))
       .flatMap(([path, edges]) =>
         edges
           .filter((edge) => breaks(rule, edge))
@@ -94,8 +94,15 @@ export function missingTargets(graph: Graph, exists: (path: string) => boolean):
   );
 }
 
-/** Circles of static imports, types included: two files that need each other's words are one file or three. */
+/**
+ * Circles of static imports. Two files of one folder may know each other's types (a connection and its streams do); between
+ * folders types count as well, because there they say who depends on whom.
+ */
 export function cycles(graph: Graph): string[] {
+  const counts = (path: string, edge: Edge) =>
+    edge.kind === "ours" &&
+    !edge.dynamic &&
+    !(edge.typeOnly && posix.dirname(path) === posix.dirname(edge.target));
   const found: string[] = [];
   const done = new Set<string>();
   const trail: string[] = [];
@@ -107,7 +114,7 @@ export function cycles(graph: Graph): string[] {
     }
     if (done.has(path)) return;
     trail.push(path);
-    for (const edge of graph.get(path) ?? []) if (edge.kind === "ours" && !edge.dynamic) visit(edge.target);
+    for (const edge of graph.get(path) ?? []) if (counts(path, edge)) visit(edge.target);
     trail.pop();
     done.add(path);
   };
