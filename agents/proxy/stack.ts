@@ -18,11 +18,11 @@ import { createInbound } from "./inbound.ts";
 /** Assembles an agent: the gateway's engine from the workload's side. */
 export function buildAgent(context: MemberContext): Proxy {
   const { discovery, onChange } = context;
-  const { trustDomain, cluster } = discovery.state;
+  const { trustDomain, cluster } = discovery.state.current;
   const engine = createEngine({
     ...context,
     snapshot: discovery.snapshot,
-    joinedBundles: discovery.state.bundles,
+    joinedBundles: discovery.state.current.bundles,
     credential: discovery.credentials.credential,
   });
   const endpoints = new EndpointBalancer(context.random);

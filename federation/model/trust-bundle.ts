@@ -7,4 +7,9 @@ export interface TrustBundle {
   readonly sequence: number;
   /** DER certificates, base64 (standard alphabet with padding, as JWK `x5c`). */
   readonly x509Authorities: readonly string[];
+  /**
+   * Certificates of CAs below the authorities, base64 DER. They only help to build a chain whose middle is not at hand, and
+   * are trusted for nothing by themselves. (Node 24.21 tells a server only the leaf of a client's chain, nodejs/node 65579.)
+   */
+  readonly intermediates?: readonly string[];
 }

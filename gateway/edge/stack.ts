@@ -23,11 +23,11 @@ import { PeerGateways } from "./peer-gateways.ts";
 /** Assembles a gateway, one line per step; the reasons stand where a step would surprise. */
 export function buildGateway(context: MemberContext): Proxy {
   const { discovery, onChange } = context;
-  const { trustDomain, cluster } = discovery.state;
+  const { trustDomain, cluster } = discovery.state.current;
   const engine = createEngine({
     ...context,
     snapshot: discovery.snapshot,
-    joinedBundles: discovery.state.bundles,
+    joinedBundles: discovery.state.current.bundles,
     credential: discovery.credentials.credential,
   });
   const access = new TunnelAccess(engine);

@@ -84,7 +84,10 @@ export function createTestFederation(
   const files = createRoot({ federation: name, now });
   const root = unwrap(loadRoot(files));
   const byName = new Map(clusters.map((cluster) => [cluster, createTestCluster(name, cluster, root, now)]));
-  const bundles = [...byName.values()].map(({ trustDomain }) => bundleOf(trustDomain, root.certificateDer));
+  const bundles = [...byName.values()].map(({ trustDomain, ca }) => ({
+    ...bundleOf(trustDomain, root.certificateDer),
+    intermediates: [ca.certificateDer.toString("base64")],
+  }));
   const cluster = (wanted: string): TestCluster => {
     const found = byName.get(wanted);
     if (found === undefined) throw new Error(`no test cluster ${wanted}`);

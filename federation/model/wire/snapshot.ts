@@ -22,6 +22,7 @@ export const trustBundle = z.strictObject({
   trustDomain,
   sequence: z.int().min(0),
   x509Authorities: z.array(z.base64().min(1)),
+  intermediates: z.array(z.base64().min(1)).exactOptional(),
 });
 
 const consumer = z.strictObject({ cluster: label, trustDomain, workloads: z.array(workloadPattern) });

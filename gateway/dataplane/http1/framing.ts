@@ -29,13 +29,23 @@ export function readFraming(table: FieldTable, minor: number): BodyFraming | und
     if (hasLength) return "Content-Length and Transfer-Encoding together";
     if (table.isRepeated(TRANSFER_ENCODING)) return "more than one Transfer-Encoding";
     if (minor === 0) return "Transfer-Encoding in HTTP/1.0";
+    if (hasTabs(table, table.rowOf(TRANSFER_ENCODING))) return TABS;
     return isChunked(table) ? CHUNKED : "a Transfer-Encoding other than chunked";
   }
   if (!hasLength) return undefined;
   if (table.isRepeated(CONTENT_LENGTH)) return "more than one Content-Length";
-  const length = readLength(table.value(table.rowOf(CONTENT_LENGTH)));
+  const row = table.rowOf(CONTENT_LENGTH);
+  if (hasTabs(table, row)) return TABS;
+  const length = readLength(table.value(row));
   if (length < 0) return "a Content-Length that is not a plain decimal number";
   return length === 0 ? NO_BODY : { kind: "length", length };
+}
+
+const TABS = "a tab around the value of a framing field";
+
+/** Lawful white space, but llhttp for one reads `chunked<tab>` as another coding: where readers differ, we do not guess. */
+function hasTabs(table: FieldTable, row: number): boolean {
+  return table.slice(table.nameEnd(row), table.lineEnd(row)).includes("\t");
 }
 
 function readLength(digits: string): number {

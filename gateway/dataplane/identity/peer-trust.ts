@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { err, ok, type Result } from "../../../federation/model/result.ts";
 import {
@@ -14,6 +15,8 @@ export interface PeerTrust {
   readonly bundles: BundleIndex;
   /** All authorities as PEM: what OpenSSL needs to ask for client certificates. It decides nothing (see verifyPeer). */
   readonly authoritiesPem: readonly string[];
+  /** CAs below the authorities, to complete a chain of which only the leaf is known. */
+  readonly intermediates: readonly X509Certificate[];
   readonly denied: ReadonlySet<TrustDomain>;
 }
 
@@ -33,6 +36,9 @@ export function compilePeerTrust(bundles: readonly TrustBundle[], denied: readon
   return {
     bundles: indexBundles(bundles),
     authoritiesPem: [...new Set(bundles.flatMap((bundle) => bundle.x509Authorities))].map(toPem),
+    intermediates: bundles.flatMap(({ intermediates = [] }) =>
+      intermediates.map((der) => new X509Certificate(Buffer.from(der, "base64"))),
+    ),
     denied: new Set(denied),
   };
 }
@@ -49,7 +55,7 @@ export function verifyPeer(
 ): Result<Peer, Problem> {
   if (chainDer.length === 0)
     return err(problem("peer_certificate_missing", "the handshake carried no certificate"));
-  const verified = verifyChain(chainDer, trust.bundles, now);
+  const verified = verifyChain(completeChain(chainDer, trust), trust.bundles, now);
   if (!verified.ok) return verified;
   const { spiffeId, notAfterMs } = verified.value;
   if (trust.denied.has(spiffeId.trustDomain)) {
@@ -64,6 +70,20 @@ export function verifyPeer(
     );
   }
   return ok({ spiffeId, notAfterMs });
+}
+
+/** Adds the CA that signed a lone leaf, whoever's it is: that it may not speak for the leaf's domain is verifyChain's to find. */
+function completeChain(chainDer: readonly Uint8Array[], trust: PeerTrust): readonly Uint8Array[] {
+  const [leafDer] = chainDer;
+  if (leafDer === undefined || chainDer.length > 1) return chainDer;
+  try {
+    const leaf = new X509Certificate(leafDer);
+    const issuer = trust.intermediates.find((ca) => leaf.checkIssued(ca) && leaf.verify(ca.publicKey));
+    return issuer === undefined ? chainDer : [leafDer, issuer.raw];
+  } catch {
+    // What OpenSSL cannot read, verifyChain names.
+    return chainDer;
+  }
 }
 
 function isExpected(id: SpiffeId, expected: ExpectedPeer): boolean {

@@ -1,0 +1,226 @@
+import { buildAgent } from "../../agents/proxy/stack.ts";
+import { createLogger, type LogFields } from "../../federation/model/log.ts";
+import { ok } from "../../federation/model/result.ts";
+import type { TunnelStatus } from "../../federation/model/resource.ts";
+import type { Snapshot } from "../../federation/model/snapshot.ts";
+import type { PortProtocol } from "../../federation/model/service.ts";
+import { type SpiffeId, type TrustDomain, workloadSpiffeId } from "../../federation/model/spiffe-id.ts";
+import type { StaticCluster, StaticWorkload } from "../../federation/model/static-cluster.ts";
+import { type Credential, issueSvid, mintCallerToken } from "../../federation/trust/index.ts";
+import { createWatch, type PublishableWatch } from "../../gateway/dataplane/lifecycle/watch.ts";
+import type { ClusterState, Discovery } from "../../gateway/discovery/index.ts";
+import { buildGateway } from "../../gateway/edge/stack.ts";
+import type { MemberContext } from "../../gateway/process/member.ts";
+import type { Proxy } from "../../gateway/process/proxy.ts";
+import { createTestFederation, type TestFederation } from "./pki.ts";
+import { until } from "./until.ts";
+
+export interface MeshOptions {
+  readonly agents?: boolean;
+  readonly protocol?: PortProtocol;
+  /** Endpoint of cart.shop in east. */
+  readonly endpoint: string;
+  readonly change?: (snapshot: Snapshot) => Snapshot;
+}
+
+export interface MeshMember {
+  readonly proxy: Proxy;
+  readonly listen: string;
+  readonly snapshot: PublishableWatch<Snapshot | undefined>;
+  readonly credential: PublishableWatch<Credential>;
+  readonly log: readonly LogFields[];
+}
+
+/** Two clusters in this process, without a registry: east exports cart.shop to west's web; west also runs batch. */
+export interface Mesh {
+  readonly federation: TestFederation;
+  /** `east gateway`, `east agent`, … */
+  readonly members: ReadonlyMap<string, MeshMember>;
+  member(name: string): MeshMember;
+  /** Local address of cart.shop:80 for a workload of west, `ns/shop/sa/web`. */
+  address(workload: string): string;
+  /** Publishes a changed snapshot to every member. */
+  publish(change: (snapshot: Snapshot) => Snapshot): void;
+  close(): void;
+}
+
+const FEDERATION = "test.mesh";
+
+export async function startMesh(options: MeshOptions): Promise<Mesh> {
+  const federation = createTestFederation(FEDERATION, ["east", "west"]);
+  const members = new Map<string, MeshMember>();
+  const agents = options.agents !== false;
+  const gatewayAddress = new Map<string, string>();
+  const start = async (cluster: string, role: "gateway" | "agent", services: StaticCluster) => {
+    const started = await startMember(federation, cluster, role, services, options, gatewayAddress);
+    members.set(`${cluster} ${role}`, started);
+    return started;
+  };
+  // Inside out: what others need to know of is started first, so that no address has to be guessed.
+  const east = staticCluster("east", [], [], options);
+  const eastAgent = agents ? await start("east", "agent", east) : undefined;
+  const eastGateway = await start("east", "gateway", staticCluster("east", [], listOf(eastAgent), options));
+  gatewayAddress.set("east", eastGateway.listen);
+  // West's gateway serves workloads itself only where there is no agent; a placeholder tells it that there is one.
+  const westGateway = await start("west", "gateway", staticCluster("west", [], agents ? ["127.0.0.1:9"] : [], options));
+  if (agents) await start("west", "agent", staticCluster("west", [westGateway.listen], [], options));
+  const entry = members.get(agents ? "west agent" : "west gateway");
+  const tunnelUp = ({ cluster, state }: TunnelStatus) => cluster === "east" && state === "up";
+  await until("west reaches east", 5_000, () => westGateway.proxy.tunnels().find(tunnelUp));
+  await until("west's entry is ready", 5_000, () =>
+    entry?.proxy.unready() === undefined && entry?.proxy.listeners().length === 2 ? true : undefined,
+  );
+  return mesh(federation, members, agents);
+}
+
+function mesh(federation: TestFederation, members: ReadonlyMap<string, MeshMember>, agents: boolean): Mesh {
+  const member = (name: string): MeshMember => {
+    const found = members.get(name);
+    if (found === undefined) throw new Error(`no member ${name}`);
+    return found;
+  };
+  return {
+    federation,
+    members,
+    member,
+    address(workload) {
+      const listener = member(agents ? "west agent" : "west gateway")
+        .proxy.listeners()
+        .find((status) => status.workload === workload);
+      if (listener === undefined) throw new Error(`no listener for ${workload}`);
+      return listener.address;
+    },
+    publish(change) {
+      for (const { snapshot } of members.values()) {
+        if (snapshot.current === undefined) continue;
+        snapshot.publish({ ...change(snapshot.current), revision: snapshot.current.revision + 1 });
+      }
+    },
+    close() {
+      for (const { proxy } of members.values()) proxy.close();
+    },
+  };
+}
+
+async function startMember(
+  federation: TestFederation,
+  cluster: string,
+  role: "gateway" | "agent",
+  services: StaticCluster,
+  options: MeshOptions,
+  gateways: ReadonlyMap<string, string>,
+): Promise<MeshMember> {
+  const base = snapshotOf(federation, cluster, gateways, options.protocol ?? "http");
+  const snapshot = createWatch<Snapshot | undefined>(options.change?.(base) ?? base);
+  const credential = createWatch(federation.system(cluster, role));
+  const log: LogFields[] = [];
+  const discovery = fakeDiscovery(federation, cluster, snapshot, credential, services);
+  const context: MemberContext = {
+    config: {} as MemberContext["config"],
+    discovery,
+    log: createLogger((line) => log.push(JSON.parse(line) as LogFields), Date.now),
+    now: Date.now,
+    monotonicMs: () => performance.now(),
+    random: Math.random,
+    onChange: () => {},
+  };
+  const proxy = role === "gateway" ? buildGateway(context) : buildAgent(context);
+  const bound = await proxy.start({ host: "127.0.0.1", port: 0 });
+  return { proxy, listen: `127.0.0.1:${bound.port}`, snapshot, credential, log };
+}
+
+function fakeDiscovery(
+  federation: TestFederation,
+  cluster: string,
+  snapshot: PublishableWatch<Snapshot | undefined>,
+  credential: PublishableWatch<Credential>,
+  services: StaticCluster,
+): Discovery {
+  const { ca, trustDomain } = federation.cluster(cluster);
+  const credentials = new Map<string, Credential>();
+  const credentialFor = (spiffeId: SpiffeId): Credential => {
+    const known = credentials.get(spiffeId.uri) ?? issueSvid({ ca, spiffeId, now: Date.now() });
+    credentials.set(spiffeId.uri, known);
+    return known;
+  };
+  return {
+    state: createWatch({ federation: FEDERATION, cluster, trustDomain, bundles: federation.bundles, ca } as ClusterState),
+    credentials: {
+      credential,
+      credentialFor,
+      callerToken: (id, audience) => mintCallerToken({ credential: credentialFor(id), audience, now: Date.now() }),
+      stop: () => {},
+    },
+    snapshot,
+    status: createWatch({ connected: false }),
+    services: createWatch<StaticCluster | undefined>(services),
+    addresses: { allocate: async (keys) => ok(keys.map(() => "127.0.0.1:0")) },
+    startReporting: () => ({ changed: () => {} }),
+    stop: () => {},
+  };
+}
+
+function snapshotOf(
+  federation: TestFederation,
+  cluster: string,
+  gateways: ReadonlyMap<string, string>,
+  protocol: PortProtocol,
+): Snapshot {
+  const domain = (name: string): TrustDomain => federation.cluster(name).trustDomain;
+  const other = cluster === "east" ? "west" : "east";
+  const address = gateways.get(other);
+  const ports = [{ port: 80, protocol }];
+  const service = { namespace: "shop", name: "cart" };
+  const workloads = ["ns/shop/sa/web"];
+  return {
+    apiVersion: "isthmus.dev/v1alpha1",
+    kind: "Snapshot",
+    federation: FEDERATION,
+    cluster,
+    trustDomain: domain(cluster),
+    revision: 1,
+    issuedAt: "2026-01-01T00:00:00Z",
+    bundles: federation.bundles,
+    denied: [],
+    peers: [{ cluster: other, trustDomain: domain(other), gateways: address === undefined ? [] : [{ id: "gateway-1", address }] }],
+    imports:
+      cluster === "west"
+        ? [{ ...service, from: { ...service, cluster: "east", trustDomain: domain("east") }, ports, workloads }]
+        : [],
+    exports:
+      cluster === "east"
+        ? [{ ...service, ports, consumers: [{ cluster: "west", trustDomain: domain("west"), workloads }] }]
+        : [],
+    egress: { policies: [] },
+  };
+}
+
+function staticCluster(
+  name: string,
+  gateways: readonly string[],
+  agents: readonly string[],
+  { endpoint, protocol }: MeshOptions,
+): StaticCluster {
+  const services = [{ name: "cart", port: 80, protocol: protocol ?? "http", endpoints: [endpoint] }] as const;
+  const workload = (account: string, own: StaticWorkload["services"]): StaticWorkload => ({
+    namespace: "shop",
+    name: account,
+    serviceAccount: account,
+    services: own,
+  });
+  const workloads = name === "east" ? [workload("cart", services)] : [workload("web", []), workload("batch", [])];
+  return {
+    apiVersion: "isthmus.dev/v1alpha1",
+    kind: "StaticCluster",
+    metadata: { name },
+    spec: { gateways, agents, workloads },
+  };
+}
+
+function listOf(member: MeshMember | undefined): readonly string[] {
+  return member === undefined ? [] : [member.listen];
+}
+
+export function callerOf(federation: TestFederation, cluster: string, account: string): SpiffeId {
+  return workloadSpiffeId(federation.cluster(cluster).trustDomain, "shop", account);
+}
