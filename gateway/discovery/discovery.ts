@@ -124,7 +124,7 @@ function startReporting(
     services.current === undefined ? [] : servicesOf(services.current);
   const reporter = createReporter({
     ...options,
-    report: () => ({ role, version, ...appliedState(source), ...describe() }),
+    report: () => ({ role, version, ...appliedState(source), ...selfOf(role, describe()) }),
     // Without a file somebody else tells the registry what the cluster offers: an empty list would withdraw it.
     ...(role === "gateway" && services.current !== undefined ? { services: offer } : {}),
   });
@@ -137,6 +137,13 @@ function startReporting(
   reporter.reportChanged();
   reporter.servicesChanged();
   return reporter;
+}
+
+/** Only gateways are dialled from elsewhere. */
+function selfOf(role: DiscoveryOptions["role"], self: SelfReport): SelfReport {
+  if (role === "gateway") return self;
+  const { advertise: _, ...rest } = self;
+  return rest;
 }
 
 function appliedState({

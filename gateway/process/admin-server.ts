@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { type Address, formatAddress } from "../../federation/model/address.ts";
 import type { Problem } from "../../federation/model/problem.ts";
 import { err, ok, type Result } from "../../federation/model/result.ts";
 import { listenProblem } from "./fatal.ts";
-import { formatHostPort, type HostPort } from "./host-port.ts";
 
 export interface ProbeRequest {
   readonly workload: string;
@@ -43,7 +43,7 @@ const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 /** Health, metrics, status and probes. Never in the data path, so `node:http` is good enough. */
 export async function openAdminServer(
-  listen: HostPort,
+  listen: Address,
   handlers: AdminHandlers,
 ): Promise<Result<AdminServer, Problem>> {
   const server = createServer({ headersTimeout: 5000, requestTimeout: 10_000 }, (request, response) => {
@@ -55,11 +55,11 @@ export async function openAdminServer(
   // Nobody may keep a process alive or exhaust it through its admin listener.
   server.maxConnections = 256;
   const failure = await bind(server, listen);
-  if (failure !== undefined) return err(listenProblem(formatHostPort(listen), failure));
+  if (failure !== undefined) return err(listenProblem(formatAddress(listen), failure));
   const bound = server.address();
   const port = typeof bound === "object" && bound !== null ? bound.port : listen.port;
   return ok({
-    address: formatHostPort({ host: listen.host, port }),
+    address: formatAddress({ host: listen.host, port }),
     close() {
       server.close();
       server.closeAllConnections();
@@ -67,7 +67,7 @@ export async function openAdminServer(
   });
 }
 
-function bind(server: Server, { host, port }: HostPort): Promise<NodeJS.ErrnoException | undefined> {
+function bind(server: Server, { host, port }: Address): Promise<NodeJS.ErrnoException | undefined> {
   return new Promise((resolve) => {
     server.once("error", resolve);
     // A successor shares a fixed port with its predecessor, as the data path's listeners do.

@@ -1,7 +1,7 @@
+import { type Address, parseAddress } from "../../federation/model/address.ts";
 import type { LogLevel } from "../../federation/model/log.ts";
 import type { Issue } from "../../federation/model/problem.ts";
 import { err, ok, type Result } from "../../federation/model/result.ts";
-import { type HostPort, parseHostPort } from "./host-port.ts";
 
 /** Settings of a gateway or agent process, from its environment. */
 export interface ProcessConfig {
@@ -9,11 +9,11 @@ export interface ProcessConfig {
   /** `gateway-1`: the name under which this process reports; unique in its cluster. */
   readonly member: string;
   /** Tunnel listener. */
-  readonly listen: HostPort;
+  readonly listen: Address;
   /** Where other clusters dial this gateway, when that is not the listener's own address. */
   readonly advertise?: string;
   readonly servicesFile?: string;
-  readonly adminListen: HostPort;
+  readonly adminListen: Address;
   readonly logLevel: LogLevel;
   readonly registry?: string;
   readonly svidTtlMs: number;
@@ -97,9 +97,9 @@ function createReader(get: (key: string) => string | undefined) {
         complain(key, `"${value}" is not a name: use a-z, 0-9 and "-"`);
       return value;
     },
-    address(key: Key, fallback: string | undefined): HostPort {
+    address(key: Key, fallback: string | undefined): Address {
       const value = optional(key) ?? fallback ?? required(key, "the tunnel listener, host:port");
-      const parsed = parseHostPort(value);
+      const parsed = parseAddress(value);
       if (parsed.ok) return parsed.value;
       if (value !== "") complain(key, parsed.error);
       return { host: "", port: 0 };
@@ -107,7 +107,7 @@ function createReader(get: (key: string) => string | undefined) {
     advertise(key: Key): string | undefined {
       const value = optional(key);
       if (value === undefined) return undefined;
-      const parsed = parseHostPort(value);
+      const parsed = parseAddress(value);
       if (!parsed.ok) complain(key, parsed.error);
       else if (parsed.value.port === 0) complain(key, `"${value}" names no port that others could dial`);
       return value;

@@ -22,6 +22,20 @@ describe("renderFatal", () => {
   });
 });
 
+describe("renderFatal of a file", () => {
+  it("names the lines that the problem itself brings", () => {
+    const text = renderFatal({
+      name: "file_invalid",
+      detail: "services.yaml has 2 mistakes",
+      issues: [
+        { line: 7, path: "spec.workloads[0].name", message: "is required" },
+        { line: 9, path: "", message: "not YAML" },
+      ],
+    });
+    expect(text).toContain("  line 7, spec.workloads[0].name: is required\n  line 9: not YAML\n");
+  });
+});
+
 describe("exitCodeOf", () => {
   it.each([
     ["usage", 64],

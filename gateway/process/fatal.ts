@@ -14,12 +14,19 @@ const EXIT_CODES: { readonly [N in ProblemName]?: number } = {
   internal: 2,
 };
 
+/** A problem that knows its places: fields of settings, or lines of a file. */
+export interface FatalProblem extends Problem {
+  readonly issues?: readonly (Issue & { readonly line?: number })[];
+}
+
 /** How a process ends that cannot begin: what, why, and what to do, for a person at a terminal. */
-export function renderFatal(problem: Problem, issues: readonly Issue[] = []): string {
+export function renderFatal(problem: FatalProblem, issues: FatalProblem["issues"] = problem.issues): string {
   const { code, title, fix } = PROBLEMS[problem.name];
   const lines = [`error[${code}]: ${title}`, `why: ${problem.detail}`];
-  for (const { path, message, suggestion } of issues) {
-    lines.push(`  ${path}: ${message}${suggestion === undefined ? "" : ` (did you mean "${suggestion}"?)`}`);
+  for (const { line, path, message, suggestion } of issues ?? []) {
+    const place = [line === undefined ? "" : `line ${line}`, path].filter((part) => part !== "").join(", ");
+    const hint = suggestion === undefined ? "" : ` (did you mean "${suggestion}"?)`;
+    lines.push(`  ${place}: ${message}${hint}`);
   }
   lines.push(`fix: ${fix}`);
   return lines.join("\n");
