@@ -12,6 +12,8 @@ import { decodePem, encodePem } from "./pem.ts";
 export interface Root {
   readonly certificateDer: Buffer;
   readonly certificatePem: string;
+  /** The certificate's subject, as certificates below it name their issuer. */
+  readonly subjectDer: Buffer;
   readonly privateKey: KeyObject;
   readonly notAfterMs: number;
 }
@@ -64,6 +66,7 @@ export function loadRoot(files: {
   return ok({
     certificateDer: certificate.der,
     certificatePem: encodePem("CERTIFICATE", certificate.der),
+    subjectDer: certificate.subject,
     privateKey,
     notAfterMs: certificate.notAfterMs,
   });
@@ -108,12 +111,10 @@ export function issueClusterCa(request: {
   if (csr.value.spiffeUri !== uri) {
     return err(problem("csr_invalid", `the request asks for ${csr.value.spiffeUri}, this cluster is ${uri}`));
   }
-  const signer = parseCertificate(root.certificateDer);
-  if (!signer.ok) throw new TypeError(signer.error);
   const der = issueCertificate({
     subject: distinguishedName(trustDomain),
     publicKey: csr.value.publicKey,
-    issuer: { subjectDer: signer.value.subject },
+    issuer: root,
     signingKey: root.privateKey,
     notBeforeMs: now - BACKDATE_MS,
     notAfterMs: Math.min(now + (request.lifetimeMs ?? CLUSTER_CA_LIFETIME_MS), root.notAfterMs),

@@ -22,6 +22,11 @@ export function judgeLeaf(leaf: Certificate): Result<SpiffeId, Problem> {
   if (id.value.path === "") {
     return err(problem("peer_spiffe_id_invalid", `${uri} names a trust domain, not a workload`));
   }
+  if (leaf.subject.length === EMPTY_NAME_BYTES && !leaf.names.critical) {
+    return err(
+      problem("peer_certificate_profile", "the leaf has neither a subject nor critical alternative names"),
+    );
+  }
   return id;
 }
 
@@ -31,9 +36,6 @@ function leafBreach(leaf: Certificate): string | undefined {
   if (!has(leaf, "digitalSignature")) return "may not make signatures";
   if (has(leaf, "keyCertSign") || has(leaf, "cRLSign")) return "may sign certificates or revocation lists";
   if (leaf.nameConstraints !== undefined) return "carries name constraints";
-  if (leaf.subject.length === EMPTY_NAME_BYTES && !leaf.names.critical) {
-    return "has neither a subject nor critical alternative names";
-  }
   return undefined;
 }
 

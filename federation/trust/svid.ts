@@ -38,7 +38,7 @@ export function issueSvid(request: {
   const leaf = issueCertificate({
     subject: undefined,
     publicKey: createPublicKey(privateKey),
-    issuer: { subjectDer: ca.subjectDer },
+    issuer: ca,
     signingKey: ca.privateKey,
     notBeforeMs,
     notAfterMs,
