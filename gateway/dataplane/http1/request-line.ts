@@ -18,6 +18,7 @@ export const NO_LINE = -1;
 // "HTTP/1." and the version's last digit.
 const VERSION = Buffer.from("HTTP/1.", "latin1");
 const VERSION_BYTES = VERSION.length + 1;
+const LOWER_H = 0x68;
 
 /** Reads the request line at `start`; answers the offset behind its CRLF, or NO_LINE. */
 export function readRequestLine(buffer: Buffer, start: number, end: number, line: RequestLine): number {
@@ -86,20 +87,24 @@ function judgeOtherForm(buffer: Buffer, start: number, end: number, method: stri
 
 function readVersion(buffer: Buffer, start: number, end: number, line: RequestLine): number {
   const after = start + VERSION_BYTES;
-  if (after + 2 > end) return hasLineFeed(buffer, start, end) ? refuse(line, badVersion()) : NO_LINE;
+  if (after + 2 > end)
+    return hasLineFeed(buffer, start, end) ? refuse(line, badVersion(buffer, start)) : NO_LINE;
   for (let index = 0; index < VERSION.length; index++) {
-    if (buffer[start + index] !== VERSION[index]) return refuse(line, badVersion());
+    if (buffer[start + index] !== VERSION[index]) return refuse(line, badVersion(buffer, start));
   }
   const minor = (buffer[after - 1] as number) - 0x30;
-  if (minor !== 0 && minor !== 1) return refuse(line, badVersion());
+  if (minor !== 0 && minor !== 1) return refuse(line, badVersion(buffer, start));
   if (buffer[after] !== CR || buffer[after + 1] !== LF)
     return refuse(line, malformed(buffer, after, "the line's end"));
   line.minor = minor;
   return after + 2;
 }
 
-function badVersion(): Invalid {
-  return invalid("http_version", "a version other than HTTP/1.1 and HTTP/1.0");
+/** What begins like no version at all is the rest of a target with a space in it. */
+function badVersion(buffer: Buffer, start: number): Invalid {
+  return ((buffer[start] as number) | 0x20) === LOWER_H
+    ? invalid("http_version", "a version other than HTTP/1.1 and HTTP/1.0")
+    : invalid("http_malformed", "a space in the request target");
 }
 
 export function hasLineFeed(buffer: Buffer, start: number, end: number): boolean {
