@@ -35,7 +35,7 @@ export function startLoad(address: Address, connections: number, path = "/"): Lo
   const request = `GET ${path} HTTP/1.1\r\nHost: cart.shop.svc.clusterset.local\r\n\r\n`;
   const count = (outcome: WireResponse | string) => {
     if (typeof outcome !== "string" && outcome.status === 200) ok++;
-    else failed.push({ what: describe(outcome), at: performance.now() });
+    else failed.push({ what: describeAnswer(outcome), at: performance.now() });
   };
 
   const runOne = async () => {
@@ -74,7 +74,8 @@ export async function requestOnce(
   return answer;
 }
 
-export function describe(outcome: WireResponse | string): string {
+/** `200`, `503 ISTH-3003`, `reset` … */
+export function describeAnswer(outcome: WireResponse | string): string {
   if (typeof outcome === "string") return outcome;
   return `${outcome.status} ${outcome.headers.get("isthmus-code") ?? ""}`.trim();
 }

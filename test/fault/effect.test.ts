@@ -1,39 +1,25 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
-import { type Federation, startFederation, twoClusters } from "../fakes/federation.ts";
-import { describe as words, requestOnce } from "../fakes/load.ts";
-import { until } from "../fakes/until.ts";
-import { startHttpWorkload, type Workload } from "../fakes/workloads.ts";
+import { useScene } from "../fakes/scene.ts";
 
 const IN_FORCE_MS = 1_000;
 
 describe("how soon a change is in force", () => {
-  let cart: Workload;
-  let federation: Federation;
+  const scene = useScene();
   const directory = mkdtempSync(join(tmpdir(), "isthmus-effect-"));
-  beforeAll(async () => {
-    cart = await startHttpWorkload();
-    federation = await startFederation(twoClusters({ cart: cart.address }));
-  });
-  afterAll(async () => {
-    await federation.stop();
-    await cart.stop();
-    rmSync(directory, { recursive: true, force: true });
-  });
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-  /** Applies the resource, then measures until `workload` gets `wanted`. */
+  /** Applies the resource; answers the milliseconds until `workload` gets `wanted`. */
   const effect = async (resource: object, workload: string, wanted: string): Promise<number> => {
     const file = join(directory, "change.yaml");
     writeFileSync(file, stringify(resource));
-    const applied = await federation.isthmus("apply", "-f", file);
+    const applied = await scene.federation.isthmus("apply", "-f", file);
     const acknowledged = performance.now();
     expect(applied, applied.err).toMatchObject({ code: 0 });
-    await until(`${workload} gets ${wanted}`, 3_000, async () =>
-      words(await requestOnce(federation.address(workload))) === wanted ? true : undefined,
-    );
+    await scene.untilCall(wanted, 3_000, workload);
     return performance.now() - acknowledged;
   };
   const exportTo = (...workloads: string[]) => ({
@@ -42,21 +28,21 @@ describe("how soon a change is in force", () => {
     metadata: { cluster: "east", namespace: "shop", name: "cart" },
     spec: { consumers: [{ cluster: "west", workloads }] },
   });
-  const egress = (mode: "observe" | "enforce", from: string) => ({
+  const egress = (mode: "observe" | "enforce", workload: string) => ({
     apiVersion: "isthmus.dev/v1alpha1",
     kind: "EgressPolicy",
     metadata: { cluster: "west", name: "shopping" },
-    spec: { mode, from: [{ workload: from }], to: [{ service: { namespace: "shop", name: "cart" } }] },
+    spec: { mode, from: [{ workload }], to: [{ service: { namespace: "shop", name: "cart" } }] },
   });
 
-  test("an export that permits one more workload, and one that withdraws it, under 1 s each", async () => {
-    expect(words(await requestOnce(federation.address("batch")))).toBe("403 ISTH-2001");
+  test("an export that permits one more workload, and one that withdraws it: under 1 s each", async () => {
+    expect(await scene.call("batch")).toBe("403 ISTH-2001");
     const granted = await effect(exportTo("ns/shop/sa/web", "ns/shop/sa/batch"), "batch", "200");
     const withdrawn = await effect(exportTo("ns/shop/sa/web"), "batch", "403 ISTH-2001");
     expect(Math.max(granted, withdrawn)).toBeLessThan(IN_FORCE_MS);
   });
 
-  test("an egress policy under 1 s: observing changes nothing, enforcing refuses whom it does not name", async () => {
+  test("an egress policy, under 1 s: observing refuses nobody, enforcing refuses whom it does not name", async () => {
     await effect(egress("observe", "ns/shop/sa/batch"), "web", "200");
     const enforced = await effect(egress("enforce", "ns/shop/sa/batch"), "web", "403 ISTH-2002");
     const allowed = await effect(egress("enforce", "ns/shop/sa/web"), "web", "200");

@@ -1,61 +1,44 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Federation, startFederation, twoClusters } from "../fakes/federation.ts";
-import { describe as words, requestOnce, startLoad, tally } from "../fakes/load.ts";
-import { until } from "../fakes/until.ts";
-import { startHttpWorkload, type Workload } from "../fakes/workloads.ts";
+import { describe, expect, test } from "vitest";
+import { tally } from "../fakes/load.ts";
+import { goesOn, useScene } from "../fakes/scene.ts";
 
 const REGISTRY = { role: "registry" } as const;
 
 describe("when the registry is lost", () => {
-  let cart: Workload;
-  let federation: Federation;
-  beforeAll(async () => {
-    cart = await startHttpWorkload();
-    federation = await startFederation(twoClusters({ cart: cart.address }));
-  });
-  afterAll(async () => {
-    await federation.stop();
-    await cart.stop();
-  });
+  const scene = useScene();
 
   test("kill -9 of it under load fails no request", async () => {
-    const load = startLoad(federation.address("web"), 16);
-    await until("the load runs", 5_000, () => (load.report().ok > 500 ? true : undefined));
-    const before = federation.signal(REGISTRY, "SIGKILL");
-    await federation.returned(REGISTRY, before);
-    const seen = load.report().ok;
-    await until("the load goes on", 5_000, () => (load.report().ok > seen + 500 ? true : undefined));
+    const load = await scene.load();
+    const before = scene.federation.signal(REGISTRY, "SIGKILL");
+    await scene.federation.returned(REGISTRY, before);
+    await goesOn(load, 5_000);
     const { failed } = await load.stop();
     expect(tally(failed)).toEqual({});
   });
 
   test("a write that was acknowledged is there after kill -9", async () => {
-    const acknowledged = await federation.isthmus("cluster", "register", "north");
-    const before = federation.signal(REGISTRY, "SIGKILL");
-    expect(acknowledged).toMatchObject({ code: 0 });
-    await federation.returned(REGISTRY, before);
-    const clusters = await federation.isthmus("cluster", "list", "-o", "json");
+    const acknowledged = await scene.federation.isthmus("cluster", "register", "north");
+    const before = scene.federation.signal(REGISTRY, "SIGKILL");
+    expect(acknowledged, acknowledged.err).toMatchObject({ code: 0 });
+    await scene.federation.returned(REGISTRY, before);
+    const clusters = await scene.federation.isthmus("cluster", "list", "-o", "json");
     expect(clusters.out).toContain('"north"');
   });
 
-  test("a gateway and an agent that restart meanwhile serve from the last good snapshot", async () => {
+  test("gateways and agents that restart meanwhile serve from the last good snapshot", async () => {
     // Stopped, not killed: it takes connections and never answers, which is the harder case.
-    federation.signal(REGISTRY, "SIGSTOP");
+    scene.federation.signal(REGISTRY, "SIGSTOP");
     try {
       for (const role of ["gateway", "agent"] as const) {
         for (const cluster of ["east", "west"]) {
-          const before = federation.signal({ role, cluster }, "SIGKILL");
-          await federation.returned({ role, cluster }, before);
+          const before = scene.federation.signal({ role, cluster }, "SIGKILL");
+          await scene.federation.returned({ role, cluster }, before);
         }
       }
-      const answer = await until("west reaches east again", 2_000, async () => {
-        const one = words(await requestOnce(federation.address("web")));
-        return one === "200" ? one : undefined;
-      });
-      expect(answer).toBe("200");
-      expect(words(await requestOnce(federation.address("batch")))).toBe("403 ISTH-2001");
+      await scene.untilCall("200", 2_000);
+      expect(await scene.call("batch")).toBe("403 ISTH-2001");
     } finally {
-      federation.signal(REGISTRY, "SIGCONT");
+      scene.federation.signal(REGISTRY, "SIGCONT");
     }
   });
 });

@@ -1,35 +1,31 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { alive, type Federation, startFederation, twoClusters } from "../fakes/federation.ts";
-import { startLoad, tally } from "../fakes/load.ts";
+import { describe, expect, test } from "vitest";
+import { alive } from "../fakes/federation.ts";
+import { tally } from "../fakes/load.ts";
+import { goesOn, useScene } from "../fakes/scene.ts";
 import { until } from "../fakes/until.ts";
-import { startHttpWorkload, type Workload } from "../fakes/workloads.ts";
 
-describe("when the only gateway or agent is restarted with SIGTERM", () => {
-  let cart: Workload;
-  let federation: Federation;
-  beforeAll(async () => {
-    cart = await startHttpWorkload();
-    federation = await startFederation(twoClusters({ cart: cart.address }));
-  });
-  afterAll(async () => {
-    await federation.stop();
-    await cart.stop();
-  });
+describe("when the only gateway or agent ends", () => {
+  const scene = useScene();
 
   test.each([
     { role: "agent", cluster: "west" },
     { role: "gateway", cluster: "west" },
     { role: "gateway", cluster: "east" },
     { role: "agent", cluster: "east" },
-  ] as const)("the $role of $cluster is back within 2 s and loses no request under load", async (member) => {
-    const load = startLoad(federation.address("web"), 16);
-    await until("the load runs", 5_000, () => (load.report().ok > 500 ? true : undefined));
-    const before = federation.signal(member, "SIGTERM");
+  ] as const)("SIGTERM of the $role of $cluster under load fails no request", async (member) => {
+    const load = await scene.load();
+    const before = scene.federation.signal(member, "SIGTERM");
     await until("the old process is gone", 8_000, () => (alive(before) ? undefined : true));
-    const seen = load.report().ok;
-    await until("the load goes on", 2_000, () => (load.report().ok > seen + 500 ? true : undefined));
+    await goesOn(load, 2_000);
     const { failed } = await load.stop();
     expect(tally(failed)).toEqual({});
-    expect(federation.pid(member)).not.toBe(before);
+    expect(scene.federation.pid(member)).not.toBe(before);
+  });
+
+  test("kill -9 of the agent beside the caller is over within 2 s of its return, at the same address", async () => {
+    const near = { role: "agent", cluster: "west" } as const;
+    const before = scene.federation.signal(near, "SIGKILL");
+    await scene.federation.returned(near, before);
+    await scene.untilCall("200", 2_000);
   });
 });
