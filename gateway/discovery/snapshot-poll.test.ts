@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type Problem, problem } from "../../federation/model/problem.ts";
 import {
   initialPoll,
+  mayWait,
   type PollEvent,
   type PollState,
   type PollTimes,
@@ -66,6 +67,13 @@ describe("transition", () => {
       connected: true,
       revision: 7,
     });
+  });
+
+  it("asks to wait only while all is well", () => {
+    const refused = after(CONNECTED, { kind: "refused", problem: BAD }, 10);
+    expect([CONNECTED, refused, initialPoll(0, 7)].map(mayWait)).toEqual([true, false, false]);
+    const asking = after(refused, { kind: "tick" }, 1e6);
+    expect(after(asking, { kind: "unchanged" }, 1e6).phase).toEqual({ kind: "asking", sinceMs: 1e6 });
   });
 
   it("notices a returned registry within a second, however long it was away", () => {

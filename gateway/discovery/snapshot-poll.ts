@@ -94,6 +94,11 @@ export function transition(
   }
 }
 
+/** Until all is well, an answer at once is the news: is the registry there, and does it now have a snapshot for us? */
+export function mayWait({ connected, refusal }: PollState): boolean {
+  return connected && refusal === undefined;
+}
+
 function inForce(
   state: PollState,
   revision: number | undefined,
@@ -111,8 +116,8 @@ function askAgain(
   jitter: number,
   { intervalMs }: PollTimes,
 ): PollState["phase"] {
-  // The first question after a failure did not ask to wait: the next one does.
-  if (!state.connected || now - sinceMs >= intervalMs) return { kind: "asking", sinceMs: now };
+  // The question that was just answered did not ask to wait: the next one does.
+  if (!mayWait(state) || now - sinceMs >= intervalMs) return { kind: "asking", sinceMs: now };
   return { kind: "waiting", untilMs: now + intervalMs / 2 + (intervalMs / 2) * jitter };
 }
 

@@ -13,7 +13,9 @@ import type { MemberClient, RequestFailure } from "./member-client.ts";
 import { judgeSnapshot } from "./snapshot-judge.ts";
 import {
   initialPoll,
+  mayWait,
   type PollEvent,
+  type PollState,
   type SnapshotSourceStatus,
   statusOf,
   transition,
@@ -111,11 +113,11 @@ export async function openSnapshotSource(options: SnapshotSourceOptions): Promis
 
 async function askRegistry(
   { client, state }: SnapshotSourceOptions,
-  { connected, revision }: { readonly connected: boolean; readonly revision?: number },
+  poll: PollState,
   signal: AbortSignal,
 ): Promise<PollEvent | { readonly jws: string }> {
-  // Until it answered once it is asked not to wait: whether it is there at all is the news then.
-  const wait = connected ? WAIT_S : 0;
+  const { revision } = poll;
+  const wait = mayWait(poll) ? WAIT_S : 0;
   const response = await client.request({
     method: "GET",
     path: `/v1/clusters/${state.current.cluster}/snapshot`,
