@@ -1,4 +1,5 @@
 /**
+ * Longer than other files because a closed list is read in one place.
  * The closed list of everything Isthmus refuses or reports. Codes are stable: they appear in replies, logs, metrics and
  * `isthmus explain`. Names are what the code uses; a new name without a row here does not compile.
  * 1xxx identity · 2xxx permission · 3xxx reaching a service · 4xxx HTTP input · 5xxx registry · 6xxx local machine and files
