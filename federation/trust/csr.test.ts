@@ -16,7 +16,7 @@ const goodDer = decodePem("CERTIFICATE REQUEST", good)![0]!;
 
 /** What another tool would make: @peculiar/x509 with any names, attributes and keys. */
 async function foreignCsr(extensions: x509.Extension[], algorithm: EcKeyGenParams): Promise<string> {
-  const keys = (await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"])) as CryptoKeyPair;
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
     name: "CN=east",
     keys,
@@ -28,7 +28,6 @@ async function foreignCsr(extensions: x509.Extension[], algorithm: EcKeyGenParam
 
 type EcKeyGenParams = { name: "ECDSA"; namedCurve: string };
 type EcdsaParams = Parameters<typeof x509.Pkcs10CertificateRequestGenerator.create>[0]["signingAlgorithm"];
-type CryptoKeyPair = webcrypto.CryptoKeyPair;
 const P256 = { name: "ECDSA", namedCurve: "P-256" } as const;
 const uri = (value: string) => ({ type: "url", value }) as const;
 const asked = new x509.SubjectAlternativeNameExtension([uri("spiffe://east.demo.mesh")]);

@@ -49,6 +49,7 @@ describe("a member request", () => {
   it.each([
     ["method", { method: "DELETE" }],
     ["path", { url: "/v1/clusters/west/services?dry=1" }],
+    ["path, behind what looks like a host", { url: "//x/v1/clusters/east/services?dry=1" }],
     ["query", { url: "/v1/clusters/east/services?dry=0" }],
     ["query, left out", { url: "/v1/clusters/east/services" }],
     ["body", { body: '{"services":[1]}' }],

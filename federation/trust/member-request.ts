@@ -107,8 +107,11 @@ function bodyHash(body: Uint8Array | string | undefined): string {
     .digest("base64url");
 }
 
-/** As it goes over the wire, whoever writes it: both sides take it from the URL's one canonical form. */
+/**
+ * As it goes over the wire, whoever writes it: both sides take it from the URL's one canonical form. A path is put behind
+ * a host rather than resolved against one, since `//a/b` would then lose its beginning.
+ */
 function pathAndQuery(url: string): string {
-  const parsed = URL.parse(url, "http://registry.invalid");
+  const parsed = URL.parse(url.startsWith("/") ? `http://registry.invalid${url}` : url);
   return parsed === null ? url : parsed.pathname + parsed.search;
 }
