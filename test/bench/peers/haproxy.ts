@@ -4,17 +4,28 @@ import { type Certificates, HOP_NAME } from "../certificates.ts";
 import type { Chain, Hop, Site } from "../chain.ts";
 import { freePorts, isInstalled, waitForPort } from "../children.ts";
 
+interface Shape {
+  readonly id: string;
+  readonly hops: 2 | 4;
+  readonly mode: "http" | "tcp";
+  readonly tls: boolean;
+  /** What hops speak to each other in http mode: HTTP/1.1 as nginx does, or many requests on few HTTP/2 connections. */
+  readonly between?: "h2";
+}
+
 interface HopPlan {
   readonly port: number;
   readonly nextPort: number;
   readonly tlsIn: boolean;
   readonly tlsOut: boolean;
-  readonly mode: "http" | "tcp";
+  readonly shape: Shape;
 }
 
 function config(certificates: Certificates, plan: HopPlan): string {
-  const tlsIn = ` ssl crt ${certificates.bundle} ca-file ${certificates.authority} verify required`;
-  const tlsOut = ` ssl crt ${certificates.bundle} ca-file ${certificates.authority} verify required sni str(${HOP_NAME}) verifyhost ${HOP_NAME}`;
+  const { mode, between } = plan.shape;
+  const alpn = between === undefined ? "" : ` alpn ${between}`;
+  const mutual = ` ssl crt ${certificates.bundle} ca-file ${certificates.authority} verify required${alpn}`;
+  const demandName = ` sni str(${HOP_NAME}) verifyhost ${HOP_NAME}`;
   // The purge would close idle upstream connections between rounds; reuse is what a federation gateway lives on.
   return `global
   nbthread 1
@@ -22,24 +33,17 @@ function config(certificates: Certificates, plan: HopPlan): string {
   ssl-default-bind-options ssl-min-ver TLSv1.3
   ssl-default-server-options ssl-min-ver TLSv1.3
 defaults
-  mode ${plan.mode}
+  mode ${mode}
   timeout connect 5s
   timeout client 1h
   timeout server 1h
   timeout http-keep-alive 1h
-${plan.mode === "http" ? "  http-reuse always\n" : ""}frontend in
-  bind 127.0.0.1:${plan.port} backlog 4096${plan.tlsIn ? tlsIn : ""}
+${mode === "http" ? "  http-reuse always\n" : ""}frontend in
+  bind 127.0.0.1:${plan.port} backlog 4096${plan.tlsIn ? mutual : ""}
   default_backend next
 backend next
-  server next 127.0.0.1:${plan.nextPort}${plan.tlsOut ? tlsOut : ""}${plan.mode === "http" ? " pool-purge-delay 1h" : ""}
+  server next 127.0.0.1:${plan.nextPort}${plan.tlsOut ? mutual + demandName : ""}${mode === "http" ? " pool-purge-delay 1h" : ""}
 `;
-}
-
-interface Shape {
-  readonly id: string;
-  readonly hops: 2 | 4;
-  readonly mode: "http" | "tcp";
-  readonly tls: boolean;
 }
 
 async function startChain(site: Site, shape: Shape): Promise<{ port: number; hops: Hop[] }> {
@@ -49,13 +53,7 @@ async function startChain(site: Site, shape: Shape): Promise<{ port: number; hop
     const last = index === shape.hops - 1;
     const file = join(site.children.directory, `${shape.id}-${index + 1}.cfg`);
     const nextPort = ports[index + 1] ?? site.backendPort;
-    const plan = {
-      port,
-      nextPort,
-      tlsIn: shape.tls && index > 0,
-      tlsOut: shape.tls && !last,
-      mode: shape.mode,
-    };
+    const plan = { port, nextPort, tlsIn: shape.tls && index > 0, tlsOut: shape.tls && !last, shape };
     writeFileSync(file, config(site.certificates, plan));
     const started = site.children.start(site.cpu.proxies, "haproxy", ["-db", "-f", file]);
     await waitForPort(port, started);
@@ -76,9 +74,14 @@ function haproxyChain(label: string, shape: Shape): Chain {
   };
 }
 
+const HTTP = { mode: "http", tls: true } as const;
+const HTTP2 = { ...HTTP, between: "h2" } as const;
+
 export const HAPROXY_CHAINS: readonly Chain[] = [
-  haproxyChain("2 HTTP hops, mutual TLS", { id: "haproxy-2", hops: 2, mode: "http", tls: true }),
-  haproxyChain("4 HTTP hops, mutual TLS", { id: "haproxy-4", hops: 4, mode: "http", tls: true }),
+  haproxyChain("2 HTTP hops, mutual TLS", { id: "haproxy-2", hops: 2, ...HTTP }),
+  haproxyChain("4 HTTP hops, mutual TLS", { id: "haproxy-4", hops: 4, ...HTTP }),
+  haproxyChain("2 HTTP hops, HTTP/2 and mutual TLS", { id: "haproxy-h2-2", hops: 2, ...HTTP2 }),
+  haproxyChain("4 HTTP hops, HTTP/2 and mutual TLS", { id: "haproxy-h2-4", hops: 4, ...HTTP2 }),
   haproxyChain("2 TCP relays, no TLS (floor)", { id: "tcp-2", hops: 2, mode: "tcp", tls: false }),
   haproxyChain("2 TCP relays, mutual TLS", { id: "tcp-tls-2", hops: 2, mode: "tcp", tls: true }),
 ];

@@ -82,14 +82,8 @@ export async function startIsthmus(site: Site, id: string, agents: boolean): Pro
   mkdirSync(directory);
   const file = join(directory, "federation.yaml");
   writeFileSync(file, federationYaml(agents, site.backendPort));
-  const started = site.children.start(site.cpu.proxies, process.execPath, [
-    CLI,
-    "up",
-    "-f",
-    file,
-    "-o",
-    "json",
-  ]);
+  const args = [CLI, "up", "-f", file, "--state", join(directory, "state"), "-o", "json"];
+  const started = site.children.start(site.cpu.proxies, process.execPath, args);
   const ready: unknown = JSON.parse(await firstLine(started));
   if (!isReady(ready)) throw new Error(`isthmus up printed something else than its ready line`);
   const named = ready.processes.map(({ role, cluster, pid }) => ({
