@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const START_TIMEOUT_MS = 20_000;
 const STOP_TIMEOUT_MS = 5_000;
+const INTERRUPTED = 130;
 
 // Debian keeps servers in sbin, which an ordinary user's PATH leaves out.
 const SEARCH_PATH = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"];
@@ -25,15 +26,19 @@ export interface Started {
 export class Children {
   readonly directory: string = mkdtempSync(join(tmpdir(), "isthmus-bench-"));
   readonly #running = new Set<ChildProcess>();
+  #stopping = false;
 
   constructor() {
     process.once("exit", () => this.#killAll());
     for (const [signal, code] of [
-      ["SIGINT", 130],
+      ["SIGINT", INTERRUPTED],
       ["SIGTERM", 143],
       ["SIGHUP", 129],
     ] as const) {
-      process.once(signal, () => {
+      process.on(signal, () => {
+        // Asked twice: end now; the handler above kills whatever is left.
+        if (this.#stopping) process.exit(code);
+        this.#stopping = true;
         void this.stopAll().finally(() => process.exit(code));
       });
     }
@@ -60,6 +65,21 @@ export class Children {
     });
     // taskset execs the command, so the pid stays the same.
     return { process: child, pid: child.pid ?? 0, complaint: () => tail.trim() };
+  }
+
+  /**
+   * Runs `work` and ends every child afterwards. What fails because a signal is already ending the children is not an
+   * error of its own.
+   */
+  async during(work: () => Promise<number>): Promise<number> {
+    try {
+      return await work();
+    } catch (error) {
+      if (this.#stopping) return INTERRUPTED;
+      throw error;
+    } finally {
+      await this.stopAll();
+    }
   }
 
   /** Asks politely first: a federation ends its own roles on SIGINT, and nginx's master its workers. */

@@ -35,11 +35,7 @@ async function main(args: readonly string[]): Promise<number> {
     return 69;
   }
   const children = new Children();
-  try {
-    return await bench(options, children);
-  } finally {
-    await children.stopAll();
-  }
+  return children.during(() => bench(options, children));
 }
 
 async function bench(options: Options, children: Children): Promise<number> {

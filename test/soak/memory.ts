@@ -54,11 +54,7 @@ async function main(args: readonly string[]): Promise<number> {
     return 69;
   }
   const children = new Children();
-  try {
-    return await soak(children, minutes, idle);
-  } finally {
-    await children.stopAll();
-  }
+  return children.during(() => soak(children, minutes, idle));
 }
 
 async function soak(children: Children, minutes: number, idle: number): Promise<number> {
