@@ -21,6 +21,14 @@ import { appliedKind, appliedResource, egressPolicy, serviceExport, serviceImpor
  * lenient at their top level, so that an older client goes on when a newer registry says more.
  */
 
+/** What a schema decodes to, unchangeable. */
+type Answer<S extends z.ZodType> = Frozen<z.output<S>>;
+type Frozen<T> = T extends string | number | boolean | undefined
+  ? T
+  : T extends readonly (infer Item)[]
+    ? readonly Frozen<Item>[]
+    : { readonly [K in keyof T]: Frozen<T[K]> };
+
 const MAX_APPLIED = 1_000;
 const MAX_SERVICES = 5_000;
 const MAX_PORTS = 64;
@@ -35,9 +43,8 @@ export const requestToken = z
 export const registerRequest = z.strictObject({
   name: label,
   dryRun: z.boolean().exactOptional(),
-  requestToken: requestToken.exactOptional(),
 });
-export type RegisterRequest = z.output<typeof registerRequest>;
+export type RegisterRequest = Answer<typeof registerRequest>;
 
 export const joinRequest = z.strictObject({
   token: z.string().min(1).max(MAX_TOKEN),
@@ -68,7 +75,7 @@ export const applyRequest = z.strictObject({
   dryRun: z.boolean().exactOptional(),
   requestToken: requestToken.exactOptional(),
 });
-export type ApplyRequest = z.output<typeof applyRequest>;
+export type ApplyRequest = Answer<typeof applyRequest>;
 
 function resourceKeyOf(item: object): string | undefined {
   const metadata = "metadata" in item ? item.metadata : undefined;
@@ -86,19 +93,19 @@ export const operatorTokenRequest = z.strictObject({
   subject: z.string().regex(/^[\x21-\x7e]{1,128}$/, "must be 1 to 128 printable characters without spaces"),
   expiresInSeconds: z.int().min(1).max(MAX_OPERATOR_TOKEN_SECONDS),
 });
-export type OperatorTokenRequest = z.output<typeof operatorTokenRequest>;
+export type OperatorTokenRequest = Answer<typeof operatorTokenRequest>;
 
 // ---- answers
 
 export const jwks = z.looseObject({ keys: z.array(z.looseObject({ kty: z.string() })) });
-export type Jwks = z.output<typeof jwks>;
+export type Jwks = Answer<typeof jwks>;
 
 /** SPIFFE bundle map: each trust domain's bundle under its name, never merged. */
 export const bundleMap = z.object({ trust_domains: z.record(z.string(), jwks) });
-export type BundleMap = z.output<typeof bundleMap>;
+export type BundleMap = Answer<typeof bundleMap>;
 
 export const federationInfo = z.object({ name: federationName, snapshotKeys: jwks, time: timestamp });
-export type FederationInfo = z.output<typeof federationInfo>;
+export type FederationInfo = Answer<typeof federationInfo>;
 
 /** `token` and `expiresAt` are absent in a dry run. */
 export const registerResponse = z.object({
@@ -108,16 +115,16 @@ export const registerResponse = z.object({
   token: z.string().exactOptional(),
   expiresAt: timestamp.exactOptional(),
 });
-export type RegisterResponse = z.output<typeof registerResponse>;
+export type RegisterResponse = Answer<typeof registerResponse>;
 
 export const renewResponse = z.object({ caCertificate: z.string(), bundles: bundleMap, snapshotKeys: jwks });
-export type RenewResponse = z.output<typeof renewResponse>;
+export type RenewResponse = Answer<typeof renewResponse>;
 
 export const joinResponse = renewResponse.extend({ federation: federationName, cluster: label, trustDomain });
-export type JoinResponse = z.output<typeof joinResponse>;
+export type JoinResponse = Answer<typeof joinResponse>;
 
 export const servicesResponse = z.object({ revision, changed: z.boolean() });
-export type ServicesResponse = z.output<typeof servicesResponse>;
+export type ServicesResponse = Answer<typeof servicesResponse>;
 
 export const condition = z.object({
   type: z.string(),
@@ -140,7 +147,7 @@ export const clusterStatus = z.object({
 }) satisfies z.ZodType<ClusterStatus>;
 
 export const clusterList = z.object({ revision, items: z.array(clusterStatus) });
-export type ClusterList = z.output<typeof clusterList>;
+export type ClusterList = Answer<typeof clusterList>;
 
 const observed = { resourceVersion: revision.exactOptional(), firstSeen: timestamp.exactOptional() };
 const clusterResource = z.object({
@@ -176,7 +183,7 @@ export const RESOURCE_KINDS = [
 export const resourceKind = z.enum(RESOURCE_KINDS);
 
 export const resourceList = z.object({ revision, items: z.array(resourceWithStatus) });
-export type ResourceList = z.output<typeof resourceList>;
+export type ResourceList = Answer<typeof resourceList>;
 
 /** `previous` is what the change replaced: what an undo would write back. */
 export const applyResult = z.object({
@@ -186,16 +193,16 @@ export const applyResult = z.object({
   previous: appliedResource.exactOptional(),
   conditions: z.array(condition),
 });
-export type ApplyResult = z.output<typeof applyResult>;
+export type ApplyResult = Answer<typeof applyResult>;
 
 export const applyResponse = z.object({ revision, dryRun: z.boolean(), results: z.array(applyResult) });
-export type ApplyResponse = z.output<typeof applyResponse>;
+export type ApplyResponse = Answer<typeof applyResponse>;
 
 export const deleteResponse = z.object({ revision, dryRun: z.boolean(), deleted: appliedResource });
-export type DeleteResponse = z.output<typeof deleteResponse>;
+export type DeleteResponse = Answer<typeof deleteResponse>;
 
 export const clusterDeleteResponse = z.object({ revision, dryRun: z.boolean(), cluster: label });
-export type ClusterDeleteResponse = z.output<typeof clusterDeleteResponse>;
+export type ClusterDeleteResponse = Answer<typeof clusterDeleteResponse>;
 
 /** One acknowledged change; `revision` is the federation's after it. */
 export const auditRecord = z.object({
@@ -205,14 +212,14 @@ export const auditRecord = z.object({
   action: z.string(),
   targets: z.array(z.string()),
 });
-export type AuditRecord = z.output<typeof auditRecord>;
+export type AuditRecord = Answer<typeof auditRecord>;
 
 /** `next` is the `after` of the following page; absent on the last. */
 export const auditList = z.object({ items: z.array(auditRecord), next: revision.exactOptional() });
-export type AuditList = z.output<typeof auditList>;
+export type AuditList = Answer<typeof auditList>;
 
 export const operatorTokenResponse = z.object({ token: z.string(), expiresAt: timestamp });
-export type OperatorTokenResponse = z.output<typeof operatorTokenResponse>;
+export type OperatorTokenResponse = Answer<typeof operatorTokenResponse>;
 
 /** RFC 9457, with our members. `resourceVersion` is the current one, in a version conflict. */
 export const problemDocument = z.object({
@@ -227,4 +234,4 @@ export const problemDocument = z.object({
     .exactOptional(),
   resourceVersion: revision.exactOptional(),
 });
-export type ProblemDocument = z.output<typeof problemDocument>;
+export type ProblemDocument = Answer<typeof problemDocument>;

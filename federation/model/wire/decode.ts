@@ -47,28 +47,21 @@ function suggestedValue(issue: z.core.$ZodIssue): string | undefined {
 
 /** What is wrong, for the codes that say it better than zod; `undefined` leaves zod's own words. */
 function message(raw: z.core.$ZodRawIssue): string | undefined {
-  switch (raw.code) {
-    case "invalid_type":
-      return raw.input === undefined
-        ? "is required"
-        : `expected ${noun(raw.expected)}, got ${shown(raw.input)}`;
-    case "invalid_value":
-      return raw.input === undefined
-        ? `is required: ${raw.values.map(String).join(" or ")}`
-        : `expected ${raw.values.map(String).join(" or ")}, got ${shown(raw.input)}`;
-    case "invalid_union": {
-      if (raw.discriminator === undefined) return undefined;
-      const given = discriminatorValue(raw.input, raw.discriminator);
-      const options = discriminatorOptions(raw).join(" or ");
-      return given === undefined ? `is required: ${options}` : `expected ${options}, got ${shown(given)}`;
-    }
-    case "too_small":
-      return sizeMessage(raw.origin, "at least", raw.minimum);
-    case "too_big":
-      return sizeMessage(raw.origin, "at most", raw.maximum);
-    default:
-      return undefined;
-  }
+  if (raw.code === "invalid_type")
+    return raw.input === undefined
+      ? "is required"
+      : `expected ${noun(raw.expected)}, got ${shown(raw.input)}`;
+  if (raw.code === "invalid_value") return expectedOneOf(raw.values.map(String), raw.input);
+  if (raw.code === "invalid_union" && raw.discriminator !== undefined)
+    return expectedOneOf(discriminatorOptions(raw), discriminatorValue(raw.input, raw.discriminator));
+  if (raw.code === "too_small") return sizeMessage(raw.origin, "at least", raw.minimum);
+  if (raw.code === "too_big") return sizeMessage(raw.origin, "at most", raw.maximum);
+  return undefined;
+}
+
+function expectedOneOf(words: readonly string[], given: unknown): string {
+  const choice = words.join(" or ");
+  return given === undefined ? `is required: ${choice}` : `expected ${choice}, got ${shown(given)}`;
 }
 
 function sizeMessage(origin: string, bound: string, limit: number | bigint): string {
@@ -136,13 +129,13 @@ export function alsoCheck<S extends z.ZodType>(
   schema: S,
   rule: (value: unknown, report: (path: readonly PropertyKey[], text: string) => void) => void,
 ): S {
-  const check: z.core.$ZodCheck<z.output<S>> = z.core._check((payload) => {
+  const check = z.core._check<z.output<S>>((payload) => {
     rule(payload.value, (path, text) =>
       payload.issues.push({ code: "custom", message: text, path: [...path], input: payload.value }),
     );
-  }) as z.core.$ZodCheck<z.output<S>>;
+  });
   check._zod.def.when = () => true;
-  return schema.check(check) as S;
+  return schema.check(check);
 }
 
 /** Reports every item whose key an earlier item has already. */

@@ -1,0 +1,77 @@
+import type { Context } from "hono";
+import type { Problem } from "../model/problem.ts";
+import { systemRole, type SystemRole } from "../model/spiffe-id.ts";
+import type { Role } from "../model/wire/api.ts";
+import type { Result } from "../model/result.ts";
+import type { Caller } from "../registry/authority.ts";
+import type { Registry } from "../registry/registry.ts";
+import { roleCovers } from "../trust/index.ts";
+import { problemError, ProblemError } from "./problem-error.ts";
+import { readBody } from "./read-body.ts";
+
+const NOTHING = new Uint8Array();
+const MAX_AUTHORIZATION = 16_384;
+
+/** An operator who holds at least `role`; the answer names them for the audit record. */
+export async function requireOperator(registry: Registry, c: Context, role: Role): Promise<string> {
+  const caller = await authenticate(registry, c, NOTHING);
+  if (caller.kind !== "operator")
+    throw problemError("forbidden", `this needs an operator with the role ${role}`);
+  if (!roleCovers(caller.role, role)) {
+    throw problemError("forbidden", `this needs the role ${role}; ${caller.subject} is ${caller.role}`);
+  }
+  return caller.subject;
+}
+
+/** A gateway or agent of just this cluster. The body is read first, because it is signed. */
+export async function requireMember(
+  registry: Registry,
+  c: Context,
+  cluster: string,
+  roles: readonly SystemRole[] = ["gateway", "agent"],
+): Promise<{ readonly actor: string; readonly role: SystemRole; readonly body: Uint8Array }> {
+  const body = c.req.method === "GET" ? NOTHING : await readBody(c);
+  const caller = await authenticate(registry, c, body);
+  if (caller.kind !== "member") throw problemError("forbidden", "only the cluster's own members may do this");
+  const role = systemRole(caller.id);
+  if (caller.cluster !== cluster || role === undefined)
+    throw problemError("forbidden", `${caller.id.uri} is no member of cluster ${cluster}`);
+  if (!roles.includes(role)) throw problemError("forbidden", `only a ${roles.join(" or ")} may do this`);
+  return { actor: caller.id.uri, role, body };
+}
+
+/** An operator with `role`, or any member of `cluster`. */
+export async function requireOperatorOrMember(
+  registry: Registry,
+  c: Context,
+  access: { readonly role: Role; readonly cluster: string },
+): Promise<string> {
+  return isMemberRequest(c)
+    ? (await requireMember(registry, c, access.cluster)).actor
+    : requireOperator(registry, c, access.role);
+}
+
+function isMemberRequest(c: Context): boolean {
+  return /^isthmus-member /i.test(c.req.header("authorization") ?? "");
+}
+
+async function authenticate(registry: Registry, c: Context, body: Uint8Array): Promise<Caller> {
+  const header = c.req.header("authorization");
+  if (header === undefined) throw problemError("unauthenticated", "there is no Authorization header");
+  if (header.length > MAX_AUTHORIZATION)
+    throw problemError("unauthenticated", "the Authorization header is too long");
+  const { authority, clock, state } = registry;
+  if (isMemberRequest(c)) {
+    const { method, url } = c.req;
+    return accept(authority.verifyMember({ header, method, url, body }, state, clock.now()));
+  }
+  const token = /^Bearer +([\x21-\x7e]+) *$/i.exec(header)?.[1];
+  if (token === undefined)
+    throw problemError("unauthenticated", "the Authorization header is not Bearer or Isthmus-Member");
+  return accept(await authority.verifyOperator(token, clock.now()));
+}
+
+function accept(verified: Result<Caller, Problem>): Caller {
+  if (verified.ok) return verified.value;
+  throw new ProblemError({ problem: verified.error });
+}

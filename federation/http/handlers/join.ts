@@ -1,0 +1,34 @@
+import { joinRequest, joinResponse, renewRequest, renewResponse } from "../../model/wire/api.ts";
+import { requireMember } from "../access.ts";
+import { type Endpoint, endpoint, pathParam } from "../endpoint.ts";
+import { orThrow } from "../problem-error.ts";
+import { decodeBody, readBody } from "../read-body.ts";
+
+export const JOIN_ENDPOINTS: readonly Endpoint[] = [
+  endpoint({
+    method: "post",
+    path: "/v1/join",
+    summary: "Redeem a join token: a CSR for the cluster's CA certificate and everything to trust",
+    security: ["token"],
+    body: joinRequest,
+    answer: { status: 200, schema: joinResponse },
+    async handle(c, { registry }) {
+      const request = decodeBody(c, await readBody(c), joinRequest);
+      return c.json(orThrow(await registry.join(request)));
+    },
+  }),
+  endpoint({
+    method: "post",
+    path: "/v1/clusters/{name}/renew",
+    summary: "Renew the cluster's CA certificate; only its gateways may",
+    security: ["member"],
+    body: renewRequest,
+    answer: { status: 200, schema: renewResponse },
+    async handle(c, { registry }) {
+      const name = pathParam(c, "name");
+      const { actor, body } = await requireMember(registry, c, name, ["gateway"]);
+      const { csr } = decodeBody(c, body, renewRequest);
+      return c.json(orThrow(await registry.renew(actor, name, csr)));
+    },
+  }),
+];

@@ -1,0 +1,56 @@
+import { servicesRequest, servicesResponse } from "../../model/wire/api.ts";
+import { memberName } from "../../model/wire/fields.ts";
+import { memberReport } from "../../model/wire/member-report.ts";
+import { requireMember, requireOperator } from "../access.ts";
+import { type Endpoint, endpoint, pathParam } from "../endpoint.ts";
+import { orThrow, problemError } from "../problem-error.ts";
+import { decodeBody } from "../read-body.ts";
+
+export const MEMBER_ENDPOINTS: readonly Endpoint[] = [
+  endpoint({
+    method: "put",
+    path: "/v1/clusters/{name}/services",
+    summary: "The complete list of the cluster's services; only its gateways know it",
+    security: ["member"],
+    body: servicesRequest,
+    answer: { status: 200, schema: servicesResponse },
+    async handle(c, { registry }) {
+      const name = pathParam(c, "name");
+      const { actor, body } = await requireMember(registry, c, name, ["gateway"]);
+      const { services } = decodeBody(c, body, servicesRequest);
+      return c.json(orThrow(await registry.reportServices(actor, name, services)));
+    },
+  }),
+  endpoint({
+    method: "put",
+    path: "/v1/clusters/{name}/members/{member}",
+    summary: "A member's heartbeat and its acknowledgement of the applied revision",
+    security: ["member"],
+    body: memberReport,
+    answer: { status: 204 },
+    async handle(c, { registry }) {
+      const name = pathParam(c, "name");
+      const { actor, role, body } = await requireMember(registry, c, name);
+      const report = decodeBody(c, body, memberReport);
+      const member = pathParam(c, "member");
+      if (!memberName.safeParse(member).success)
+        throw problemError("request_invalid", "the member's name must be a DNS label");
+      // An agent that calls itself a gateway would draw other clusters' traffic to itself.
+      if (report.role !== role) throw problemError("forbidden", `${actor} is no ${report.role}`);
+      orThrow(await registry.reportMember(actor, name, member, report));
+      return c.body(null, 204);
+    },
+  }),
+  endpoint({
+    method: "delete",
+    path: "/v1/clusters/{name}/members/{member}",
+    summary: "Forget a member that is gone for good, and a gateway's address with it",
+    security: ["operator"],
+    answer: { status: 204 },
+    async handle(c, { registry }) {
+      const actor = await requireOperator(registry, c, "admin");
+      orThrow(await registry.forgetMember(actor, pathParam(c, "name"), pathParam(c, "member")));
+      return c.body(null, 204);
+    },
+  }),
+];

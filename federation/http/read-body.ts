@@ -1,0 +1,73 @@
+import type { Context } from "hono";
+import type * as z from "zod";
+import type { Issue } from "../model/problem.ts";
+import { decode } from "../model/wire/decode.ts";
+import { problemError } from "./problem-error.ts";
+
+export const MAX_BODY_BYTES = 1024 * 1024;
+const NOTHING = new Uint8Array();
+
+/** The body's bytes, counted as they come: a length that is declared may be a lie, or missing. */
+export async function readBody(c: Context): Promise<Uint8Array> {
+  if (Number(c.req.header("content-length") ?? "0") > MAX_BODY_BYTES) throw tooLarge();
+  const stream = c.req.raw.body;
+  if (stream === null) return NOTHING;
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  const reader: ReadableStreamDefaultReader<Uint8Array> = stream.getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    length += part.value.length;
+    if (length > MAX_BODY_BYTES) {
+      await reader.cancel();
+      throw tooLarge();
+    }
+    chunks.push(part.value);
+  }
+  return concatenate(chunks, length);
+}
+
+function concatenate(chunks: readonly Uint8Array[], length: number): Uint8Array {
+  const [first] = chunks;
+  if (first !== undefined && chunks.length === 1) return first;
+  const whole = new Uint8Array(length);
+  let offset = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return whole;
+}
+
+function tooLarge() {
+  return problemError("request_too_large", `the body has more than ${MAX_BODY_BYTES} bytes`);
+}
+
+/** The body as the schema wants it; otherwise every mistake at once. */
+export function decodeBody<T>(c: Context, body: Uint8Array, schema: z.ZodType<T>): T {
+  const type = c.req.header("content-type") ?? "";
+  if (!/^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i.test(type)) {
+    throw problemError(
+      "unsupported_media",
+      type === "" ? "there is no content-type" : `it is "${type.slice(0, 80)}"`,
+    );
+  }
+  const decoded = decode(schema, parseJson(body));
+  if (decoded.ok) return decoded.value;
+  throw problemError("request_invalid", summary(decoded.error), decoded.error);
+}
+
+function parseJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
+  } catch (cause) {
+    const reason = cause instanceof SyntaxError ? cause.message : "it is not UTF-8";
+    throw problemError("request_invalid", `the body is not JSON: ${reason.slice(0, 200)}`);
+  }
+}
+
+export function summary(issues: readonly Issue[]): string {
+  const [first] = issues;
+  if (first === undefined) return "the request is not understood";
+  const one = first.path === "" ? first.message : `${first.path}: ${first.message}`;
+  return issues.length === 1 ? one : `${one}; and ${issues.length - 1} more`;
+}

@@ -1,0 +1,46 @@
+import type { Problem } from "../model/problem.ts";
+import type { Result } from "../model/result.ts";
+import type { Snapshot } from "../model/snapshot.ts";
+import type { SpiffeId, TrustDomain } from "../model/spiffe-id.ts";
+import type { Jwks, OperatorTokenRequest, Role } from "../model/wire/api.ts";
+import type { RootBundle } from "./compile-snapshot.ts";
+import type { IssuedCa, IssuedJoinToken } from "./plan/clusters.ts";
+import type { FederationState } from "./state.ts";
+
+/** Who asks: an operator by role, or a member of one cluster. */
+export type Caller =
+  | { readonly kind: "operator"; readonly subject: string; readonly role: Role }
+  | { readonly kind: "member"; readonly cluster: string; readonly id: SpiffeId };
+
+export interface SignedRequest {
+  /** The whole Authorization header. */
+  readonly header: string;
+  readonly method: string;
+  readonly url: string;
+  readonly body: Uint8Array;
+}
+
+/** What the registry needs of keys and signatures. */
+export interface Authority {
+  readonly root: RootBundle;
+  readonly snapshotKeys: Jwks;
+  issueClusterCa(request: {
+    readonly csr: string;
+    readonly trustDomain: TrustDomain;
+    readonly now: number;
+  }): Result<IssuedCa, Problem>;
+  /** Whether two CA certificates (DER, base64) are for the same key and begin within a few minutes of each other. */
+  isSameIssue(a: string, b: string): boolean;
+  createJoinToken(cluster: string, now: number): Promise<IssuedJoinToken>;
+  verifyJoinToken(
+    token: string,
+    now: number,
+  ): Promise<Result<{ readonly cluster: string; readonly tokenId: string }, Problem>>;
+  signSnapshot(snapshot: Snapshot): Promise<string>;
+  issueOperatorToken(
+    request: OperatorTokenRequest,
+    now: number,
+  ): Promise<{ readonly token: string; readonly expiresAtMs: number }>;
+  verifyOperator(token: string, now: number): Promise<Result<Caller, Problem>>;
+  verifyMember(request: SignedRequest, state: FederationState, now: number): Result<Caller, Problem>;
+}

@@ -1,0 +1,129 @@
+import { API_VERSION } from "../model/resource.ts";
+import type {
+  Snapshot,
+  SnapshotConsumer,
+  SnapshotEgressPolicy,
+  SnapshotExport,
+  SnapshotImport,
+  SnapshotPeer,
+} from "../model/snapshot.ts";
+import type { TrustBundle } from "../model/trust-bundle.ts";
+import { acceptedConsumers, resolveImport } from "./links.ts";
+import { type ClusterState, type FederationState, trustDomainOf } from "./state.ts";
+
+/** The root that every cluster's CA chains to. */
+export interface RootBundle {
+  readonly sequence: number;
+  /** DER, base64. */
+  readonly x509Authorities: readonly string[];
+}
+
+/** What a snapshot says; its revision and date are those of the change that made it so. */
+export type SnapshotContent = Omit<Snapshot, "revision" | "issuedAt">;
+
+/**
+ * Everything `cluster` may use and nothing else: exports that someone accepted, imports that someone exports, and the
+ * bundles of just those clusters. The order is fixed, so that equal content is equal text.
+ */
+export function compileSnapshot(
+  state: FederationState,
+  cluster: ClusterState,
+  root: RootBundle,
+): SnapshotContent {
+  const { name } = cluster.record;
+  const imports = compileImports(state, cluster);
+  const exports = compileExports(state, cluster);
+  const peers = compilePeers(state, imports, exports);
+  const own = trustDomainOf(state.federation, name);
+  return {
+    apiVersion: API_VERSION,
+    kind: "Snapshot",
+    federation: state.federation,
+    cluster: name,
+    trustDomain: own,
+    bundles: [name, ...peers.map(({ cluster: peer }) => peer)].map((member) => ({
+      trustDomain: trustDomainOf(state.federation, member),
+      ...root,
+      intermediates: state.clusters.get(member)?.record.authorities ?? [],
+    })),
+    denied: [],
+    peers,
+    imports,
+    exports,
+    egress: { policies: compilePolicies(cluster) },
+  };
+}
+
+function compileImports(state: FederationState, cluster: ClusterState): readonly SnapshotImport[] {
+  return sortedValues(cluster.imports).flatMap((resource) => {
+    const resolved = resolveImport(state, resource);
+    if (!("link" in resolved)) return [];
+    const { exporter, service, workloads } = resolved.link;
+    const { name: owner } = exporter.record;
+    const { namespace, name } = resource.metadata;
+    const from = {
+      namespace: service.metadata.namespace,
+      name: service.metadata.name,
+      cluster: owner,
+      trustDomain: trustDomainOf(state.federation, owner),
+    };
+    return [{ namespace, name, from, ports: service.spec.ports, workloads }];
+  });
+}
+
+function compileExports(state: FederationState, cluster: ClusterState): readonly SnapshotExport[] {
+  return sortedValues(cluster.exports).flatMap((resource) => {
+    const { namespace, name } = resource.metadata;
+    const service = cluster.services.get(`${namespace}/${name}`);
+    if (service === undefined) return [];
+    const consumers = acceptedConsumers(state, resource)
+      .map(
+        (consumer): SnapshotConsumer => ({
+          ...consumer,
+          trustDomain: trustDomainOf(state.federation, consumer.cluster),
+        }),
+      )
+      .sort((a, b) => compareText(a.cluster, b.cluster));
+    return consumers.length === 0 ? [] : [{ namespace, name, ports: service.spec.ports, consumers }];
+  });
+}
+
+function compilePeers(
+  state: FederationState,
+  imports: readonly SnapshotImport[],
+  exports: readonly SnapshotExport[],
+): readonly SnapshotPeer[] {
+  const names = new Set<string>();
+  for (const { from } of imports) names.add(from.cluster);
+  for (const { consumers } of exports) for (const { cluster } of consumers) names.add(cluster);
+  return [...names].sort(compareText).map((cluster) => ({
+    cluster,
+    trustDomain: trustDomainOf(state.federation, cluster),
+    gateways: state.clusters.get(cluster)?.record.gateways ?? [],
+  }));
+}
+
+function compilePolicies(cluster: ClusterState): readonly SnapshotEgressPolicy[] {
+  return sortedValues(cluster.policies).map(({ metadata, spec }) => ({
+    name: metadata.name,
+    mode: spec.mode,
+    from: spec.from.map(({ workload }) => workload),
+    to: spec.to.map(({ service }) => service),
+  }));
+}
+
+function sortedValues<V>(map: ReadonlyMap<string, V>): readonly V[] {
+  return [...map].sort(([a], [b]) => compareText(a, b)).map(([, value]) => value);
+}
+
+/** By code unit: the same on every machine, whatever its locale. */
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** Bundles as the bundle endpoint serves them: those of clusters that have joined. */
+export function compileBundles(state: FederationState, root: RootBundle): readonly TrustBundle[] {
+  return sortedValues(state.clusters)
+    .filter(({ record }) => record.state === "joined")
+    .map(({ record }) => ({ trustDomain: trustDomainOf(state.federation, record.name), ...root }));
+}

@@ -1,0 +1,175 @@
+import type {
+  AppliedResource,
+  Condition,
+  EgressPolicyResource,
+  Resource,
+  ServiceExportResource,
+  ServiceImportResource,
+  ServiceResource,
+  WithStatus,
+} from "../model/resource.ts";
+import { nearest } from "../model/wire/nearest.ts";
+import { acceptedConsumers, type MissingLink, resolveImport, sourceId } from "./links.ts";
+import { type ClusterState, type FederationState, serviceId } from "./state.ts";
+
+/** The reasons of each condition type: what programs may compare; messages are for people. */
+export const CONDITION_REASONS = {
+  /** ServiceExport: whether the service that it names exists. */
+  Valid: ["Valid", "NoService", "ClusterPending"],
+  /** ServiceExport: whether some cluster uses it. */
+  Exported: ["Exported", "NoConsumers", "ConsumerUnknown", "NotImported"],
+  /** ServiceImport and EgressPolicy. */
+  Ready: [
+    "Ready",
+    "ClusterUnknown",
+    "ClusterPending",
+    "NotExported",
+    "NotPermitted",
+    "NoService",
+    "NoGateway",
+    "NotImported",
+  ],
+  /** Cluster. */
+  Joined: ["Joined", "Pending"],
+} as const;
+
+type ConditionType = keyof typeof CONDITION_REASONS;
+
+function condition<T extends ConditionType>(
+  type: T,
+  status: Condition["status"],
+  reason: (typeof CONDITION_REASONS)[T][number],
+  message: string,
+): Condition {
+  return { type, status, reason, message };
+}
+
+export function withConditions<R extends Resource>(state: FederationState, resource: R): WithStatus<R> {
+  return { ...resource, status: { conditions: conditionsOf(state, resource) } };
+}
+
+export function conditionsOf(state: FederationState, resource: Resource): readonly Condition[] {
+  switch (resource.kind) {
+    case "ServiceExport":
+      return [exportValid(state, resource), exportUsed(state, resource)];
+    case "ServiceImport":
+      return [importReady(state, resource)];
+    case "EgressPolicy":
+      return [policyReady(state, resource)];
+    case "Cluster":
+      return [clusterJoined(state, resource.metadata.name)];
+    case "Service":
+      return [];
+  }
+}
+
+function exportValid(state: FederationState, { metadata }: ServiceExportResource): Condition {
+  const cluster = state.clusters.get(metadata.cluster);
+  if (cluster?.services.has(serviceId(metadata)) === true) {
+    return condition("Valid", "True", "Valid", "the service exists");
+  }
+  if (cluster?.record.state !== "joined") {
+    return condition("Valid", "False", "ClusterPending", `cluster ${metadata.cluster} has not joined yet`);
+  }
+  const text = `cluster ${metadata.cluster} reports no service ${shortName(metadata)}`;
+  return condition("Valid", "False", "NoService", text + didYouMean(metadata, cluster.services.values()));
+}
+
+function exportUsed(state: FederationState, resource: ServiceExportResource): Condition {
+  const { consumers } = resource.spec;
+  if (consumers.length === 0)
+    return condition("Exported", "False", "NoConsumers", "the export names no consumer");
+  const known = [...state.clusters.keys()];
+  const unknown = consumers.map(({ cluster }) => cluster).filter((name) => !state.clusters.has(name));
+  if (unknown.length > 0) {
+    const text = `no cluster of this federation is called ${unknown.join(", ")}`;
+    return condition("Exported", "False", "ConsumerUnknown", text + suggestion(unknown[0], known));
+  }
+  const accepted = new Set(acceptedConsumers(state, resource).map(({ cluster }) => cluster));
+  const waiting = consumers.map(({ cluster }) => cluster).filter((name) => !accepted.has(name));
+  if (accepted.size === 0)
+    return condition("Exported", "False", "NotImported", `not imported yet by ${waiting.join(", ")}`);
+  const rest = waiting.length === 0 ? "" : `; not yet by ${waiting.join(", ")}`;
+  return condition("Exported", "True", "Exported", `imported by ${[...accepted].join(", ")}${rest}`);
+}
+
+function importReady(state: FederationState, resource: ServiceImportResource): Condition {
+  const resolved = resolveImport(state, resource);
+  if ("missing" in resolved) {
+    return condition("Ready", "False", resolved.missing, missingText(state, resource, resolved.missing));
+  }
+  const { exporter } = resolved.link;
+  if (exporter.record.gateways.length === 0) {
+    const text = `cluster ${exporter.record.name} has no gateway that others can reach yet`;
+    return condition("Ready", "False", "NoGateway", text);
+  }
+  return condition("Ready", "True", "Ready", `cluster ${exporter.record.name} exports it to this cluster`);
+}
+
+function missingText(state: FederationState, resource: ServiceImportResource, missing: MissingLink): string {
+  const owner = resource.spec.from.cluster;
+  const [namespace = "", name = ""] = sourceId(resource).split("/");
+  const service = shortName({ namespace, name });
+  const cluster = state.clusters.get(owner);
+  switch (missing) {
+    case "ClusterUnknown":
+      return `no cluster of this federation is called ${owner}${suggestion(owner, [...state.clusters.keys()])}`;
+    case "ClusterPending":
+      return `cluster ${owner} has not joined yet`;
+    case "NotExported":
+      return `cluster ${owner} does not export ${service}${didYouMean({ namespace, name }, cluster?.exports.values())}`;
+    case "NotPermitted":
+      return `cluster ${owner} exports ${service}, but not to ${resource.metadata.cluster}`;
+    case "NoService":
+      return `cluster ${owner} exports ${service}, but reports no such service`;
+  }
+}
+
+function policyReady(state: FederationState, { metadata, spec }: EgressPolicyResource): Condition {
+  const imports = state.clusters.get(metadata.cluster)?.imports;
+  const missing = spec.to
+    .map(({ service }) => service)
+    .filter((service) => imports?.has(serviceId(service)) !== true);
+  const [first] = missing;
+  if (first === undefined)
+    return condition("Ready", "True", "Ready", "every service that it names is imported");
+  const text = `cluster ${metadata.cluster} does not import ${missing.map(shortName).join(", ")}`;
+  return condition("Ready", "False", "NotImported", text + didYouMean(first, imports?.values()));
+}
+
+function clusterJoined(state: FederationState, name: string): Condition {
+  return state.clusters.get(name)?.record.state === "joined"
+    ? condition("Joined", "True", "Joined", "the cluster has redeemed its join token")
+    : condition("Joined", "False", "Pending", "the cluster has not redeemed its join token yet");
+}
+
+function shortName(service: { readonly namespace: string; readonly name: string }): string {
+  return `${service.name}.${service.namespace}`;
+}
+
+function didYouMean(
+  wanted: { readonly namespace: string; readonly name: string },
+  known: Iterable<AppliedResource | ServiceResource> = [],
+): string {
+  const names = [...known].flatMap((item) =>
+    item.kind === "EgressPolicy" ? [] : [shortName(item.metadata)],
+  );
+  return suggestion(shortName(wanted), names);
+}
+
+function suggestion(word: string | undefined, known: readonly string[]): string {
+  const found = word === undefined ? undefined : nearest(word, known);
+  return found === undefined ? "" : ` (did you mean ${found}?)`;
+}
+
+/** A cluster as a resource, for listings that hold every kind. */
+export function clusterResource(state: FederationState, cluster: ClusterState): Resource {
+  const { name, resourceVersion } = cluster.record;
+  const firstSeen = state.firstSeen.get(`Cluster/${name}`) ?? cluster.record.registeredAt;
+  return {
+    apiVersion: "isthmus.dev/v1alpha1",
+    kind: "Cluster",
+    metadata: { name, resourceVersion, firstSeen },
+    spec: {},
+  };
+}

@@ -1,0 +1,68 @@
+import type { ServiceExportResource, ServiceImportResource, ServiceResource } from "../model/resource.ts";
+import type { WorkloadPattern } from "../model/workload-pattern.ts";
+import { type ClusterState, type FederationState, serviceId } from "./state.ts";
+
+/** Why an import does not work; each is a reason of its condition. */
+export type MissingLink = "ClusterUnknown" | "ClusterPending" | "NotExported" | "NotPermitted" | "NoService";
+
+/** An import whose every half is there. */
+export interface Link {
+  readonly exporter: ClusterState;
+  readonly service: ServiceResource;
+  /** Callers of the importing cluster that the owner permits. */
+  readonly workloads: readonly WorkloadPattern[];
+}
+
+const EVERY_WORKLOAD: readonly WorkloadPattern[] = ["*"];
+
+/** The identifier, in its owner's cluster, of what an import refers to. */
+export function sourceId(resource: ServiceImportResource): string {
+  const { metadata, spec } = resource;
+  return serviceId({
+    namespace: spec.from.namespace ?? metadata.namespace,
+    name: spec.from.name ?? metadata.name,
+  });
+}
+
+/** Matches an import with the export it needs: the whole rule of who may use what. */
+export function resolveImport(
+  state: FederationState,
+  resource: ServiceImportResource,
+): { readonly link: Link } | { readonly missing: MissingLink } {
+  const exporter = state.clusters.get(resource.spec.from.cluster);
+  if (exporter === undefined) return { missing: "ClusterUnknown" };
+  if (exporter.record.state === "pending") return { missing: "ClusterPending" };
+  const id = sourceId(resource);
+  const exported = exporter.exports.get(id);
+  if (exported === undefined) return { missing: "NotExported" };
+  const consumer = exported.spec.consumers.find(({ cluster }) => cluster === resource.metadata.cluster);
+  if (consumer === undefined) return { missing: "NotPermitted" };
+  const service = exporter.services.get(id);
+  if (service === undefined) return { missing: "NoService" };
+  return { link: { exporter, service, workloads: consumer.workloads ?? EVERY_WORKLOAD } };
+}
+
+/** Consumers of an export that accepted it. */
+export function acceptedConsumers(
+  state: FederationState,
+  exported: ServiceExportResource,
+): readonly { readonly cluster: string; readonly workloads: readonly WorkloadPattern[] }[] {
+  const source = `${exported.metadata.cluster}/${serviceId(exported.metadata)}`;
+  return exported.spec.consumers.flatMap(({ cluster, workloads }) => {
+    const consumer = state.clusters.get(cluster);
+    const accepted = consumer?.record.state === "joined" && importedSources(consumer.imports).has(source);
+    return accepted ? [{ cluster, workloads: workloads ?? EVERY_WORKLOAD }] : [];
+  });
+}
+
+const SOURCES = new WeakMap<ClusterState["imports"], ReadonlySet<string>>();
+
+/** `east/shop/cart` of everything a cluster imports; derived once per map, which never changes. */
+function importedSources(imports: ClusterState["imports"]): ReadonlySet<string> {
+  const known = SOURCES.get(imports);
+  if (known !== undefined) return known;
+  const sources = new Set<string>();
+  for (const resource of imports.values()) sources.add(`${resource.spec.from.cluster}/${sourceId(resource)}`);
+  SOURCES.set(imports, sources);
+  return sources;
+}

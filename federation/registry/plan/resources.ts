@@ -1,0 +1,166 @@
+import type { Issue } from "../../model/problem.ts";
+import { ok } from "../../model/result.ts";
+import type { AppliedResource } from "../../model/resource.ts";
+import type { ApplyResponse, ApplyResult, DeleteResponse } from "../../model/wire/api.ts";
+import type { Draft, Planned } from "../change.ts";
+import { conditionsOf } from "../conditions.ts";
+import {
+  appliedResources,
+  type FederationState,
+  findResource,
+  type ItemKey,
+  keyText,
+  resourceKey,
+} from "../state.ts";
+import { refuse, unknownCluster } from "./refuse.ts";
+
+/** Exports, imports and policies of one cluster: keeps a snapshot within a few MiB. */
+const MAX_RESOURCES_PER_CLUSTER = 10_000;
+
+interface Step {
+  readonly action: ApplyResult["action"];
+  readonly resource: AppliedResource;
+  readonly previous?: AppliedResource;
+}
+
+/** All or nothing: one bad object refuses the batch, with the complaints about all of them. */
+export function planApply(
+  state: FederationState,
+  command: {
+    readonly resources: readonly AppliedResource[];
+    readonly dryRun: boolean;
+    readonly time: string;
+  },
+): Planned<ApplyResponse> {
+  const issues = command.resources.flatMap((resource, index) => referenceIssues(state, resource, index));
+  if (issues.length > 0) return refuse("request_invalid", complaint(issues), { issues });
+  const conflict = findConflict(state, command.resources);
+  if (conflict !== undefined) return conflict;
+  const steps = command.resources.map((resource) => planStep(state, resource, command.time));
+  const full = overLimit(state, steps);
+  if (full !== undefined)
+    return refuse("limit_exceeded", `cluster ${full} has ${MAX_RESOURCES_PER_CLUSTER} resources already`);
+  const changed = steps.filter(({ action }) => action !== "unchanged");
+  const answer = (after: FederationState): ApplyResponse => ({
+    revision: after.revision,
+    dryRun: command.dryRun,
+    results: steps.map((step) => applyResult(after, step)),
+  });
+  return changed.length === 0 ? ok({ answer }) : ok({ draft: applyDraftOf(changed), answer });
+}
+
+function applyDraftOf(changed: readonly Step[]): Draft {
+  const targets = changed.map(({ resource }) => keyText(resourceKey(resource)));
+  return {
+    puts: changed.map(({ resource }) => ({ kind: "Applied", value: resource })),
+    deletes: [],
+    audit: { action: "resource.apply", targets },
+  };
+}
+
+function complaint(issues: readonly Issue[]): string {
+  return issues.length === 1 ? (issues[0]?.message ?? "") : `${issues.length} mistakes`;
+}
+
+/** What the schema cannot know: which clusters there are. */
+function referenceIssues(state: FederationState, resource: AppliedResource, index: number): readonly Issue[] {
+  const at = `resources[${index}]`;
+  const { cluster } = resource.metadata;
+  const issues: Issue[] = [];
+  if (!state.clusters.has(cluster)) issues.push(unknownCluster(state, cluster, `${at}.metadata.cluster`));
+  if (resource.kind === "ServiceImport" && resource.spec.from.cluster === cluster) {
+    issues.push({ path: `${at}.spec.from.cluster`, message: "a cluster does not import from itself" });
+  }
+  if (resource.kind === "ServiceExport") {
+    resource.spec.consumers.forEach((consumer, position) => {
+      if (consumer.cluster !== cluster) return;
+      const path = `${at}.spec.consumers[${position}].cluster`;
+      issues.push({ path, message: "a cluster does not export to itself" });
+    });
+  }
+  return issues;
+}
+
+/** A `resourceVersion` in the request is a condition: the object must still be the one that was read. */
+function findConflict(state: FederationState, resources: readonly AppliedResource[]) {
+  for (const resource of resources) {
+    const expected = resource.metadata.resourceVersion;
+    if (expected === undefined) continue;
+    const key = resourceKey(resource);
+    const current = findResource(state, key)?.metadata.resourceVersion;
+    if (current === expected) continue;
+    if (current === undefined) return refuse("version_conflict", `${keyText(key)} does not exist (any more)`);
+    const detail = `${keyText(key)} is at version ${current}, the request expects ${expected}`;
+    return refuse("version_conflict", detail, { resourceVersion: current });
+  }
+  return undefined;
+}
+
+function planStep(state: FederationState, resource: AppliedResource, time: string): Step {
+  const key = resourceKey(resource);
+  const previous = findResource(state, key);
+  if (previous !== undefined && JSON.stringify(previous.spec) === JSON.stringify(resource.spec))
+    return { action: "unchanged", resource: previous };
+  const firstSeen = state.firstSeen.get(keyText(key)) ?? time;
+  const next = withMetadata(resource, { resourceVersion: state.revision + 1, firstSeen });
+  return previous === undefined
+    ? { action: "created", resource: next }
+    : { action: "updated", resource: next, previous };
+}
+
+/** Spelled out per kind, because a spread over the union loses which kind it was. */
+function withMetadata(
+  resource: AppliedResource,
+  version: { readonly resourceVersion: number; readonly firstSeen: string },
+): AppliedResource {
+  switch (resource.kind) {
+    case "ServiceExport":
+      return { ...resource, metadata: { ...resource.metadata, ...version } };
+    case "ServiceImport":
+      return { ...resource, metadata: { ...resource.metadata, ...version } };
+    case "EgressPolicy":
+      return { ...resource, metadata: { ...resource.metadata, ...version } };
+  }
+}
+
+function overLimit(state: FederationState, steps: readonly Step[]): string | undefined {
+  const counts = new Map<string, number>();
+  for (const { action, resource } of steps) {
+    if (action !== "created") continue;
+    const { cluster } = resource.metadata;
+    const known = state.clusters.get(cluster);
+    const before = counts.get(cluster) ?? (known === undefined ? 0 : appliedResources(known).length);
+    if (before >= MAX_RESOURCES_PER_CLUSTER) return cluster;
+    counts.set(cluster, before + 1);
+  }
+  return undefined;
+}
+
+function applyResult(after: FederationState, step: Step): ApplyResult {
+  const { action, resource, previous } = step;
+  return {
+    kind: resource.kind,
+    metadata: resource.metadata,
+    action,
+    ...(previous === undefined ? {} : { previous }),
+    conditions: conditionsOf(after, resource),
+  };
+}
+
+export function planDeleteResource(
+  state: FederationState,
+  command: { readonly key: ItemKey; readonly resourceVersion: number | undefined; readonly dryRun: boolean },
+): Planned<DeleteResponse> {
+  const { key, resourceVersion, dryRun } = command;
+  const deleted = findResource(state, key);
+  if (deleted === undefined) return refuse("not_found", `there is no ${keyText(key)}`);
+  const current = deleted.metadata.resourceVersion;
+  if (resourceVersion !== undefined && current !== resourceVersion) {
+    const detail = `${keyText(key)} is at version ${current}, the request expects ${resourceVersion}`;
+    return refuse("version_conflict", detail, current === undefined ? {} : { resourceVersion: current });
+  }
+  return ok({
+    draft: { puts: [], deletes: [key], audit: { action: "resource.delete", targets: [keyText(key)] } },
+    answer: ({ revision }) => ({ revision, dryRun, deleted }),
+  });
+}

@@ -1,0 +1,237 @@
+import { bundlesToMap, encodePem } from "../trust/index.ts";
+import { ok, type Result } from "../model/result.ts";
+import type { AppliedResource, ClusterStatus, MemberReport } from "../model/resource.ts";
+import type { Service } from "../model/service.ts";
+import type {
+  ApplyRequest,
+  ApplyResponse,
+  AuditList,
+  BundleMap,
+  ClusterDeleteResponse,
+  DeleteResponse,
+  JoinResponse,
+  RegisterResponse,
+  RenewResponse,
+  ServicesResponse,
+} from "../model/wire/api.ts";
+import type { Authority } from "./authority.ts";
+import type { Refusal } from "./change.ts";
+import { type Clock, timestamp } from "./clock.ts";
+import { compileBundles } from "./compile-snapshot.ts";
+import { Ledger, unavailable } from "./ledger.ts";
+import { MemberDirectory } from "./member-directory.ts";
+import { checkJoinToken, planDeleteCluster, planJoin, planRegister, planRenew } from "./plan/clusters.ts";
+import { planAdvertise, planServices } from "./plan/members.ts";
+import { refuse } from "./plan/refuse.ts";
+import { planApply, planDeleteResource } from "./plan/resources.ts";
+import { clusterStatus } from "./queries.ts";
+import { SnapshotFeed } from "./snapshot-feed.ts";
+import { type FederationState, type ItemKey, trustDomainOf } from "./state.ts";
+import type { RegistryStore } from "./store.ts";
+import { Wakeups, type WakeupLimits } from "./wakeups.ts";
+
+export interface RegistryDeps {
+  readonly store: RegistryStore;
+  readonly clock: Clock;
+  readonly authority: Authority;
+  readonly waiting?: WakeupLimits;
+}
+
+type Answer<A> = Promise<Result<A, Refusal>>;
+
+/** Two thousand clusters with a few processes each, and room for a restart's second connection. */
+const WAITING: WakeupLimits = { total: 20_000, perName: 500 };
+
+/** The registry's use cases. Who may call which is the HTTP layer's to judge; what they do is planned in `plan/`. */
+export class Registry {
+  readonly authority: Authority;
+  readonly clock: Clock;
+  readonly wakeups: Wakeups;
+  readonly #store: RegistryStore;
+  readonly #ledger: Ledger;
+  readonly #members: MemberDirectory;
+  readonly #snapshots: SnapshotFeed;
+
+  private constructor(deps: RegistryDeps, state: FederationState, members: MemberDirectory) {
+    const { store, clock, authority } = deps;
+    this.authority = authority;
+    this.clock = clock;
+    this.wakeups = new Wakeups(clock, deps.waiting ?? WAITING);
+    this.#store = store;
+    this.#members = members;
+    this.#snapshots = new SnapshotFeed(authority, clock);
+    this.#ledger = new Ledger({ store, clock, root: authority.root }, state, (changed) => {
+      for (const name of changed) this.wakeups.wake(name);
+    });
+  }
+
+  static async open(deps: RegistryDeps): Answer<Registry> {
+    const state = await deps.store.load();
+    if (!state.ok) return unavailable(state.error);
+    const members = await deps.store.members();
+    if (!members.ok) return unavailable(members.error);
+    const directory = new MemberDirectory(deps.store, deps.clock, members.value);
+    return ok(new Registry(deps, state.value, directory));
+  }
+
+  get state(): FederationState {
+    return this.#ledger.state;
+  }
+
+  get writable(): boolean {
+    return this.#ledger.writable;
+  }
+
+  async register(actor: string, name: string, dryRun: boolean): Answer<RegisterResponse> {
+    const issued = await this.authority.createJoinToken(name, this.clock.now());
+    const answer = await this.#ledger.execute({ actor, dryRun }, (state) =>
+      planRegister(state, { name, time: this.#time(), issued }),
+    );
+    if (!answer.ok || !dryRun) return answer;
+    const { token: _token, expiresAt: _expiresAt, ...rest } = answer.value;
+    return ok(rest);
+  }
+
+  async join(request: { readonly token: string; readonly csr: string }): Answer<JoinResponse> {
+    const claims = await this.authority.verifyJoinToken(request.token, this.clock.now());
+    if (!claims.ok) return { ok: false, error: { problem: claims.error } };
+    const { cluster, tokenId } = claims.value;
+    const trustDomain = trustDomainOf(this.state.federation, cluster);
+    // Before any certificate is made: a spent token must not cost a signature.
+    const spendable = checkJoinToken(this.state, cluster, tokenId);
+    if (!spendable.ok) return spendable;
+    const ca = this.authority.issueClusterCa({ csr: request.csr, trustDomain, now: this.clock.now() });
+    if (!ca.ok) return { ok: false, error: { problem: ca.error } };
+    const joined = await this.#ledger.execute({ actor: `cluster:${cluster}` }, (state) =>
+      planJoin(state, { cluster, tokenId, ca: ca.value, time: this.#time() }),
+    );
+    if (!joined.ok) return joined;
+    const { federation } = this.state;
+    return ok({ federation, cluster, trustDomain, ...this.#trust(ca.value.certificatePem) });
+  }
+
+  async renew(actor: string, cluster: string, csr: string): Answer<RenewResponse> {
+    const trustDomain = trustDomainOf(this.state.federation, cluster);
+    const issued = this.authority.issueClusterCa({ csr, trustDomain, now: this.clock.now() });
+    if (!issued.ok) return { ok: false, error: { problem: issued.error } };
+    const last = this.state.clusters.get(cluster)?.record.authorities[0];
+    // A repetition, because the answer got lost or two processes of the cluster renew: they share one certificate.
+    if (last !== undefined && this.authority.isSameIssue(last, issued.value.certificateDer))
+      return ok(this.#trust(encodePem("CERTIFICATE", Buffer.from(last, "base64"))));
+    const renewed = await this.#ledger.execute({ actor }, (state) =>
+      planRenew(state, { cluster, ca: issued.value }),
+    );
+    return renewed.ok ? ok(this.#trust(issued.value.certificatePem)) : renewed;
+  }
+
+  async deleteCluster(actor: string, name: string, dryRun: boolean): Answer<ClusterDeleteResponse> {
+    const deleted = await this.#ledger.execute({ actor, dryRun }, (state) =>
+      planDeleteCluster(state, { name, dryRun }),
+    );
+    if (!deleted.ok || dryRun) return deleted;
+    await this.#members.forget(name);
+    // Its members must hear that they are none any more, and not wait for news.
+    this.wakeups.wake(name);
+    return deleted;
+  }
+
+  reportServices(actor: string, cluster: string, services: readonly Service[]): Answer<ServicesResponse> {
+    return this.#ledger.execute({ actor }, (state) =>
+      planServices(state, { cluster, services, time: this.#time() }),
+    );
+  }
+
+  async reportMember(actor: string, cluster: string, member: string, report: MemberReport): Answer<void> {
+    if (report.role === "gateway") {
+      const advertised = await this.#advertise(actor, cluster, member, report.advertise);
+      if (!advertised.ok) return advertised;
+    }
+    if (this.#members.report(cluster, member, report)) return ok(undefined);
+    return refuse("limit_exceeded", `cluster ${cluster} has as many members as a cluster may have`);
+  }
+
+  /** A gateway that is gone for good: its address leaves the snapshots of others. */
+  async forgetMember(actor: string, cluster: string, member: string): Answer<void> {
+    const withdrawn = await this.#advertise(actor, cluster, member, undefined);
+    if (!withdrawn.ok) return withdrawn;
+    await this.#members.forget(cluster, member);
+    return withdrawn;
+  }
+
+  #advertise(actor: string, cluster: string, member: string, address: string | undefined): Answer<void> {
+    return this.#ledger.execute({ actor }, (state) => planAdvertise(state, { cluster, member, address }));
+  }
+
+  apply(actor: string, request: ApplyRequest): Answer<ApplyResponse> {
+    const { requestToken, dryRun = false } = request;
+    const resources: readonly AppliedResource[] = request.resources;
+    const repeatable =
+      requestToken === undefined
+        ? {}
+        : { request: { token: requestToken, meaning: JSON.stringify(resources) } };
+    return this.#ledger.execute({ actor, dryRun, ...repeatable }, (state) =>
+      planApply(state, { resources, dryRun, time: this.#time() }),
+    );
+  }
+
+  deleteResource(
+    actor: string,
+    command: {
+      readonly key: ItemKey;
+      readonly resourceVersion: number | undefined;
+      readonly dryRun: boolean;
+    },
+  ): Answer<DeleteResponse> {
+    return this.#ledger.execute({ actor, dryRun: command.dryRun }, (state) =>
+      planDeleteResource(state, command),
+    );
+  }
+
+  clusterStatuses(): readonly ClusterStatus[] {
+    return [...this.state.clusters.values()].map((cluster) =>
+      clusterStatus(this.state, cluster, this.#members.list(cluster.record.name)),
+    );
+  }
+
+  clusterStatus(name: string): ClusterStatus | undefined {
+    const cluster = this.state.clusters.get(name);
+    return cluster === undefined ? undefined : clusterStatus(this.state, cluster, this.#members.list(name));
+  }
+
+  async audit(page: { readonly after: number; readonly limit: number }): Answer<AuditList> {
+    const items = await this.#store.audit(page);
+    if (!items.ok) return unavailable(items.error);
+    const last = items.value.at(-1);
+    return items.value.length < page.limit || last === undefined
+      ? ok({ items: items.value })
+      : ok({ items: items.value, next: last.revision });
+  }
+
+  bundles(): BundleMap {
+    return mutableBundles(compileBundles(this.state, this.authority.root));
+  }
+
+  snapshot(cluster: string): ReturnType<SnapshotFeed["current"]> {
+    return this.#snapshots.current(this.state, cluster);
+  }
+
+  /** Lets go of everyone who waits, and writes down what was heard last. */
+  async close(): Promise<void> {
+    this.wakeups.wakeAll();
+    await this.#members.flush();
+    this.#store.close();
+  }
+
+  #trust(caCertificate: string): RenewResponse {
+    return { caCertificate, bundles: this.bundles(), snapshotKeys: this.authority.snapshotKeys };
+  }
+
+  #time(): string {
+    return timestamp(this.clock.now());
+  }
+}
+
+/** The document as the wire has it: plain JSON values. */
+function mutableBundles(bundles: Parameters<typeof bundlesToMap>[0]): BundleMap {
+  return JSON.parse(JSON.stringify(bundlesToMap(bundles))) as BundleMap;
+}

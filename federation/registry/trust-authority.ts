@@ -1,0 +1,125 @@
+import { createHash, timingSafeEqual, X509Certificate } from "node:crypto";
+import { type Problem, problem } from "../model/problem.ts";
+import { err, ok, type Result } from "../model/result.ts";
+import {
+  type BundleIndex,
+  createJoinToken,
+  indexBundles,
+  issueClusterCa,
+  issueOperatorToken,
+  type Root,
+  signingKeySet,
+  type SigningKey,
+  signSnapshot,
+  type TrustAnchors,
+  verifyJoinToken,
+  verifyMemberRequest,
+  verifyOperatorToken,
+} from "../trust/index.ts";
+import type { Authority, Caller, SignedRequest } from "./authority.ts";
+import { timestamp } from "./clock.ts";
+import { SpentIds } from "./spent-ids.ts";
+import type { FederationState } from "./state.ts";
+
+/** A renewal whose answer got lost is repeated within this time, and gets the same certificate again. */
+const SAME_ISSUE_MS = 10 * 60_000;
+
+const SHARED_ROOT_SEQUENCE = 1;
+
+/** The registry's authority over keys that lie at hand. */
+export function createTrustAuthority(options: {
+  readonly federation: string;
+  readonly root: Root;
+  readonly key: SigningKey;
+  /** Hex; the one token that exists before any other can be issued. */
+  readonly adminTokenSha256: string;
+}): Authority {
+  const { federation, root, key } = options;
+  const keySet = signingKeySet([key]);
+  const verifyMember = createMemberVerifier(federation);
+  return {
+    root: { sequence: SHARED_ROOT_SEQUENCE, x509Authorities: [root.certificateDer.toString("base64")] },
+    snapshotKeys: { keys: keySet.keys.map(({ kty, ...rest }) => ({ kty: kty ?? "", ...rest })) },
+    issueClusterCa({ csr, trustDomain, now }) {
+      const issued = issueClusterCa({ root, csrPem: csr, trustDomain, now });
+      if (!issued.ok) return issued;
+      const certificate = new X509Certificate(issued.value);
+      const notAfter = timestamp(certificate.validToDate.getTime());
+      return ok({
+        certificatePem: issued.value,
+        certificateDer: certificate.raw.toString("base64"),
+        notAfter,
+      });
+    },
+    isSameIssue(a, b) {
+      const [one, other] = [a, b].map((der) => new X509Certificate(Buffer.from(der, "base64")));
+      if (one === undefined || other === undefined) return false;
+      const apart = Math.abs(one.validFromDate.getTime() - other.validFromDate.getTime());
+      return apart <= SAME_ISSUE_MS && one.publicKey.equals(other.publicKey);
+    },
+    async createJoinToken(cluster, now) {
+      const { token, jti, expiresAtMs } = await createJoinToken({ key, federation, cluster, now });
+      return { token, tokenId: jti, expiresAt: timestamp(expiresAtMs) };
+    },
+    async verifyJoinToken(token, now) {
+      const claims = await verifyJoinToken(token, { keySet, federation, now });
+      return claims.ok ? ok({ cluster: claims.value.cluster, tokenId: claims.value.jti }) : claims;
+    },
+    signSnapshot: (snapshot) => signSnapshot(snapshot, key),
+    issueOperatorToken: ({ subject, role, expiresInSeconds }, now) =>
+      issueOperatorToken({ key, federation, subject, role, now, lifetimeMs: expiresInSeconds * 1_000 }),
+    async verifyOperator(token, now) {
+      if (isAdminToken(token, options.adminTokenSha256))
+        return ok({ kind: "operator", subject: "bootstrap-admin", role: "admin" });
+      const operator = await verifyOperatorToken(token, { keySet, federation, now });
+      if (!operator.ok) return operator;
+      return ok({ kind: "operator", subject: operator.value.subject, role: operator.value.role });
+    },
+    verifyMember,
+  };
+}
+
+function isAdminToken(token: string, sha256: string): boolean {
+  const expected = Buffer.from(sha256, "hex");
+  const given = createHash("sha256").update(token).digest();
+  return expected.length === given.length && timingSafeEqual(expected, given);
+}
+
+function createMemberVerifier(federation: string): Authority["verifyMember"] {
+  const anchorsOf = createAnchorCache();
+  const spent = new SpentIds();
+  const suffix = `.${federation}`;
+  return (request: SignedRequest, state: FederationState, now: number): Result<Caller, Problem> => {
+    const bundles: BundleIndex = {
+      get(trustDomain) {
+        if (!trustDomain.endsWith(suffix)) return undefined;
+        const record = state.clusters.get(trustDomain.slice(0, -suffix.length))?.record;
+        return record === undefined ? undefined : anchorsOf(trustDomain, record.authorities);
+      },
+    };
+    const { header, method, url, body } = request;
+    const spend = (id: string, untilMs: number): boolean => spent.spend(id, untilMs, now);
+    const verified = verifyMemberRequest(header, { method, url, body, bundles, now, spend });
+    if (!verified.ok) return verified;
+    const { trustDomain } = verified.value;
+    if (!trustDomain.endsWith(suffix))
+      return err(problem("member_request_invalid", `${trustDomain} is not of ${federation}`));
+    return ok({ kind: "member", cluster: trustDomain.slice(0, -suffix.length), id: verified.value });
+  };
+}
+
+/** Parsed CA certificates, made once per list; a renewed list is another one. */
+function createAnchorCache() {
+  const known = new WeakMap<readonly string[], TrustAnchors>();
+  return (
+    trustDomain: TrustAnchors["trustDomain"],
+    authorities: readonly string[],
+  ): TrustAnchors | undefined => {
+    const cached = known.get(authorities);
+    if (cached !== undefined) return cached;
+    const bundle = { trustDomain, sequence: SHARED_ROOT_SEQUENCE, x509Authorities: authorities };
+    const anchors = indexBundles([bundle]).get(trustDomain);
+    if (anchors !== undefined) known.set(authorities, anchors);
+    return anchors;
+  };
+}

@@ -1,0 +1,65 @@
+import { createApp } from "../http/app.ts";
+import type { Logger } from "../model/log.ts";
+import { type Problem, problem } from "../model/problem.ts";
+import { err, ok, type Result } from "../model/result.ts";
+import { Registry } from "../registry/registry.ts";
+import { createTrustAuthority } from "../registry/trust-authority.ts";
+import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
+import { systemClock } from "./clock.ts";
+import type { RegistryConfig } from "./config.ts";
+import { type Listening, listen } from "./serve.ts";
+import { adminTokenFile, openKeys, prepareStateDir } from "./state-dir.ts";
+
+/** Kept equal to package.json by its test. */
+export const VERSION = "0.1.0";
+
+export interface RunningRegistry {
+  readonly address: string;
+  readonly adminTokenFile: string;
+  stop(): Promise<void>;
+}
+
+/** Everything of a registry, from its state directory to its listener. */
+export async function startRegistry(
+  config: RegistryConfig,
+  log: Logger,
+): Promise<Result<RunningRegistry, Problem>> {
+  const unusable = prepareStateDir(config.stateDir);
+  if (unusable !== undefined) return err(unusable);
+  const opened = openSqliteStore(config.stateDir);
+  if (!opened.ok) return opened;
+  const store = opened.value;
+  const now = systemClock.now();
+  const keys = await openKeys(config.stateDir, store, { federation: config.federation, now });
+  if (!keys.ok) {
+    store.close();
+    return keys;
+  }
+  const { root, signing, foundation } = keys.value;
+  const authority = createTrustAuthority({ ...foundation, root, key: signing });
+  const registry = await Registry.open({ store, clock: systemClock, authority });
+  if (!registry.ok) return err(problem("state_unusable", registry.error.problem.detail));
+  let accepting = true;
+  const app = createApp({ registry: registry.value, log, version: VERSION, accepting: () => accepting });
+  const listening = await listen(app.fetch, config.listen);
+  if (!listening.ok) {
+    await registry.value.close();
+    return listening;
+  }
+  return ok({
+    address: listening.value.address,
+    adminTokenFile: adminTokenFile(config.stateDir),
+    stop: () => {
+      accepting = false;
+      return stop(registry.value, listening.value);
+    },
+  });
+}
+
+async function stop(registry: Registry, listening: Listening): Promise<void> {
+  const closed = listening.close();
+  // Otherwise every waiting poll would hold the end up for its whole wait.
+  registry.wakeups.wakeAll();
+  await closed;
+  await registry.close();
+}

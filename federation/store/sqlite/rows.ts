@@ -1,0 +1,37 @@
+import { crc32 } from "node:zlib";
+import type { AppliedResource, ServiceResource } from "../../model/resource.ts";
+import { type ClusterRecord, type Item, type ItemKey, keyOf } from "../../registry/state.ts";
+
+/** One row of `items`. */
+export interface ItemRow {
+  readonly key: ItemKey;
+  readonly body: string;
+  readonly sum: number;
+}
+
+export function toRow(item: Item): ItemRow {
+  const body = JSON.stringify(item.value);
+  return { key: keyOf(item), body, sum: crc32(body) };
+}
+
+/** A stored body that is not what was written. */
+export class DamagedRow extends Error {}
+
+/** Bodies are ours and their sum holds, so their shape needs no second look. */
+export function fromRow(row: Readonly<Record<string, unknown>>): Item {
+  const { kind, cluster, namespace, name, body, sum } = row;
+  if (
+    typeof kind !== "string" ||
+    typeof cluster !== "string" ||
+    typeof body !== "string" ||
+    crc32(body) !== sum
+  ) {
+    throw new DamagedRow(
+      `the object ${[kind, cluster, namespace, name].join("/")} does not match its checksum`,
+    );
+  }
+  const value: unknown = JSON.parse(body);
+  if (kind === "Cluster") return { kind, value: value as ClusterRecord };
+  if (kind === "Services") return { kind, cluster, value: value as readonly ServiceResource[] };
+  return { kind: "Applied", value: value as AppliedResource };
+}

@@ -1,0 +1,216 @@
+import { join } from "node:path";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { type Problem, problem } from "../../model/problem.ts";
+import { err, ok, type Result } from "../../model/result.ts";
+import type { MemberStatus } from "../../model/resource.ts";
+import type { AuditRecord } from "../../model/wire/api.ts";
+import type { Change, StoredRequest } from "../../registry/change.ts";
+import type { FederationState } from "../../registry/state.ts";
+import type { Foundation, RegistryStore, Stored, StoredMember } from "../../registry/store.ts";
+import { HighWaterMark, readHighWaterMark } from "./high-water.ts";
+import { loadState } from "./load-state.ts";
+import { corrupt, describe, openDatabase } from "./open.ts";
+import { DamagedRow, toRow } from "./rows.ts";
+
+const DATABASE = "registry.db";
+const HIGH_WATER = "registry.revision";
+
+/** Requests are repeated within minutes; ten thousand changes later nobody repeats one. */
+const REQUESTS_KEPT = 10_000;
+
+/** Opens the store of a state directory; a damaged, foreign, older or busy one is refused with the reason. */
+export function openSqliteStore(
+  directory: string,
+  options: { readonly lockWaitMs?: number } = {},
+): Result<RegistryStore, Problem> {
+  const path = join(directory, DATABASE);
+  const opened = openDatabase(path, options.lockWaitMs);
+  if (!opened.ok) return opened;
+  try {
+    const mark = join(directory, HIGH_WATER);
+    const store = new SqliteStore(opened.value, new HighWaterMark(mark));
+    const unusable = store.judge(path, readHighWaterMark(mark));
+    if (unusable === undefined) return ok(store);
+    store.close();
+    return err(unusable);
+  } catch (cause) {
+    opened.value.close();
+    return err(corrupt(path, describe(cause)));
+  }
+}
+
+class SqliteStore implements RegistryStore {
+  readonly #database: DatabaseSync;
+  readonly #mark: HighWaterMark;
+  readonly #statements = new Map<string, StatementSync>();
+
+  constructor(database: DatabaseSync, mark: HighWaterMark) {
+    this.#database = database;
+    this.#mark = mark;
+  }
+
+  /** Reads everything once: what cannot be read now would fail a request later. */
+  judge(path: string, acknowledged: number): Problem | undefined {
+    const revision = this.#revision();
+    loadState(this.#database, "", revision);
+    if (revision >= acknowledged) return undefined;
+    const detail = `${path} is at revision ${revision}, but revision ${acknowledged} was acknowledged: it is an older copy`;
+    return problem("state_unusable", detail);
+  }
+
+  foundation(): Stored<Foundation | undefined> {
+    return attempt(() => this.#foundation());
+  }
+
+  found(foundation: Foundation): Stored<Foundation> {
+    return attempt(() =>
+      this.#transaction(() => {
+        const existing = this.#foundation();
+        if (existing !== undefined) return existing;
+        this.#sql("INSERT INTO meta VALUES ('foundation', ?), ('revision', '0')").run(
+          JSON.stringify(foundation),
+        );
+        return foundation;
+      }),
+    );
+  }
+
+  load(): Stored<FederationState> {
+    return attempt(() => loadState(this.#database, this.#foundation()?.federation ?? "", this.#revision()));
+  }
+
+  async commit(change: Change): Stored<{ readonly revision: number }> {
+    const revision = change.baseRevision + 1;
+    const written = await attempt(() =>
+      this.#transaction(() => {
+        if (this.#revision() !== change.baseRevision) return false;
+        this.#write(change, revision);
+        return true;
+      }),
+    );
+    if (!written.ok) return written;
+    if (!written.value) return err({ kind: "conflict" });
+    this.#mark.note(revision);
+    return ok({ revision });
+  }
+
+  findRequest(token: string): Stored<StoredRequest | undefined> {
+    return attempt(() => {
+      const row = this.#sql("SELECT fingerprint, response FROM requests WHERE token = ?").get(token);
+      return row === undefined
+        ? undefined
+        : { token, fingerprint: String(row["fingerprint"]), response: String(row["response"]) };
+    });
+  }
+
+  audit(page: { readonly after: number; readonly limit: number }): Stored<readonly AuditRecord[]> {
+    return attempt(() =>
+      this.#sql("SELECT body FROM audit WHERE revision > ? ORDER BY revision LIMIT ?")
+        .all(page.after, page.limit)
+        .map((row) => parse<AuditRecord>(row["body"])),
+    );
+  }
+
+  saveMembers(members: readonly StoredMember[]): Stored<void> {
+    return attempt(() =>
+      this.#transaction(() => {
+        const upsert = this.#sql("INSERT OR REPLACE INTO members VALUES (?, ?, ?)");
+        for (const { cluster, status } of members) upsert.run(cluster, status.member, JSON.stringify(status));
+      }),
+    );
+  }
+
+  forgetMembers(cluster: string, member?: string): Stored<void> {
+    return attempt(() => {
+      if (member === undefined) this.#sql("DELETE FROM members WHERE cluster = ?").run(cluster);
+      else this.#sql("DELETE FROM members WHERE cluster = ? AND member = ?").run(cluster, member);
+    });
+  }
+
+  members(): Stored<readonly StoredMember[]> {
+    return attempt(() =>
+      this.#sql("SELECT cluster, body FROM members")
+        .all()
+        .map((row) => ({ cluster: String(row["cluster"]), status: parse<MemberStatus>(row["body"]) })),
+    );
+  }
+
+  close(): void {
+    this.#mark.close();
+    this.#database.close();
+  }
+
+  #write(change: Change, revision: number): void {
+    this.#sql("UPDATE meta SET value = ? WHERE key = 'revision'").run(String(revision));
+    const remove = this.#sql(
+      "DELETE FROM items WHERE kind = ? AND cluster = ? AND namespace = ? AND name = ?",
+    );
+    for (const { kind, cluster, namespace, name } of change.deletes) {
+      remove.run(kind, cluster, namespace, name);
+      if (kind === "Cluster") this.#sql("DELETE FROM snapshots WHERE cluster = ?").run(cluster);
+    }
+    const upsert = this.#sql("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)");
+    for (const item of change.puts) {
+      const { key, body, sum } = toRow(item);
+      upsert.run(key.kind, key.cluster, key.namespace, key.name, body, sum);
+    }
+    const seen = this.#sql("INSERT OR IGNORE INTO first_seen VALUES (?, ?)");
+    for (const { key, time } of change.firstSeen) seen.run(key, time);
+    const snapshot = this.#sql("INSERT OR REPLACE INTO snapshots VALUES (?, ?)");
+    for (const cluster of change.snapshots) snapshot.run(cluster, revision);
+    this.#sql("INSERT INTO audit VALUES (?, ?)").run(revision, JSON.stringify({ revision, ...change.audit }));
+    if (change.request !== undefined) this.#rememberRequest(change.request, revision);
+  }
+
+  #rememberRequest({ token, fingerprint, response }: StoredRequest, revision: number): void {
+    this.#sql("INSERT INTO requests VALUES (?, ?, ?, ?)").run(token, revision, fingerprint, response);
+    this.#sql("DELETE FROM requests WHERE revision < ?").run(revision - REQUESTS_KEPT);
+  }
+
+  #foundation(): Foundation | undefined {
+    const row = this.#sql("SELECT value FROM meta WHERE key = 'foundation'").get();
+    return row === undefined ? undefined : parse<Foundation>(row["value"]);
+  }
+
+  #revision(): number {
+    return Number(this.#sql("SELECT value FROM meta WHERE key = 'revision'").get()?.["value"] ?? 0);
+  }
+
+  #transaction<T>(run: () => T): T {
+    this.#database.exec("BEGIN IMMEDIATE");
+    try {
+      const value = run();
+      this.#database.exec("COMMIT");
+      return value;
+    } catch (cause) {
+      // A full disk may have rolled back by itself already.
+      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
+      throw cause;
+    }
+  }
+
+  #sql(text: string): StatementSync {
+    const known = this.#statements.get(text);
+    if (known !== undefined) return known;
+    const statement = this.#database.prepare(text);
+    this.#statements.set(text, statement);
+    return statement;
+  }
+}
+
+/** Whatever SQLite refuses with (full, read-only, I/O error, busy) means the same here: nothing was written. */
+async function attempt<T>(run: () => T): Stored<T> {
+  try {
+    return ok(run());
+  } catch (cause) {
+    if (cause instanceof DamagedRow || (cause instanceof Error && "errcode" in cause)) {
+      return err({ kind: "unavailable", detail: cause.message });
+    }
+    throw cause;
+  }
+}
+
+/** Bodies are our own writing, so their shape needs no second look. */
+function parse<T>(body: unknown): T {
+  return JSON.parse(String(body)) as T;
+}
