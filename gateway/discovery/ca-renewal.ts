@@ -3,7 +3,7 @@ import type { Logger } from "../../federation/model/log.ts";
 import { PROBLEMS } from "../../federation/model/problem.ts";
 import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Random, Timer } from "../process/clock.ts";
-import { type ClusterState, readClusterState } from "./cluster-state.ts";
+import { type ClusterState, isCaReplaced, readClusterState } from "./cluster-state.ts";
 import { withFileLock } from "./file-lock.ts";
 import type { MemberClient } from "./member-client.ts";
 import { renewClusterCa, shouldRenewCa } from "./membership.ts";
@@ -50,8 +50,10 @@ export function openClusterStateSource(options: ClusterStateSourceOptions): Clus
     state.publish(next);
   };
   const check = async (): Promise<void> => {
-    const found = readClusterState(stateDir);
-    if (found.ok) publishIfNew(found.value);
+    if (isCaReplaced(stateDir, state.current.ca)) {
+      const found = readClusterState(stateDir);
+      if (found.ok) publishIfNew(found.value);
+    }
     const { current } = state;
     if (client !== undefined && shouldRenewCa(current.ca, clock.now(), jitter)) {
       const renewed = await renew(current, client);

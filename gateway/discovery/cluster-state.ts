@@ -72,6 +72,12 @@ export function readClusterState(stateDir: string): Result<ClusterState, Problem
   return ok({ ...facts.value, trustDomain: trustDomain.value, bundles: bundles.value, ca: ca.value });
 }
 
+/** Whether somebody has renewed it since: cheap enough to ask often. */
+export function isCaReplaced(stateDir: string, ca: ClusterCa): boolean {
+  const text = readText(join(stateDir, FILES.certificate));
+  return text.ok && text.value !== undefined && text.value !== ca.certificatePem;
+}
+
 /**
  * Each file is replaced whole, `cluster.json` last. Renewing keeps the key: then one file alone decides which CA is in
  * force, and no crash can leave a pair that does not match.

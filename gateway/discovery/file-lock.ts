@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { link, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { type Problem, problem } from "../../federation/model/problem.ts";
 import { err, type Result } from "../../federation/model/result.ts";
 import type { Clock } from "../process/clock.ts";
@@ -9,10 +10,10 @@ export interface FileLockOptions {
   readonly clock: Clock;
   /** Whether a process of this machine lives; tests hand in their own. */
   readonly alive?: (pid: number) => boolean;
-  readonly pid?: number;
 }
 
-// What is done under the lock takes milliseconds: who holds it longer than this has been stopped or is on another machine.
+// What is done under a lock takes a request to the registry at most: who is seen with it for longer has been stopped, or
+// has died on another machine.
 const STALE_MS = 10_000;
 const RETRY_MS = 10;
 const GIVE_UP_MS = 15_000;
@@ -26,15 +27,12 @@ export async function withFileLock<T>(
   options: FileLockOptions,
   work: () => Promise<Result<T, Problem>>,
 ): Promise<Result<T, Problem>> {
-  const token = `${options.pid ?? process.pid} ${randomUUID()}`;
+  const token = `${process.pid} ${hostname()} ${randomUUID()}`;
   const own = `${path}.${randomUUID()}`;
   try {
     await writeFile(own, token, { flag: "wx", mode: 0o600 });
-    const deadline = options.clock.now() + GIVE_UP_MS;
-    while (!(await tryLink(own, path))) {
-      if (options.clock.now() > deadline)
-        return err(problem("state_unusable", `${path} is held by another process`));
-      if (!(await removeIfStale(path, options))) await pause(options.clock, RETRY_MS);
+    if (!(await acquire(own, path, options))) {
+      return err(problem("state_unusable", `${path} is held by another process`));
     }
     try {
       return await work();
@@ -48,6 +46,22 @@ export async function withFileLock<T>(
   }
 }
 
+async function acquire(own: string, path: string, options: FileLockOptions): Promise<boolean> {
+  const { clock } = options;
+  const deadline = clock.now() + GIVE_UP_MS;
+  let seen: { readonly holder: string; readonly sinceMs: number } | undefined;
+  while (!(await tryLink(own, path))) {
+    if (clock.now() > deadline) return false;
+    const holder = await readLock(path);
+    if (holder === undefined) continue;
+    // Watched with our own clock: that of the file system may be another machine's.
+    if (seen?.holder !== holder) seen = { holder, sinceMs: clock.now() };
+    if (hasDied(holder, options) || clock.now() - seen.sinceMs > STALE_MS) await moveAside(path, holder);
+    else await pause(clock, RETRY_MS);
+  }
+  return true;
+}
+
 async function tryLink(own: string, path: string): Promise<boolean> {
   try {
     await link(own, path);
@@ -58,32 +72,24 @@ async function tryLink(own: string, path: string): Promise<boolean> {
   }
 }
 
-async function removeIfStale(path: string, options: FileLockOptions): Promise<boolean> {
-  const holder = await readLock(path);
-  if (holder === undefined) return true;
-  if (!(await isStale(path, holder, options))) return false;
+async function moveAside(path: string, holder: string): Promise<void> {
   const aside = `${path}.${randomUUID()}`;
   try {
     await rename(path, aside);
   } catch (error) {
     // Someone else was quicker.
-    if (errorCode(error) === "ENOENT") return true;
+    if (errorCode(error) === "ENOENT") return;
     throw error;
   }
   // Between reading and moving, another process may have replaced the stale lock by its own.
   if ((await readLock(aside)) !== holder) await tryLink(aside, path);
   await rm(aside, { force: true });
-  return true;
 }
 
-async function isStale(
-  path: string,
-  holder: string,
-  { clock, alive = processLives }: FileLockOptions,
-): Promise<boolean> {
-  if (!alive(Number.parseInt(holder, 10))) return true;
-  const made = await stat(path).catch(() => undefined);
-  return made !== undefined && clock.now() - made.ctimeMs > STALE_MS;
+/** Can be known of this machine's processes only. */
+function hasDied(holder: string, { alive = processLives }: FileLockOptions): boolean {
+  const [pid, host] = holder.split(" ");
+  return host === hostname() && !alive(Number(pid));
 }
 
 async function readLock(path: string): Promise<string | undefined> {

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createFakeRegistry, emptySnapshot } from "../../test/fakes/fake-registry.ts";
-import { createManualClock, settle } from "../../test/fakes/manual-clock.ts";
+import { createManualClock, eventually, settle } from "../../test/fakes/manual-clock.ts";
 import { createMemoryLog } from "../../test/fakes/memory-log.ts";
 import { createTestFederation } from "../../test/fakes/pki.ts";
 import { useTempDirs } from "../../test/fakes/temp-dir.ts";
@@ -58,12 +58,6 @@ function scene() {
 
 const polls = (requests: readonly string[]) => requests.filter((line) => line.endsWith("/snapshot")).length;
 
-/** File operations end when the disk says so, not when the clock does. */
-async function until(done: () => boolean): Promise<void> {
-  for (let turn = 0; turn < 10_000 && !done(); turn++) await settle(1);
-  expect(done()).toBe(true);
-}
-
 function textOf(file: string): string | undefined {
   return existsSync(file) ? readFileSync(file, "utf8").trim() : undefined;
 }
@@ -79,7 +73,7 @@ describe("openSnapshotSource", () => {
     expect(source.snapshot.current).toEqual(second);
     expect(source.status.current).toEqual({ connected: true, lastContactMs: clock.now(), revision: 2 });
     const jws = await registry.sign(second);
-    await until(() => textOf(file) === jws);
+    await eventually(() => textOf(file) === jws);
     source.stop();
   });
 
@@ -198,7 +192,7 @@ describe("openSnapshotSource", () => {
     await clock.advanceAsync(1000);
     registry.publish();
     await clock.advanceAsync(0);
-    await until(() => log.of("snapshot_not_kept").length > 0);
+    await eventually(() => log.of("snapshot_not_kept").length > 0);
     expect(source.snapshot.current?.revision).toBe(2);
     await settle(50);
     expect(log.of("snapshot_not_kept")).toHaveLength(1);

@@ -6,6 +6,8 @@ export interface ManualClock extends Clock {
   /** The same, letting promises settle after every timer, for code that awaits between its timers. */
   advanceAsync(ms: number): Promise<void>;
   readonly pending: number;
+  /** Until the next timer falls due; `undefined`: none is set. */
+  nextInMs(): number | undefined;
 }
 
 interface Entry {
@@ -47,10 +49,26 @@ export function createManualClock(startMs = 1_800_000_000_000): ManualClock {
       now = limit;
       await settle();
     },
+    nextInMs() {
+      const next = nextDue(Number.POSITIVE_INFINITY);
+      return next === undefined ? undefined : next.at - now;
+    },
     get pending() {
       return entries.size;
     },
   };
+}
+
+// Wall time, against which only a broken test runs.
+const PATIENCE_MS = 10_000;
+
+/** Waits for what ends when the disk says so, not when the clock does. */
+export async function eventually(done: () => boolean): Promise<void> {
+  const start = performance.now();
+  while (!done()) {
+    if (performance.now() - start > PATIENCE_MS) throw new Error(`still not so: ${done.toString()}`);
+    await settle(1);
+  }
 }
 
 /** Lets everything that is ready to go on do so; file operations in flight take a few turns. */
