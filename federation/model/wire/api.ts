@@ -23,11 +23,13 @@ import { appliedKind, appliedResource, egressPolicy, serviceExport, serviceImpor
 
 /** What a schema decodes to, unchangeable. */
 type Answer<S extends z.ZodType> = Frozen<z.output<S>>;
-type Frozen<T> = T extends string | number | boolean | undefined
+type Frozen<T> = unknown extends T
   ? T
-  : T extends readonly (infer Item)[]
-    ? readonly Frozen<Item>[]
-    : { readonly [K in keyof T]: Frozen<T[K]> };
+  : T extends string | number | boolean | undefined
+    ? T
+    : T extends readonly (infer Item)[]
+      ? readonly Frozen<Item>[]
+      : { readonly [K in keyof T]: Frozen<T[K]> };
 
 const MAX_APPLIED = 1_000;
 const MAX_SERVICES = 5_000;
