@@ -10,7 +10,7 @@ import net from "node:net";
 import { parseAddress } from "../../../federation/model/address.ts";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { problemNameOf } from "../policy/local-reply.ts";
-import { abort, ignore, relay, type RelayCounters } from "./relay.ts";
+import { abort, finishRelay, ignore, relay, type RelayCounters, startRelay } from "./relay.ts";
 import { refuseTunnel } from "./tunnel-server.ts";
 import { DRAIN_HINT, TUNNEL_HEADER } from "./tunnel-settings.ts";
 import type { Upstream } from "./upstream.ts";
@@ -38,8 +38,11 @@ export function forwardToUpstream(
 
 function join(stream: ServerHttp2Stream, next: ClientHttp2Stream, counters: RelayCounters): void {
   next.once("response", (headers) => {
+    if (stream.destroyed || stream.headersSent) return abort(next);
     if (headers[":status"] === 200) {
-      if (!stream.destroyed) stream.respond({ ":status": 200 });
+      stream.respond({ ":status": 200 });
+      // Not before: node:http2 may deliver data ahead of this event, and a first write would answer 200 by itself.
+      finishRelay(stream, next, counters);
     } else {
       refuseTunnel(stream, refusalOf(headers));
       next.close(constants.NGHTTP2_CANCEL);
@@ -48,7 +51,7 @@ function join(stream: ServerHttp2Stream, next: ClientHttp2Stream, counters: Rela
   next.once("close", () => {
     if (!stream.headersSent && !stream.destroyed) refuseTunnel(stream, lossOf(next.rstCode));
   });
-  relay(stream, next, counters);
+  startRelay(stream, next, counters);
 }
 
 /** What a hop further on said. */

@@ -79,21 +79,24 @@ export class Http1Connection {
 
   // ---- from the upstream stream -------------------------------------------------------------------------------------
 
-  /** Head and body as one piece, unchanged. */
-  writeResponse(status: number, bytes: Buffer): void {
+  /** Head and body as they came, from `at` on. */
+  writeResponse(status: number, buffer: Buffer, at: number): void {
     this.#responded = true;
     this.#count(status);
-    this.write(bytes);
+    this.write(at === 0 ? buffer : buffer.subarray(at));
   }
 
-  writeResponseHead(head: ResponseHead): void {
+  /** The head as the workload should see it, in one write with the body where that is at hand (`buffer` from `bodyAt`). */
+  writeResponseHead(head: ResponseHead, buffer?: Buffer, bodyAt = 0): void {
     this.#responded = true;
     this.#count(head.status);
     const { minor } = this.request;
     const text = minor === 0 ? withoutChunked(head.forwardable) : head.forwardable;
     const mustClose = !this.staysOpen || head.body.kind === "until-close" || minor === 0;
     if (mustClose) this.#closeAfter();
-    this.socket.write(mustClose ? `${text}connection: close\r\n\r\n` : `${text}\r\n`, "latin1");
+    const end = mustClose ? "connection: close\r\n\r\n" : "\r\n";
+    if (buffer === undefined) this.socket.write(text + end, "latin1");
+    else this.write(joined(text + end, buffer, bodyAt));
   }
 
   /** HTTP/1.0 knows no interim answers (RFC 9110 §15.2). */
@@ -375,6 +378,14 @@ function isIdempotent(method: string): boolean {
 /** Whether a Via value has an element received by `pseudonym`: `[protocol/]version by [comment]`, comma-separated. */
 export function passedThrough(via: string, pseudonym: string): boolean {
   return via.split(",").some((element) => element.trim().split(/[ \t]+/)[1] === pseudonym);
+}
+
+/** Two writes would be two system calls, each dearer than copying a small body. */
+function joined(head: string, buffer: Buffer, bodyAt: number): Buffer {
+  const whole = Buffer.allocUnsafe(head.length + buffer.length - bodyAt);
+  whole.write(head, 0, "latin1");
+  buffer.copy(whole, head.length, bodyAt);
+  return whole;
 }
 
 function withoutChunked(head: string): string {

@@ -132,9 +132,10 @@ export class Http1Stream {
     this.#keepAlive = head.keepAlive;
     const { body } = head;
     const whole = body.kind === "none" ? 0 : body.kind === "length" ? body.length : -1;
-    if (whole === buffer.length - bodyAt && head.forwardable === head.received && connection.staysOpen) {
-      // The usual small answer: head and body in one piece, nothing to change, one write.
-      connection.writeResponse(head.status, at === 0 ? buffer : buffer.subarray(at));
+    if (whole === buffer.length - bodyAt) {
+      // The usual small answer arrives in one piece and leaves in one write; as it is, where nothing has to change.
+      if (head.forwardable === head.received && connection.staysOpen) connection.writeResponse(head.status, buffer, at);
+      else connection.writeResponseHead(head, buffer, bodyAt);
       return this.#complete(connection);
     }
     connection.writeResponseHead(head);

@@ -16,10 +16,21 @@ export interface RelayCounters {
  * the other, so that truncation never looks like completion.
  */
 export function relay(asking: RelayEnd, answering: RelayEnd, counters: RelayCounters): void {
+  startRelay(asking, answering, counters);
+  finishRelay(asking, answering, counters);
+}
+
+/** The first half of a relay: towards the answering side. The other way waits for `finishRelay`. */
+export function startRelay(asking: RelayEnd, answering: RelayEnd, counters: RelayCounters): void {
+  answering.on("error", ignore);
   pump(asking, answering, counters.up);
-  pump(answering, asking, counters.down);
   asking.once("close", () => follow(asking, answering));
   answering.once("close", () => follow(answering, asking));
+}
+
+/** The second half: the answering side has accepted, so its bytes may pass. */
+export function finishRelay(asking: RelayEnd, answering: RelayEnd, counters: RelayCounters): void {
+  pump(answering, asking, counters.down);
 }
 
 function pump(from: RelayEnd, to: RelayEnd, counter: Counter): void {
