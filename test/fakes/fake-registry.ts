@@ -81,7 +81,7 @@ export function createFakeRegistry(federation: TestFederation, cluster: string, 
       return snapshot;
     },
     fetch: async (input, init = {}) => {
-      const url = new URL(String(input));
+      const url = new URL(input instanceof Request ? input.url : input);
       const request = { url, method: init.method ?? "GET", headers: new Headers(init.headers), init };
       requests.push(`${request.method} ${url.pathname}`);
       Object.assign(registry, { lastHeaders: request.headers });
