@@ -1,4 +1,5 @@
 /** Random HTTP/1.1 messages: mostly well-formed, then damaged in the ways that smuggling attempts are made of. */
+import { FRAMING_ATTACKS } from "./attacks.ts";
 import type { Random } from "./random.ts";
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY", "PROPFIND"] as const;
@@ -40,57 +41,6 @@ const FRAMINGS = [
   "content-length:  0012 \r\n",
   "Transfer-Encoding: chunked\r\n",
   "transfer-encoding:Chunked\r\n",
-] as const;
-
-/** Framing lines that have been read in two ways by some pair of servers. */
-export const FRAMING_ATTACKS = [
-  "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-  "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-  "Content-Length: 5\r\nContent-Length: 5\r\n",
-  "Content-Length: 5\r\nContent-Length: 6\r\n",
-  "Content-Length: 5, 5\r\n",
-  "Content-Length: 5,6\r\n",
-  "Content-Length: +5\r\n",
-  "Content-Length: -5\r\n",
-  "Content-Length: 0x5\r\n",
-  "Content-Length: 1_0\r\n",
-  "Content-Length: 5 5\r\n",
-  "Content-Length: 5.0\r\n",
-  "Content-Length: 5e0\r\n",
-  "Content-Length:\r\n",
-  "Content-Length: \u00b2\r\n",
-  "Content-Length: 99999999999999999999\r\n",
-  "Content-Length : 5\r\n",
-  " Content-Length: 5\r\n",
-  "Content-Length: 5\r\n Transfer-Encoding: chunked\r\n",
-  "Content_Length: 5\r\n",
-  "Transfer_Encoding: chunked\r\n",
-  "Transfer-Encoding : chunked\r\n",
-  "Transfer-Encoding: xchunked\r\n",
-  "Transfer-Encoding: chunked, identity\r\n",
-  "Transfer-Encoding: identity, chunked\r\n",
-  "Transfer-Encoding: gzip, chunked\r\n",
-  "Transfer-Encoding: chunked, chunked\r\n",
-  "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-  "Transfer-Encoding: chunked\r\nTransfer-Encoding: cow\r\n",
-  "Transfer-Encoding: identity\r\n",
-  "Transfer-Encoding:\r\n",
-  "Transfer-Encoding: ,chunked\r\n",
-  "Transfer-Encoding: chunked,\r\n",
-  "Transfer-Encoding: chunked;q=1\r\n",
-  'Transfer-Encoding: "chunked"\r\n',
-  "Transfer-Encoding: chun ked\r\n",
-  "Transfer-Encoding:\u000bchunked\r\n",
-  "Transfer-Encoding: chunked\u00a0\r\n",
-  "Transfer-Encoding:\n chunked\r\n",
-  "Transfer-Encoding:\r\n chunked\r\n",
-  "X: y\rTransfer-Encoding: chunked\r\n",
-  "X: y\nTransfer-Encoding: chunked\r\n",
-  "X: y\r\rTransfer-Encoding: chunked\r\n",
-  "Transfer-Encoding\u0000: chunked\r\n",
-  "\u0000Transfer-Encoding: chunked\r\n",
-  "Transfer-\r\nEncoding: chunked\r\n",
-  ": chunked\r\n",
 ] as const;
 
 const DAMAGE = [
