@@ -41,7 +41,8 @@ export function transition(
     case "reconnected":
       return state.sending ? { ...state, stale: true } : { ...state, failures: 0, dueMs: now };
     case "due":
-      if (state.sending || state.dueMs === undefined || now < state.dueMs) return state;
+      // Not compared with the clock, which may have been set back since the timer was set.
+      if (state.sending || state.dueMs === undefined) return state;
       return { sending: true, stale: false, failures: state.failures };
     case "sent": {
       if (!state.sending) return state;

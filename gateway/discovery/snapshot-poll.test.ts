@@ -91,6 +91,11 @@ describe("transition", () => {
     expect(state).toMatchObject({ connected: false, lastError: GONE, revision: 7 });
   });
 
+  it("goes on when its timer runs early or the clock was set back", () => {
+    const waiting = after(CONNECTED, FAILED, 1000);
+    expect(after(waiting, { kind: "tick" }, 0).phase.kind).toBe("asking");
+  });
+
   it("asks a registry that says no less often", () => {
     let state = CONNECTED;
     for (let round = 0; round < 10; round++) {
@@ -129,9 +134,9 @@ describe("transition", () => {
     expect(statusOf(lost)).toMatchObject({ refusedCode: "ISTH-1051", lastError: { code: "ISTH-6005" } });
   });
 
-  it("ignores answers to questions that are not open, and early ticks", () => {
+  it("ignores answers to questions that are not open, and timers that nobody set", () => {
     const waiting = after(CONNECTED, FAILED, 0);
-    for (const event of [{ kind: "accepted", revision: 9 }, { kind: "tick" }, FAILED] as const) {
+    for (const event of [{ kind: "accepted", revision: 9 }, { kind: "unchanged" }, FAILED] as const) {
       expect(after(waiting, event, 1)).toBe(waiting);
     }
     expect(after(CONNECTED, { kind: "tick" }, 1)).toBe(CONNECTED);

@@ -25,6 +25,7 @@ export type PollEvent =
   | { readonly kind: "refused"; readonly problem: Problem }
   /** No usable answer. `denied`: an answer, but one that trying again soon does not change. */
   | { readonly kind: "failed"; readonly problem: Problem; readonly denied: boolean }
+  /** The timer of the waiting phase ran. It is not compared with the clock, which may have been set back meanwhile. */
   | { readonly kind: "tick" };
 
 export interface PollTimes {
@@ -57,8 +58,7 @@ export function transition(
   const { phase } = state;
   if (phase.kind === "waiting") {
     // => asking. Answers belong to a question: none is open.
-    const due = event.kind === "tick" && now >= phase.untilMs;
-    return due ? { ...state, phase: { kind: "asking", sinceMs: now } } : state;
+    return event.kind === "tick" ? { ...state, phase: { kind: "asking", sinceMs: now } } : state;
   }
   switch (event.kind) {
     case "tick":

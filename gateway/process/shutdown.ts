@@ -10,6 +10,7 @@ export type ShutdownState =
   | { readonly kind: "draining"; readonly untilMs: number }
   | { readonly kind: "stopped" };
 
+/** `tick`: the state's timer ran. It is not compared with the clock, which may have been set back meanwhile. */
 export type ShutdownEvent = "sigterm" | "sigint" | "tick" | "drained";
 
 export interface ShutdownTimes {
@@ -35,12 +36,9 @@ export function transition(
       return event === "sigterm" ? { kind: "lame_duck", untilMs: now + times.lameDuckMs } : state;
     case "lame_duck": // => draining | stopped
       if (event === "sigterm") return STOPPED;
-      return event === "tick" && now >= state.untilMs
-        ? { kind: "draining", untilMs: now + times.drainMs }
-        : state;
+      return event === "tick" ? { kind: "draining", untilMs: now + times.drainMs } : state;
     case "draining": // => stopped
-      if (event === "sigterm" || event === "drained") return STOPPED;
-      return event === "tick" && now >= state.untilMs ? STOPPED : state;
+      return STOPPED;
     case "stopped":
       return state;
   }
