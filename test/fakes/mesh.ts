@@ -21,6 +21,8 @@ export interface MeshOptions {
   /** Endpoint of cart.shop in east. */
   readonly endpoint: string;
   readonly change?: (snapshot: Snapshot) => Snapshot;
+  /** A clock of the test's own, so that time-outs need no waiting. */
+  readonly now?: () => number;
 }
 
 export interface MeshMember {
@@ -62,7 +64,11 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const eastGateway = await start("east", "gateway", staticCluster("east", [], listOf(eastAgent), options));
   gatewayAddress.set("east", eastGateway.listen);
   // West's gateway serves workloads itself only where there is no agent; a placeholder tells it that there is one.
-  const westGateway = await start("west", "gateway", staticCluster("west", [], agents ? ["127.0.0.1:9"] : [], options));
+  const westGateway = await start(
+    "west",
+    "gateway",
+    staticCluster("west", [], agents ? ["127.0.0.1:9"] : [], options),
+  );
   if (agents) await start("west", "agent", staticCluster("west", [westGateway.listen], [], options));
   const entry = members.get(agents ? "west agent" : "west gateway");
   const tunnelUp = ({ cluster, state }: TunnelStatus) => cluster === "east" && state === "up";
@@ -114,12 +120,13 @@ async function startMember(
   const snapshot = createWatch<Snapshot | undefined>(options.change?.(base) ?? base);
   const credential = createWatch(federation.system(cluster, role));
   const log: LogFields[] = [];
-  const discovery = fakeDiscovery(federation, cluster, snapshot, credential, services);
+  const now = options.now ?? Date.now;
+  const discovery = fakeDiscovery(federation, cluster, snapshot, credential, services, now);
   const context: MemberContext = {
     config: {} as MemberContext["config"],
     discovery,
-    log: createLogger((line) => log.push(JSON.parse(line) as LogFields), Date.now),
-    now: Date.now,
+    log: createLogger((line) => log.push(JSON.parse(line) as LogFields), now),
+    now,
     monotonicMs: () => performance.now(),
     random: Math.random,
     onChange: () => {},
@@ -135,20 +142,27 @@ function fakeDiscovery(
   snapshot: PublishableWatch<Snapshot | undefined>,
   credential: PublishableWatch<Credential>,
   services: StaticCluster,
+  now: () => number,
 ): Discovery {
   const { ca, trustDomain } = federation.cluster(cluster);
   const credentials = new Map<string, Credential>();
   const credentialFor = (spiffeId: SpiffeId): Credential => {
-    const known = credentials.get(spiffeId.uri) ?? issueSvid({ ca, spiffeId, now: Date.now() });
+    const known = credentials.get(spiffeId.uri) ?? issueSvid({ ca, spiffeId, now: now() });
     credentials.set(spiffeId.uri, known);
     return known;
   };
   return {
-    state: createWatch({ federation: FEDERATION, cluster, trustDomain, bundles: federation.bundles, ca } as ClusterState),
+    state: createWatch({
+      federation: FEDERATION,
+      cluster,
+      trustDomain,
+      bundles: federation.bundles,
+      ca,
+    } as ClusterState),
     credentials: {
       credential,
       credentialFor,
-      callerToken: (id, audience) => mintCallerToken({ credential: credentialFor(id), audience, now: Date.now() }),
+      callerToken: (id, audience) => mintCallerToken({ credential: credentialFor(id), audience, now: now() }),
       stop: () => {},
     },
     snapshot,
@@ -182,10 +196,23 @@ function snapshotOf(
     issuedAt: "2026-01-01T00:00:00Z",
     bundles: federation.bundles,
     denied: [],
-    peers: [{ cluster: other, trustDomain: domain(other), gateways: address === undefined ? [] : [{ id: "gateway-1", address }] }],
+    peers: [
+      {
+        cluster: other,
+        trustDomain: domain(other),
+        gateways: address === undefined ? [] : [{ id: "gateway-1", address }],
+      },
+    ],
     imports:
       cluster === "west"
-        ? [{ ...service, from: { ...service, cluster: "east", trustDomain: domain("east") }, ports, workloads }]
+        ? [
+            {
+              ...service,
+              from: { ...service, cluster: "east", trustDomain: domain("east") },
+              ports,
+              workloads,
+            },
+          ]
         : [],
     exports:
       cluster === "east"
@@ -208,7 +235,8 @@ function staticCluster(
     serviceAccount: account,
     services: own,
   });
-  const workloads = name === "east" ? [workload("cart", services)] : [workload("web", []), workload("batch", [])];
+  const workloads =
+    name === "east" ? [workload("cart", services)] : [workload("web", []), workload("batch", [])];
   return {
     apiVersion: "isthmus.dev/v1alpha1",
     kind: "StaticCluster",

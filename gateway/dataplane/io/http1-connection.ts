@@ -12,8 +12,10 @@ import { renderProblem } from "./problem-reply.ts";
 import { ignore } from "./relay.ts";
 import type { StreamPool } from "./stream-pool.ts";
 
-// From the first byte of a head to its last, and without progress in a body we wait for: a slow client ends here.
+// From the first byte of a head to its last, and for the next MIN_PROGRESS_BYTES of a body: a slow client ends here.
 const REQUEST_TIMEOUT_MS = 10_000;
+// A body that trickles in more slowly than this holds a stream and a workload's thread for nothing.
+const MIN_PROGRESS_BYTES = 100;
 // A reader that takes nothing for this long is gone; until then it holds only its own stream's window.
 const STALLED_READER_MS = 30_000;
 const IDLE_TIMEOUT_MS = 120_000;
@@ -55,6 +57,8 @@ export class Http1Connection {
   #ended = false;
   #pending: Buffer | undefined;
   #scanned = 0;
+  /** Body bytes since the deadline was last moved. */
+  #progress = 0;
 
   constructor(socket: Socket, host: Http1Host) {
     this.socket = socket;
@@ -73,8 +77,9 @@ export class Http1Connection {
     return this.request.keepAlive && this.requestDone && !this.#host.draining && !this.#ended;
   }
 
-  get idle(): boolean {
-    return !this.#active;
+  /** While draining: ends the connection unless a request is under way or arriving. */
+  endIfIdle(): void {
+    if (!this.#active && !this.#ended && this.#scanned === 0) this.#finish();
   }
 
   // ---- from the upstream stream -------------------------------------------------------------------------------------
@@ -83,7 +88,7 @@ export class Http1Connection {
   writeResponse(status: number, buffer: Buffer, at: number): void {
     this.#responded = true;
     this.#count(status);
-    this.write(at === 0 ? buffer : buffer.subarray(at));
+    this.socket.write(at === 0 ? buffer : buffer.subarray(at));
   }
 
   /** The head as the workload should see it, in one write with the body where that is at hand (`buffer` from `bodyAt`). */
@@ -96,7 +101,7 @@ export class Http1Connection {
     if (mustClose) this.#closeAfter();
     const end = mustClose ? "connection: close\r\n\r\n" : "\r\n";
     if (buffer === undefined) this.socket.write(text + end, "latin1");
-    else this.write(joined(text + end, buffer, bodyAt));
+    else this.socket.write(joined(text + end, buffer, bodyAt));
   }
 
   /** HTTP/1.0 knows no interim answers (RFC 9110 §15.2). */
@@ -110,7 +115,7 @@ export class Http1Connection {
 
   /** Stops the response while the workload does not read; only this request's stream waits. */
   awaitDrain(): void {
-    if (!this.socket.writableNeedDrain) return;
+    if (!this.socket.writableNeedDrain) return this.#moveDeadline();
     this.#upstream?.pauseResponse();
     this.deadlineMs = this.#host.coarseNow + STALLED_READER_MS;
   }
@@ -138,11 +143,7 @@ export class Http1Connection {
     this.#upstream = undefined;
     if (!this.requestDone || !this.staysOpen) return this.#finish();
     this.#becomeIdle();
-    const pending = this.#pending;
-    if (pending === undefined) return;
-    this.#pending = undefined;
-    this.socket.resume();
-    this.#consume(pending);
+    this.#next();
   }
 
   upstreamFailed(stream: Http1Stream, reason: Problem): void {
@@ -170,6 +171,7 @@ export class Http1Connection {
     let at = 0;
     while (at < buffer.length && !this.socket.destroyed) {
       if (!this.#active) {
+        if (this.socket.writableNeedDrain) return this.#keep(buffer, at);
         const outcome = parseRequestHead(buffer, at, buffer.length, DEFAULT_HEAD_LIMITS, at + this.#scanned);
         if (outcome.kind === "need-more") return this.#awaitHead(buffer, at);
         this.#scanned = 0;
@@ -196,7 +198,7 @@ export class Http1Connection {
     const reason = this.#refusal(head);
     if (reason !== undefined) return this.#refuse(reason);
     if (!this.requestDone) this.#body.reset(head.body as BodyFraming, true);
-    this.deadlineMs = this.#host.coarseNow + (this.requestDone ? RESPONSE_TIMEOUT_MS : REQUEST_TIMEOUT_MS);
+    this.#moveDeadline();
     this.#attempt(true);
   }
 
@@ -238,6 +240,13 @@ export class Http1Connection {
     if (pending !== undefined) this.#consume(pending);
   }
 
+  /** On to the next request, unless the client does not even read its answers: those must not pile up here. */
+  #next(): void {
+    if (!this.socket.writableNeedDrain) return this.#resumePending();
+    this.socket.pause();
+    this.deadlineMs = this.#host.coarseNow + STALLED_READER_MS;
+  }
+
   #forwardBody(buffer: Buffer, at: number, upstream: Http1Stream): number {
     this.#bodySent = true;
     const next = this.#body.forward(buffer, at, buffer.length, upstream.writable);
@@ -248,13 +257,21 @@ export class Http1Connection {
       return MALFORMED;
     }
     this.requestDone = this.#body.done;
-    this.deadlineMs = this.#host.coarseNow + (this.requestDone ? RESPONSE_TIMEOUT_MS : REQUEST_TIMEOUT_MS);
+    this.#progress += next - at;
+    if (this.requestDone || this.#progress >= MIN_PROGRESS_BYTES) this.#moveDeadline();
     if (upstream.writable.writableNeedDrain) {
       // The far side is slow, not the client: the client's clock stops.
       this.deadlineMs = this.#host.coarseNow + RESPONSE_TIMEOUT_MS;
       this.socket.pause();
     }
     return next;
+  }
+
+  #moveDeadline(): void {
+    this.#progress = 0;
+    if (this.#upgraded) return;
+    const waitsForBody = !this.requestDone && !this.#responded;
+    this.deadlineMs = this.#host.coarseNow + (waitsForBody ? REQUEST_TIMEOUT_MS : RESPONSE_TIMEOUT_MS);
   }
 
   #awaitHead(buffer: Buffer, at: number): void {
@@ -294,6 +311,7 @@ export class Http1Connection {
     this.socket.write(renderProblem(reason, reply.http, close, headOnly), "utf8");
     if (close) return this.#finish();
     this.#becomeIdle();
+    this.#next();
   }
 
   /** A message that cannot be read: answer, close, and look at nothing that follows. */
@@ -307,6 +325,7 @@ export class Http1Connection {
 
   #becomeIdle(): void {
     this.#active = false;
+    this.#responded = false;
     this.requestDone = true;
     this.deadlineMs = this.#host.coarseNow + IDLE_TIMEOUT_MS;
   }
@@ -320,6 +339,7 @@ export class Http1Connection {
     this.#ended = true;
     this.#active = false;
     this.#pending = undefined;
+    this.#scanned = 0;
     this.#upstream?.abort();
     this.#upstream = undefined;
     this.socket.end();
@@ -329,8 +349,10 @@ export class Http1Connection {
   }
 
   #onDrain(): void {
+    if (!this.#active) return this.#ended ? undefined : this.#next();
     this.#upstream?.resumeResponse();
-    if (this.#active && !this.#upgraded) this.deadlineMs = this.#host.coarseNow + RESPONSE_TIMEOUT_MS;
+    if (this.#upgraded) this.deadlineMs = NO_DEADLINE;
+    else this.#moveDeadline();
   }
 
   /** Half-close after a complete request still gets its answer; half a request gets none. */

@@ -134,7 +134,8 @@ export class Http1Stream {
     const whole = body.kind === "none" ? 0 : body.kind === "length" ? body.length : -1;
     if (whole === buffer.length - bodyAt) {
       // The usual small answer arrives in one piece and leaves in one write; as it is, where nothing has to change.
-      if (head.forwardable === head.received && connection.staysOpen) connection.writeResponse(head.status, buffer, at);
+      if (head.forwardable === head.received && connection.staysOpen)
+        connection.writeResponse(head.status, buffer, at);
       else connection.writeResponseHead(head, buffer, bodyAt);
       return this.#complete(connection);
     }
@@ -156,7 +157,9 @@ export class Http1Stream {
   #complete(connection: Http1Connection): void {
     this.#connection = undefined;
     this.reused = true;
-    if (this.#keepAlive && connection.requestDone && this.usable) this.#pool.put(this);
+    // A request that still lies here unread would stand before the next one.
+    const isRead = this.#stream.writableLength === 0;
+    if (this.#keepAlive && connection.requestDone && isRead && this.usable) this.#pool.put(this);
     else this.#retire();
     connection.responseDone();
   }
@@ -175,8 +178,11 @@ export class Http1Stream {
     if (this.#phase === "upgraded") return connection.finishUpgraded();
     if (this.#phase === "body" && this.#body.endsWithConnection) {
       this.#keepAlive = false;
-      this.#complete(connection);
+      return this.#complete(connection);
     }
+    this.#fail(
+      this.#refusal ?? problem("upstream_reset", "the service ended before its response was complete"),
+    );
   }
 
   #onClose(): void {

@@ -103,7 +103,7 @@ export class WorkloadListener implements Http1Host {
     expireDue(this.#http, now);
     this.pool.sweep(now);
     if (!this.draining) return;
-    for (const connection of this.#http) if (connection.idle) connection.socket.end();
+    for (const connection of this.#http) connection.endIfIdle();
   }
 
   #checkDrained(): void {

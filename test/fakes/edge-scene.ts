@@ -1,0 +1,58 @@
+import type { LogFields } from "../../federation/model/log.ts";
+import { type Mesh, type MeshOptions, startMesh } from "./mesh.ts";
+import {
+  answering,
+  dialRaw,
+  okResponse,
+  type RawSocket,
+  type Script,
+  startScriptedWorkload,
+} from "./raw-socket.ts";
+import type { ScriptedWorkload } from "./raw-socket.ts";
+
+/** West's web in front, a scripted cart of east behind, and everything real in between. */
+export interface EdgeScene {
+  readonly mesh: Mesh;
+  readonly workload: ScriptedWorkload;
+  /** A connection of west's web to cart.shop. */
+  dial(): Promise<RawSocket>;
+  /** Lines with a code that the entry logged since `start` or the last call. */
+  refusals(): readonly LogFields[];
+  /** Moves every process's clock on; what is due happens within a second. */
+  skip(ms: number): void;
+  stop(): Promise<void>;
+}
+
+export type EdgeOptions = Partial<Omit<MeshOptions, "endpoint" | "now">> & { readonly script?: Script };
+
+export async function startEdge(options: EdgeOptions = {}): Promise<EdgeScene> {
+  let skippedMs = 0;
+  const workload = await startScriptedWorkload(options.script ?? answering(okResponse()));
+  const now = () => Date.now() + skippedMs;
+  const mesh = await startMesh({ agents: false, ...options, endpoint: workload.address, now });
+  const clients: RawSocket[] = [];
+  let read = 0;
+  return {
+    mesh,
+    workload,
+    async dial() {
+      const client = await dialRaw(mesh.address("ns/shop/sa/web"));
+      clients.push(client);
+      return client;
+    },
+    refusals() {
+      const { log } = mesh.member(options.agents === true ? "west agent" : "west gateway");
+      const lines = log.slice(read).filter((line) => line["code"] !== undefined);
+      read = log.length;
+      return lines;
+    },
+    skip(ms) {
+      skippedMs += ms;
+    },
+    async stop() {
+      for (const client of clients) client.destroy();
+      mesh.close();
+      await workload.stop();
+    },
+  };
+}
