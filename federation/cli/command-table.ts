@@ -1,0 +1,288 @@
+import { PROBLEMS } from "../model/problem.ts";
+import type { Command } from "./invocation.ts";
+import { FORMATS } from "./output/format.ts";
+
+/**
+ * Every command of the program as data: commander, the help and the shell completions are made from it. Implementations are
+ * loaded when they run, so that `isthmus version` does not pay for what `isthmus up` needs.
+ */
+export interface CommandSpec {
+  /** `cluster register` */
+  readonly path: string;
+  /** `<name>` required, `[name]` optional, `[name...]` any number. */
+  readonly args?: readonly ArgumentSpec[];
+  readonly summary: string;
+  readonly options: readonly OptionSpec[];
+  readonly group: "Try it" | "Federate" | "Resources" | "Look" | "Run a role";
+  readonly load: () => Promise<Command>;
+}
+
+export interface ArgumentSpec {
+  readonly name: string;
+  readonly summary: string;
+  readonly words?: readonly string[];
+}
+
+export interface OptionSpec {
+  /** As commander has it: `-f, --file <path>`; a value `<x...>` may be given several times. */
+  readonly flags: string;
+  readonly summary: string;
+  readonly words?: readonly string[];
+}
+
+const OUTPUT: readonly OptionSpec[] = [
+  { flags: "-o, --output <format>", summary: "how to print data", words: FORMATS },
+  { flags: "--color <when>", summary: "auto, always or never", words: ["auto", "always", "never"] },
+];
+const CONNECTION: readonly OptionSpec[] = [
+  { flags: "--registry <url>", summary: "the registry (ISTHMUS_REGISTRY)" },
+  { flags: "--token-file <path>", summary: "file with the operator token (ISTHMUS_TOKEN_FILE)" },
+  { flags: "--config <path>", summary: "file with contexts (ISTHMUS_CONFIG; ~/.config/isthmus/config.yaml)" },
+  { flags: "--context <name>", summary: "which context of that file (ISTHMUS_CONTEXT)" },
+  ...OUTPUT,
+];
+const DRY_RUN: OptionSpec = { flags: "--dry-run", summary: "say what would change, change nothing" };
+const TIMEOUT: OptionSpec = { flags: "--timeout <time>", summary: "how long to wait, such as 30s or 2m" };
+const CHANGE: readonly OptionSpec[] = [
+  DRY_RUN,
+  { flags: "--wait", summary: "wait until every member of the clusters concerned applied it" },
+  TIMEOUT,
+  ...CONNECTION,
+];
+const CLUSTER: OptionSpec = { flags: "--cluster <name>", summary: "the cluster (ISTHMUS_CLUSTER)" };
+const STATE_DIR: OptionSpec = {
+  flags: "--state <dir>",
+  summary: "the state directory (ISTHMUS_STATE_DIR)",
+};
+const LISTEN: OptionSpec = { flags: "--listen <address>", summary: "host:port (ISTHMUS_LISTEN)" };
+const LOG_LEVEL: OptionSpec = {
+  flags: "--log-level <level>",
+  summary: "debug, info, warn or error (ISTHMUS_LOG_LEVEL)",
+  words: ["debug", "info", "warn", "error"],
+};
+const MEMBER: readonly OptionSpec[] = [
+  STATE_DIR,
+  LISTEN,
+  { flags: "--member <name>", summary: "this process's name in its cluster (ISTHMUS_MEMBER)" },
+  { flags: "--services <path>", summary: "StaticCluster file (ISTHMUS_SERVICES_FILE)" },
+  { flags: "--admin-listen <address>", summary: "health, metrics, probes (ISTHMUS_ADMIN_LISTEN)" },
+  { flags: "--registry <url>", summary: "instead of the one it joined (ISTHMUS_REGISTRY)" },
+  LOG_LEVEL,
+];
+
+const KINDS = ["clusters", "services", "exports", "imports", "egress"];
+const KIND: ArgumentSpec = { name: "<kind>", summary: "what to look at", words: KINDS };
+const SERVICE: ArgumentSpec = { name: "<service>", summary: "name.namespace, such as cart.shop" };
+const FILE: OptionSpec = { flags: "-f, --file <path...>", summary: "YAML or JSON; - reads stdin" };
+
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    path: "demo",
+    group: "Try it",
+    summary: "two clusters on this machine: a call that works, one that is refused, and why",
+    options: [
+      { flags: "--once", summary: "run it, check it, exit 0 or 1" },
+      { flags: "-v, --verbose", summary: "show the processes' logs" },
+      TIMEOUT,
+      ...OUTPUT,
+    ],
+    load: async () => (await import("./demo/command.ts")).demo,
+  },
+  {
+    path: "up",
+    group: "Try it",
+    summary: "start a whole federation on this machine from one file",
+    options: [
+      { flags: "-f, --file <path>", summary: "the file; - reads stdin" },
+      { flags: "--state <dir>", summary: "keep the state here (default: a temporary directory)" },
+      { flags: "-v, --verbose", summary: "show the processes' logs" },
+      { flags: "--dry-run", summary: "check the file and say what would be started" },
+      TIMEOUT,
+      ...OUTPUT,
+    ],
+    load: async () => (await import("./up/command.ts")).up,
+  },
+  {
+    path: "cluster register",
+    group: "Federate",
+    summary: "admit a cluster: prints its single-use join token",
+    args: [{ name: "<cluster>", summary: "a name, such as east" }],
+    options: [DRY_RUN, ...CONNECTION],
+    load: async () => (await import("./commands/cluster.ts")).register,
+  },
+  {
+    path: "cluster join",
+    group: "Federate",
+    summary: "make this machine a member: redeems the join token",
+    args: [{ name: "<cluster>", summary: "the name that was registered" }],
+    options: [
+      { flags: "--join-token <token>", summary: "what cluster register printed (ISTHMUS_JOIN_TOKEN)" },
+      { flags: "--join-token-file <path>", summary: "a file that holds it; - reads stdin" },
+      STATE_DIR,
+      DRY_RUN,
+      ...CONNECTION,
+    ],
+    load: async () => (await import("./commands/join.ts")).join,
+  },
+  {
+    path: "cluster list",
+    group: "Federate",
+    summary: "the clusters of the federation",
+    options: CONNECTION,
+    load: async () => (await import("./commands/cluster.ts")).list,
+  },
+  {
+    path: "cluster status",
+    group: "Federate",
+    summary: "one cluster's members, revisions and tunnels",
+    args: [{ name: "<cluster>", summary: "its name" }],
+    options: CONNECTION,
+    load: async () => (await import("./commands/cluster.ts")).status,
+  },
+  {
+    path: "service export",
+    group: "Federate",
+    summary: "offer a service to other clusters",
+    args: [SERVICE],
+    options: [
+      CLUSTER,
+      { flags: "--to <clusters...>", summary: "consumers: cluster names" },
+      {
+        flags: "--workload <patterns...>",
+        summary: "only these of their workloads, such as ns/shop/sa/web",
+      },
+      ...CHANGE,
+    ],
+    load: async () => (await import("./commands/service.ts")).exportService,
+  },
+  {
+    path: "service import",
+    group: "Federate",
+    summary: "accept a service of another cluster",
+    args: [SERVICE],
+    options: [
+      CLUSTER,
+      { flags: "--from <cluster>", summary: "who exports it" },
+      { flags: "--as <service>", summary: "another local name: name.namespace" },
+      ...CHANGE,
+    ],
+    load: async () => (await import("./commands/service.ts")).importService,
+  },
+  {
+    path: "service list",
+    group: "Federate",
+    summary: "services, who exports them and who imports them",
+    options: [CLUSTER, ...CONNECTION],
+    load: async () => (await import("./commands/service-list.ts")).list,
+  },
+  {
+    path: "egress list",
+    group: "Federate",
+    summary: "policies: which workloads may leave to which services",
+    options: [CLUSTER, ...CONNECTION],
+    load: async () => (await import("./commands/egress.ts")).list,
+  },
+  {
+    path: "apply",
+    group: "Resources",
+    summary: "create or change exports, imports and policies from a file, all or nothing",
+    options: [FILE, ...CHANGE],
+    load: async () => (await import("./commands/apply.ts")).apply,
+  },
+  {
+    path: "get",
+    group: "Resources",
+    summary: "show resources as they are, with their conditions",
+    args: [KIND, { name: "[name]", summary: "cluster/namespace/name, or cluster/name" }],
+    options: [CLUSTER, { flags: "-n, --namespace <name>", summary: "only this namespace" }, ...CONNECTION],
+    load: async () => (await import("./commands/get.ts")).get,
+  },
+  {
+    path: "delete",
+    group: "Resources",
+    summary: "remove a resource, or the resources of a file",
+    args: [
+      { name: "[kind]", summary: "its kind, or kind/cluster/namespace/name", words: KINDS },
+      { name: "[name]", summary: "cluster/namespace/name" },
+    ],
+    options: [FILE, ...CHANGE],
+    load: async () => (await import("./commands/delete.ts")).remove,
+  },
+  {
+    path: "check",
+    group: "Look",
+    summary: "is the federation well? every check with its fix; exit 1 if not",
+    options: [
+      { flags: "--no-probe", summary: "leave out the end-to-end probes" },
+      TIMEOUT,
+      ...CONNECTION.filter(({ flags }) => !flags.startsWith("-o")),
+      { flags: "-o, --output <format>", summary: "how to print", words: ["table", "short", "json", "yaml"] },
+    ],
+    load: async () => (await import("./check/command.ts")).check,
+  },
+  {
+    path: "explain",
+    group: "Look",
+    summary: "what a code means and what to do about it (works offline)",
+    args: [
+      {
+        name: "[code]",
+        summary: "such as ISTH-2001; without it, all of them",
+        words: Object.values(PROBLEMS).map(({ code }) => code),
+      },
+    ],
+    options: OUTPUT,
+    load: async () => (await import("./commands/explain.ts")).explain,
+  },
+  {
+    path: "version",
+    group: "Look",
+    summary: "the versions of Isthmus and of Node.js",
+    options: OUTPUT,
+    load: async () => (await import("./commands/version.ts")).version,
+  },
+  {
+    path: "completion",
+    group: "Look",
+    summary: "a script that completes commands in your shell",
+    args: [{ name: "<shell>", summary: "bash, zsh or fish", words: ["bash", "zsh", "fish"] }],
+    options: [],
+    load: async () => (await import("./commands/completion.ts")).completion,
+  },
+  {
+    path: "registry",
+    group: "Run a role",
+    summary: "run a registry in the foreground",
+    options: [
+      STATE_DIR,
+      LISTEN,
+      { flags: "--federation <name>", summary: "such as acme.mesh (ISTHMUS_FEDERATION)" },
+      LOG_LEVEL,
+    ],
+    load: async () => (await import("./commands/role.ts")).registry,
+  },
+  {
+    path: "gateway",
+    group: "Run a role",
+    summary: "run a gateway of a joined cluster in the foreground",
+    options: [
+      ...MEMBER,
+      { flags: "--advertise <address>", summary: "where other clusters dial it (ISTHMUS_ADVERTISE)" },
+    ],
+    load: async () => (await import("./commands/role.ts")).gateway,
+  },
+  {
+    path: "agent",
+    group: "Run a role",
+    summary: "run an agent of a joined cluster in the foreground",
+    options: MEMBER,
+    load: async () => (await import("./commands/role.ts")).agent,
+  },
+];
+
+/** What a group of commands is about, for its own help. */
+export const NOUNS: { readonly [noun: string]: string } = {
+  cluster: "register, join and look at clusters",
+  service: "export, import and list services",
+  egress: "what may leave a cluster",
+};

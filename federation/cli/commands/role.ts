@@ -1,0 +1,39 @@
+import { EXIT } from "../exit.ts";
+import { ok } from "../../model/result.ts";
+import type { Command, Flags } from "../invocation.ts";
+
+/** Flags of the roles and the settings that they stand for; the roles themselves read their environment only. */
+const SETTINGS: { readonly [flag: string]: string } = {
+  state: "ISTHMUS_STATE_DIR",
+  listen: "ISTHMUS_LISTEN",
+  federation: "ISTHMUS_FEDERATION",
+  member: "ISTHMUS_MEMBER",
+  advertise: "ISTHMUS_ADVERTISE",
+  services: "ISTHMUS_SERVICES_FILE",
+  adminListen: "ISTHMUS_ADMIN_LISTEN",
+  registry: "ISTHMUS_REGISTRY",
+  logLevel: "ISTHMUS_LOG_LEVEL",
+};
+
+/** The settings that the given flags make. */
+export function settingsOf(flags: Flags): Readonly<Record<string, string>> {
+  const settings: Record<string, string> = {};
+  for (const [flag, name] of Object.entries(SETTINGS)) {
+    const value = flags.text(flag);
+    if (value !== undefined) settings[name] = value;
+  }
+  return settings;
+}
+
+/** The role runs in this process: it takes the signals, and its exit code is the command's. */
+function role(load: () => Promise<unknown>): Command {
+  return async ({ flags }) => {
+    Object.assign(process.env, settingsOf(flags));
+    await load();
+    return ok(EXIT.yes);
+  };
+}
+
+export const registry = role(() => import("../../runtime/node.ts"));
+export const gateway = role(() => import("../../../gateway/main.ts"));
+export const agent = role(() => import("../../../agents/main.ts"));

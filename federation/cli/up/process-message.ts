@@ -1,0 +1,26 @@
+import type { WorkloadListenerStatus } from "../../model/resource.ts";
+
+/** What `up` takes notice of in the messages of its processes. */
+export type ProcessMessage =
+  | { readonly type: "ready" }
+  | { readonly type: "draining" }
+  | { readonly type: "listeners"; readonly listeners: readonly WorkloadListenerStatus[] };
+
+/** `undefined` for anything else: a newer process may say more than this program understands. */
+export function parseProcessMessage(message: unknown): ProcessMessage | undefined {
+  if (typeof message !== "object" || message === null || !("type" in message)) return undefined;
+  if (message.type === "ready" || message.type === "draining") return { type: message.type };
+  if (message.type !== "listeners" || !("listeners" in message)) return undefined;
+  const { listeners } = message;
+  if (!Array.isArray(listeners) || !listeners.every(isListener)) return undefined;
+  return { type: "listeners", listeners };
+}
+
+function isListener(value: unknown): value is WorkloadListenerStatus {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    ["workload", "service", "address"].every((field) => typeof Reflect.get(value, field) === "string") &&
+    typeof Reflect.get(value, "port") === "number"
+  );
+}

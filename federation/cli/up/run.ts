@@ -1,0 +1,110 @@
+import { fileURLToPath } from "node:url";
+import type { AppliedResource } from "../../model/resource.ts";
+import { ok, type Result } from "../../model/result.ts";
+import type { LocalFederation } from "../../model/wire/local-federation.ts";
+import { type Failure, fail } from "../failure.ts";
+import type { Invocation } from "../invocation.ts";
+import { readToken } from "../connection.ts";
+import { createRegistryClient } from "../registry-client.ts";
+import { Federation, type LaunchOptions } from "./launch.ts";
+import { planFederation, portsNeeded } from "./plan.ts";
+import { findFreePorts } from "./ports.ts";
+import type { ProcessEvent } from "./process-slot.ts";
+import { openStateDir, type StateDir } from "./state-dir.ts";
+
+export interface RunRequest {
+  readonly federation: LocalFederation;
+  readonly resources: readonly AppliedResource[];
+  /** Absent: a temporary directory that goes with the federation. */
+  readonly stateDir?: string;
+  readonly timeoutMs: number;
+}
+
+export interface RunningFederation {
+  readonly federation: Federation;
+  /** Ends every process and leaves nothing behind that was not asked for. */
+  end(): Promise<void>;
+}
+
+const ENTRIES: LaunchOptions["entries"] = {
+  registry: entry("../../runtime/node.ts"),
+  gateway: entry("../../../gateway/main.ts"),
+  agent: entry("../../../agents/main.ts"),
+};
+
+/** Starts a federation in the foreground; what happens to its processes afterwards is told on stderr. */
+export async function runFederation(
+  invocation: Invocation,
+  request: RunRequest,
+): Promise<Result<RunningFederation, Failure>> {
+  const { terminal, flags } = invocation;
+  const ports = await findFreePorts(portsNeeded(request.federation), "127.0.0.1", terminal.random);
+  if (ports === undefined) return fail("port_in_use", "no free ports are left on 127.0.0.1");
+  const opened = await openStateDir(request.stateDir, process.pid);
+  if (!opened.ok) return opened;
+  const plan = planFederation(request.federation, request.resources, opened.value.path, ports);
+  const federation = new Federation(plan, {
+    entries: ENTRIES,
+    env: childEnvironment(process.env),
+    now: () => terminal.elapsed(),
+    wallClock: () => terminal.now(),
+    onEvent(event) {
+      const words = describeEvent(event);
+      if (words !== undefined) terminal.err(words);
+    },
+    signal: terminal.interrupted(),
+    timeoutMs: request.timeoutMs,
+    connect: async (url, tokenFile) => {
+      const token = await readToken(tokenFile);
+      return createRegistryClient({ url, token: token.ok ? token.value : undefined });
+    },
+    ...(flags.has("verbose")
+      ? {
+          echo: (name: string, line: string) =>
+            terminal.err(`${invocation.paintErr("dim", `${name} |`)} ${line}`),
+        }
+      : {}),
+  });
+  const end = ending(federation, opened.value);
+  const started = await federation.start();
+  if (started.ok) return ok({ federation, end });
+  await end();
+  return started;
+}
+
+/** Settings meant for this program are not meant for its processes: each gets its own, and only the log level is shared. */
+function childEnvironment(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
+  const kept = Object.entries(env).filter(
+    ([name]) => !name.startsWith("ISTHMUS_") || name === "ISTHMUS_LOG_LEVEL",
+  );
+  return Object.fromEntries(kept);
+}
+
+function ending(federation: Federation, stateDir: StateDir): () => Promise<void> {
+  // Whatever ends this process, a fault of its own included, ends its children too.
+  const kill = (): void => federation.kill();
+  process.once("exit", kill);
+  return async () => {
+    await federation.stop();
+    process.off("exit", kill);
+    await stateDir.release();
+  };
+}
+
+function describeEvent(event: ProcessEvent): string | undefined {
+  const { spec, pid } = event.slot;
+  switch (event.kind) {
+    case "ready":
+      return `${spec.name} serves (pid ${pid})`;
+    case "listeners":
+      return undefined;
+    case "draining":
+      return `${spec.name} drains; its successor starts (pid ${pid})`;
+    case "ended":
+      return `${spec.name} ended with ${event.how}; it starts again in ${Math.ceil(event.waitMs)} ms`;
+  }
+}
+
+function entry(relative: string): string {
+  return fileURLToPath(new URL(relative, import.meta.url));
+}

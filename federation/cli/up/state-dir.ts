@@ -1,0 +1,77 @@
+import { mkdir, mkdtemp, open, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { ok, type Result } from "../../model/result.ts";
+import { type Failure, fail } from "../failure.ts";
+
+/** Where one running federation keeps everything. Held by one `up` at a time. */
+export interface StateDir {
+  readonly path: string;
+  /** It goes when the federation ends. */
+  readonly temporary: boolean;
+  /** Lets go of it and, if it is temporary, removes it. */
+  release(): Promise<void>;
+}
+
+const OWNER_ONLY = 0o700;
+
+export async function openStateDir(
+  wanted: string | undefined,
+  pid: number,
+): Promise<Result<StateDir, Failure>> {
+  try {
+    const directory =
+      wanted === undefined ? await mkdtemp(path.join(tmpdir(), "isthmus-")) : path.resolve(wanted);
+    await mkdir(path.join(directory, "logs"), { recursive: true, mode: OWNER_ONLY });
+    const lock = path.join(directory, "up.pid");
+    const holder = await takeLock(lock, pid);
+    if (holder !== undefined) {
+      return fail("state_unusable", `${directory} is in use by process ${holder}`, {
+        why: "one federation at a time lives in a state directory",
+        fix: `stop process ${holder}, or choose another directory with --state`,
+      });
+    }
+    return ok({
+      path: directory,
+      temporary: wanted === undefined,
+      release: () => rm(wanted === undefined ? directory : lock, { recursive: true, force: true }),
+    });
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    return fail(isFull(error) ? "disk_full" : "state_unusable", detail);
+  }
+}
+
+/** The process that holds the lock; `undefined`: we do now. A holder that was killed left its file behind and does not count. */
+async function takeLock(file: string, pid: number): Promise<number | undefined> {
+  try {
+    const handle = await open(file, "wx", 0o600);
+    await handle.writeFile(`${pid}\n`);
+    await handle.close();
+    return undefined;
+  } catch (error) {
+    if (!hasCode(error, "EEXIST")) throw error;
+  }
+  const holder = Number((await readFile(file, "utf8")).trim());
+  if (Number.isInteger(holder) && holder > 0 && lives(holder)) return holder;
+  await rm(file, { force: true });
+  return takeLock(file, pid);
+}
+
+function lives(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // It lives, but is someone else's.
+    return hasCode(error, "EPERM");
+  }
+}
+
+export function isFull(error: unknown): boolean {
+  return hasCode(error, "ENOSPC") || hasCode(error, "EDQUOT");
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}
