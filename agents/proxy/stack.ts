@@ -32,6 +32,7 @@ export function buildAgent(context: MemberContext): Proxy {
     env: engine.tunnels,
     events: engine.events,
     metrics: engine.metrics,
+    claims: context.claims,
     onRequest: createInbound(new TunnelAccess(engine), endpoints, trustDomain),
   });
   const entries: EntryEnvironment = {
@@ -40,6 +41,7 @@ export function buildAgent(context: MemberContext): Proxy {
     callerToken: (caller, audience) => discovery.credentials.callerToken(caller, audience),
     metrics: engine.metrics,
     events: engine.events,
+    claims: context.claims,
     now: context.now,
   };
   const listeners = new ListenerSet(

@@ -21,6 +21,7 @@ export { forwardToEndpoint, forwardToUpstream } from "./io/forward.ts";
 export { probeListener } from "./io/probe.ts";
 export type { RelayCounters } from "./io/relay.ts";
 export { type GrantedTunnel, TunnelAccess } from "./io/tunnel-access.ts";
+export type { PortClaims } from "./io/shared-port.ts";
 export type { TunnelEnvironment } from "./io/tunnel.ts";
 export { refuseTunnel, type TunnelRequest, TunnelServer } from "./io/tunnel-server.ts";
 export { TUNNEL_HEADER } from "./io/tunnel-settings.ts";

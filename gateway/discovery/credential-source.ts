@@ -7,12 +7,12 @@ import {
   type Credential,
   indexBundles,
   issueSvid,
-  mintCallerToken,
   shouldRotate,
   verifyChain,
 } from "../../federation/trust/index.ts";
-import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
+import { createWatch, type PublishableWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Random, Timer } from "../process/clock.ts";
+import { type CallerTokenCache, createCallerTokenCache } from "./caller-token-cache.ts";
 
 export interface CredentialSource {
   /** This process's own SVID with its key; replaced whole at about half of its life. */
@@ -38,10 +38,8 @@ export interface CredentialSourceOptions {
 
 /** An hour: short enough that expiry limits a theft, long enough that minting costs nothing. */
 export const SVID_TTL_MS = 3_600_000;
-const CALLER_TOKEN_TTL_MS = 5 * 60_000;
 // As many workloads as a node or a static cluster can have, and then some.
 const MAX_CREDENTIALS = 10_000;
-const MAX_TOKENS = 50_000;
 // The loop asks this often in a life, so that rotation is late by a twentieth of it at most.
 const CHECKS_PER_LIFE = 20;
 const MIN_CHECK_MS = 50;
@@ -54,68 +52,91 @@ interface Minted {
   readonly jitter: number;
 }
 
-interface CachedToken {
-  readonly token: string;
-  readonly freshUntilMs: number;
+export function createCredentialSource(options: CredentialSourceOptions): CredentialSource {
+  return new RotatingSource(options);
 }
 
-export function createCredentialSource(options: CredentialSourceOptions): CredentialSource {
-  const { clock, random, self, state } = options;
-  const ttlMs = options.svidTtlMs ?? SVID_TTL_MS;
-  const workloads = new Map<string, Minted>();
-  const tokens = createTokenCache(clock);
-  const mint = (id: SpiffeId): Minted => {
-    const now = clock.now();
-    const credential = issueSvid({ ca: state.current.ca, spiffeId: id, now, lifetimeMs: ttlMs });
-    return { credential, mintedAtMs: now, jitter: random() };
-  };
-  let own = mint(self);
-  const credential = createWatch(own.credential);
-  const judge = createJudge(options);
-  judge(own.credential);
+class RotatingSource implements CredentialSource {
+  readonly credential: PublishableWatch<Credential>;
+  readonly #options: CredentialSourceOptions;
+  readonly #ttlMs: number;
+  readonly #workloads = new Map<string, Minted>();
+  readonly #tokens: CallerTokenCache;
+  readonly #accepted: (credential: Credential) => boolean;
+  readonly #unsubscribe: () => void;
+  #own: Minted;
+  #timer: Timer | undefined;
 
-  const rotateOwn = (): void => {
-    const next = mint(self);
-    // Others would refuse it: the old one is worth more as long as it lives.
-    if (!judge(next.credential) && own.credential.notAfterMs > clock.now()) return;
-    own = next;
-    credential.publish(own.credential);
-  };
-  const credentialFor = (id: SpiffeId): Credential => {
-    if (id.uri === self.uri) return own.credential;
-    const cached = workloads.get(id.uri);
-    if (cached !== undefined && !isDue(cached, clock.now())) return cached.credential;
-    const minted = mint(id);
-    put(workloads, MAX_CREDENTIALS, id.uri, minted);
+  constructor(options: CredentialSourceOptions) {
+    this.#options = options;
+    this.#ttlMs = options.svidTtlMs ?? SVID_TTL_MS;
+    this.#tokens = createCallerTokenCache(options.clock);
+    this.#accepted = createJudge(options);
+    this.#own = this.#mint(options.self);
+    this.#accepted(this.#own.credential);
+    this.credential = createWatch(this.#own.credential);
+    this.#unsubscribe = options.state.subscribe((next, previous) => {
+      if (next.ca.certificatePem !== previous.ca.certificatePem) this.#moveToNewCa();
+    });
+    this.#scheduleCheck();
+  }
+
+  credentialFor(id: SpiffeId): Credential {
+    if (id.uri === this.#options.self.uri) return this.#own.credential;
+    const cached = this.#workloads.get(id.uri);
+    if (cached !== undefined && !isDue(cached, this.#options.clock.now())) return cached.credential;
+    const minted = this.#mint(id);
+    put(this.#workloads, MAX_CREDENTIALS, id.uri, minted);
     return minted.credential;
-  };
-  let timer: Timer | undefined;
-  const checkEveryMs = Math.min(MAX_CHECK_MS, Math.max(MIN_CHECK_MS, ttlMs / CHECKS_PER_LIFE));
-  const check = (): void => {
+  }
+
+  callerToken(workload: SpiffeId, audience: string): string {
+    return this.#tokens.get(workload, audience, () => this.credentialFor(workload));
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#unsubscribe();
+  }
+
+  #mint(id: SpiffeId): Minted {
+    const { state, clock, random } = this.#options;
     const now = clock.now();
-    if (isDue(own, now)) rotateOwn();
-    for (const [uri, { credential: unused }] of workloads)
-      if (unused.notAfterMs <= now) workloads.delete(uri);
-    tokens.sweep();
-    timer = clock.after(checkEveryMs, check);
-  };
-  timer = clock.after(checkEveryMs, check);
-  const unsubscribe = state.subscribe((next, previous) => {
-    if (next.ca.certificatePem === previous.ca.certificatePem) return;
-    // Chains with the old CA stay valid for its life, but a CA is renewed because that ends.
-    workloads.clear();
-    tokens.clear();
-    rotateOwn();
-  });
-  return {
-    credential,
-    credentialFor,
-    callerToken: (workload, audience) => tokens.get(workload, audience, credentialFor),
-    stop() {
-      timer?.cancel();
-      unsubscribe();
-    },
-  };
+    const credential = issueSvid({ ca: state.current.ca, spiffeId: id, now, lifetimeMs: this.#ttlMs });
+    return { credential, mintedAtMs: now, jitter: random() };
+  }
+
+  #rotateOwn(): void {
+    const next = this.#mint(this.#options.self);
+    // Others would refuse it: the old one is worth more as long as it lives.
+    const keepOld =
+      !this.#accepted(next.credential) && this.#own.credential.notAfterMs > this.#options.clock.now();
+    if (keepOld) return;
+    this.#own = next;
+    this.credential.publish(next.credential);
+  }
+
+  /** Chains with the old CA stay valid for its life, but a CA is renewed because that ends. */
+  #moveToNewCa(): void {
+    this.#workloads.clear();
+    this.#tokens.clear();
+    this.#rotateOwn();
+  }
+
+  #scheduleCheck(): void {
+    const everyMs = Math.min(MAX_CHECK_MS, Math.max(MIN_CHECK_MS, this.#ttlMs / CHECKS_PER_LIFE));
+    this.#timer = this.#options.clock.after(everyMs, () => this.#check());
+  }
+
+  #check(): void {
+    const now = this.#options.clock.now();
+    if (isDue(this.#own, now)) this.#rotateOwn();
+    for (const [uri, { credential }] of this.#workloads) {
+      if (credential.notAfterMs <= now) this.#workloads.delete(uri);
+    }
+    this.#tokens.sweep();
+    this.#scheduleCheck();
+  }
 }
 
 function isDue({ credential, mintedAtMs, jitter }: Minted, now: number): boolean {
@@ -138,53 +159,6 @@ function createJudge({
     }
     complaint = verdict.ok ? "" : verdict.error.name;
     return verdict.ok;
-  };
-}
-
-type TokenCache = {
-  get(workload: SpiffeId, audience: string, credentialFor: (id: SpiffeId) => Credential): string;
-  sweep(): void;
-  clear(): void;
-};
-
-/** Two levels of maps, because joining the two names to one key would cost more than both look-ups. */
-function createTokenCache(clock: Clock): TokenCache {
-  const byWorkload = new Map<string, Map<string, CachedToken>>();
-  let size = 0;
-  const clear = (): void => {
-    byWorkload.clear();
-    size = 0;
-  };
-  const mint = (workload: SpiffeId, audience: string, credential: Credential): CachedToken => {
-    const now = clock.now();
-    // A token ends with the certificate that signed it.
-    const lifetimeMs = Math.min(CALLER_TOKEN_TTL_MS, credential.notAfterMs - now);
-    const token = mintCallerToken({ credential, audience, now, lifetimeMs });
-    return { token, freshUntilMs: now + (lifetimeMs * 2) / 3 };
-  };
-  return {
-    get(workload, audience, credentialFor) {
-      const known = byWorkload.get(workload.uri)?.get(audience);
-      if (known !== undefined && clock.now() < known.freshUntilMs) return known.token;
-      // Minting all of them again is cheaper than the bookkeeping of which one is the oldest.
-      if (size >= MAX_TOKENS) clear();
-      const minted = mint(workload, audience, credentialFor(workload));
-      const tokens = byWorkload.get(workload.uri) ?? new Map<string, CachedToken>();
-      if (!tokens.has(audience)) size++;
-      tokens.set(audience, minted);
-      byWorkload.set(workload.uri, tokens);
-      return minted.token;
-    },
-    sweep() {
-      const now = clock.now();
-      for (const [uri, tokens] of byWorkload) {
-        for (const [audience, { freshUntilMs }] of tokens) {
-          if (freshUntilMs <= now && tokens.delete(audience)) size--;
-        }
-        if (tokens.size === 0) byWorkload.delete(uri);
-      }
-    },
-    clear,
   };
 }
 

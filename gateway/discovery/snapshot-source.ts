@@ -5,7 +5,7 @@ import { type Problem, PROBLEMS } from "../../federation/model/problem.ts";
 import { err, type Result } from "../../federation/model/result.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
 import { verifySnapshot } from "../../federation/trust/index.ts";
-import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
+import { createWatch, type PublishableWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Random, Timer } from "../process/clock.ts";
 import { errorCode, writeFileAtomic } from "./atomic-file.ts";
 import type { ClusterState } from "./cluster-state.ts";
@@ -56,59 +56,82 @@ interface Verified {
  * from there, and no answer of the registry, nor its silence, ever takes away what is in force.
  */
 export async function openSnapshotSource(options: SnapshotSourceOptions): Promise<SnapshotSource> {
-  const { clock, log } = options;
   const path = join(options.stateDir, `snapshot-${options.member}.jws`);
   const saved = await load(path, options);
-  const snapshot = createWatch<Snapshot | undefined>(saved?.snapshot);
-  let poll = initialPoll(clock.now(), saved?.snapshot.revision);
-  const status = createWatch(statusOf(poll));
-  const refusals = createRefusalLog(log);
-  const keep = createKeeper(path, log);
-  const abort = new AbortController();
-  let timer: Timer | undefined;
+  return new PollingSource(options, path, saved?.snapshot);
+}
 
-  const ask = async (): Promise<PollEvent> => {
-    const answer = await askRegistry(options, poll, abort.signal);
+/** The effects around `transition`: asks while it says so, waits while it says so. */
+class PollingSource implements SnapshotSource {
+  readonly snapshot: PublishableWatch<Snapshot | undefined>;
+  readonly status: PublishableWatch<SnapshotSourceStatus>;
+  readonly #options: SnapshotSourceOptions;
+  readonly #refusals: RefusalLog;
+  readonly #keep: (jws: string) => void;
+  readonly #abort = new AbortController();
+  #poll: PollState;
+  #timer: Timer | undefined;
+
+  constructor(options: SnapshotSourceOptions, path: string, saved: Snapshot | undefined) {
+    this.#options = options;
+    this.#refusals = createRefusalLog(options.log);
+    this.#keep = createKeeper(path, options.log);
+    this.#poll = initialPoll(options.clock.now(), saved?.revision);
+    this.snapshot = createWatch(saved);
+    this.status = createWatch(statusOf(this.#poll));
+    this.#proceed();
+  }
+
+  stop(): void {
+    this.#abort.abort();
+    this.#timer?.cancel();
+  }
+
+  #proceed(): void {
+    const { clock, log } = this.#options;
+    const { phase } = this.#poll;
+    if (phase.kind === "asking") {
+      this.#ask().then(
+        (event) => this.#apply(event),
+        (error: unknown) => this.#apply(ourFault(error, log)),
+      );
+    } else {
+      this.#timer = clock.after(phase.untilMs - clock.now(), () => this.#apply({ kind: "tick" }));
+    }
+  }
+
+  #apply(event: PollEvent): void {
+    if (this.#abort.signal.aborted) return;
+    const { clock, random, log } = this.#options;
+    const previous = this.#poll;
+    this.#poll = transition(previous, event, clock.now(), random());
+    if (this.#poll === previous) return;
+    if (this.#poll.connected !== previous.connected) logConnection(log, this.#poll.connected, event);
+    // A tick changes what we do, not what is known.
+    if (event.kind !== "tick") this.status.publish(statusOf(this.#poll));
+    this.#proceed();
+  }
+
+  async #ask(): Promise<PollEvent> {
+    const answer = await askRegistry(this.#options, this.#poll, this.#abort.signal);
     if ("kind" in answer) return answer;
-    const verified = await verify(answer.jws, options, snapshot.current?.revision);
+    const verified = await verify(answer.jws, this.#options, this.snapshot.current?.revision);
     if (!verified.ok) {
-      refusals.note(verified.error);
+      this.#refusals.note(verified.error);
       return { kind: "refused", problem: verified.error };
     }
-    refusals.forget();
-    if (abort.signal.aborted) return { kind: "unchanged" };
-    // The same revision has the same content: publishing it would only make everybody compile again.
-    if (verified.value.snapshot.revision !== snapshot.current?.revision) {
-      snapshot.publish(verified.value.snapshot);
-      log.info("snapshot_applied", { revision: verified.value.snapshot.revision });
-      void keep(verified.value.jws);
-    }
+    this.#refusals.forget();
+    if (!this.#abort.signal.aborted) this.#takeIntoForce(verified.value);
     return { kind: "accepted", revision: verified.value.snapshot.revision };
-  };
-  const apply = (event: PollEvent): void => {
-    if (abort.signal.aborted) return;
-    const previous = poll;
-    poll = transition(previous, event, clock.now(), options.random());
-    if (poll === previous) return;
-    if (poll.connected !== previous.connected) logConnection(log, poll.connected, event);
-    status.publish(statusOf(poll));
-    run();
-  };
-  const run = (): void => {
-    const { phase } = poll;
-    if (phase.kind === "waiting")
-      timer = clock.after(phase.untilMs - clock.now(), () => apply({ kind: "tick" }));
-    else ask().then(apply, (error: unknown) => apply(ourFault(error, log)));
-  };
-  run();
-  return {
-    snapshot,
-    status,
-    stop() {
-      abort.abort();
-      timer?.cancel();
-    },
-  };
+  }
+
+  /** The same revision has the same content: publishing it would only make everybody compile again. */
+  #takeIntoForce({ jws, snapshot }: Verified): void {
+    if (snapshot.revision === this.snapshot.current?.revision) return;
+    this.snapshot.publish(snapshot);
+    this.#options.log.info("snapshot_applied", { revision: snapshot.revision });
+    this.#keep(jws);
+  }
 }
 
 async function askRegistry(
@@ -172,7 +195,7 @@ async function load(path: string, options: SnapshotSourceOptions): Promise<Verif
 }
 
 /** Writes one after the other, the newest last; what cannot be written is told once and costs nothing but the next start. */
-function createKeeper(path: string, log: Logger): (jws: string) => Promise<void> {
+function createKeeper(path: string, log: Logger): (jws: string) => void {
   let last = Promise.resolve();
   let failing = "";
   return (jws) => {
@@ -184,12 +207,16 @@ function createKeeper(path: string, log: Logger): (jws: string) => Promise<void>
         log.error("snapshot_not_kept", { code: PROBLEMS[written.error.name].code, detail: failing });
       }
     });
-    return last;
   };
 }
 
+interface RefusalLog {
+  note(problem: Problem): void;
+  forget(): void;
+}
+
 /** A registry that repeats a bad snapshot every second must not fill the log. */
-function createRefusalLog(log: Logger): { note(problem: Problem): void; forget(): void } {
+function createRefusalLog(log: Logger): RefusalLog {
   const seen = new Set<string>();
   return {
     note({ name, detail }) {

@@ -6,7 +6,7 @@ import { type Problem, PROBLEMS, problem } from "../../federation/model/problem.
 import { err, ok, type Result } from "../../federation/model/result.ts";
 import type { StaticCluster } from "../../federation/model/static-cluster.ts";
 import { decodeStaticCluster } from "../../federation/model/wire/static-cluster.ts";
-import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
+import { createWatch, type PublishableWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Timer } from "../process/clock.ts";
 import { errorCode, fileProblem } from "./atomic-file.ts";
 import { decodeYaml, type LocatedIssue } from "./yaml-file.ts";
@@ -65,54 +65,75 @@ async function readText(path: string): Promise<Result<string, StaticFileProblem>
 export async function openStaticServices(
   options: StaticServicesOptions,
 ): Promise<Result<StaticServices, StaticFileProblem>> {
-  const { path, clock, log } = options;
-  const first = await readText(path);
-  if (!first.ok) return first;
-  const initial = parseStaticCluster(path, first.value);
-  if (!initial.ok) return initial;
-  const cluster = createWatch(initial.value);
+  const text = await readText(options.path);
+  if (!text.ok) return text;
+  const initial = parseStaticCluster(options.path, text.value);
+  return initial.ok ? ok(new FollowedFile(options, text.value, initial.value)) : initial;
+}
 
-  let seen = first.value;
-  let complaint = "";
-  let timer: Timer | undefined;
-  let stopped = false;
-  // Of two readings under way the later one counts, whichever ends first.
-  let reading = 0;
-  const complain = (problem: StaticFileProblem): void => {
-    const key = JSON.stringify(problem);
-    if (key !== complaint) logFileProblem(log, path, problem);
-    complaint = key;
-  };
-  const reread = async (): Promise<void> => {
-    const mine = ++reading;
-    const text = await readText(path);
-    if (stopped || mine !== reading) return;
-    schedule(POLL_MS);
-    if (!text.ok) return complain(text.error);
-    if (text.value === seen && complaint === "") return;
-    seen = text.value;
-    const parsed = parseStaticCluster(path, text.value);
-    if (!parsed.ok) return complain(parsed.error);
-    complaint = "";
-    log.info("services_read", { file: path, workloads: parsed.value.spec.workloads.length });
-    if (JSON.stringify(parsed.value) !== JSON.stringify(cluster.current)) cluster.publish(parsed.value);
-  };
-  const schedule = (ms: number): void => {
-    timer?.cancel();
-    timer = clock.after(ms, () => void reread());
-  };
-  const unwatch = (options.watchDirectory ?? watchDirectoryOf(log))(dirname(path), () => {
-    if (!stopped) schedule(SETTLE_MS);
-  });
-  schedule(POLL_MS);
-  return ok({
-    cluster,
-    stop() {
-      stopped = true;
-      timer?.cancel();
-      unwatch();
-    },
-  });
+class FollowedFile implements StaticServices {
+  readonly cluster: PublishableWatch<StaticCluster>;
+  readonly #options: StaticServicesOptions;
+  readonly #unwatch: () => void;
+  /** The last text that was judged. */
+  #seen: string;
+  /** What was last complained of; empty while the file is good. */
+  #complaint = "";
+  /** Of two readings under way the later one counts, whichever ends first. */
+  #reading = 0;
+  #stopped = false;
+  #timer: Timer | undefined;
+
+  constructor(options: StaticServicesOptions, text: string, initial: StaticCluster) {
+    this.#options = options;
+    this.#seen = text;
+    this.cluster = createWatch(initial);
+    const watchDirectory = options.watchDirectory ?? watchDirectoryOf(options.log);
+    this.#unwatch = watchDirectory(dirname(options.path), () => {
+      if (!this.#stopped) this.#schedule(SETTLE_MS);
+    });
+    this.#schedule(POLL_MS);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    this.#unwatch();
+  }
+
+  #schedule(ms: number): void {
+    this.#timer?.cancel();
+    this.#timer = this.#options.clock.after(ms, () => void this.#reread());
+  }
+
+  async #reread(): Promise<void> {
+    const mine = ++this.#reading;
+    const text = await readText(this.#options.path);
+    if (this.#stopped || mine !== this.#reading) return;
+    this.#schedule(POLL_MS);
+    if (!text.ok) return this.#complain(text.error);
+    if (text.value === this.#seen && this.#complaint === "") return;
+    this.#seen = text.value;
+    const parsed = parseStaticCluster(this.#options.path, text.value);
+    if (parsed.ok) this.#accept(parsed.value);
+    else this.#complain(parsed.error);
+  }
+
+  #accept(next: StaticCluster): void {
+    this.#complaint = "";
+    if (JSON.stringify(next) === JSON.stringify(this.cluster.current)) return;
+    this.#options.log.info("services_read", {
+      file: this.#options.path,
+      workloads: next.spec.workloads.length,
+    });
+    this.cluster.publish(next);
+  }
+
+  #complain(found: StaticFileProblem): void {
+    const key = JSON.stringify(found);
+    if (key !== this.#complaint) logFileProblem(this.#options.log, this.#options.path, found);
+    this.#complaint = key;
+  }
 }
 
 function logFileProblem(log: Logger, path: string, { name, detail, issues }: StaticFileProblem): void {

@@ -41,6 +41,7 @@ export function buildGateway(context: MemberContext): Proxy {
     env: engine.tunnels,
     events: engine.events,
     metrics: engine.metrics,
+    claims: context.claims,
     onRequest: accept,
   });
   const entries: EntryEnvironment = {
@@ -49,6 +50,7 @@ export function buildGateway(context: MemberContext): Proxy {
     callerToken: (caller, audience) => discovery.credentials.callerToken(caller, audience),
     metrics: engine.metrics,
     events: engine.events,
+    claims: context.claims,
     now: context.now,
   };
   const listeners = new ListenerSet(

@@ -1,12 +1,14 @@
 import { formatAddress } from "../../federation/model/address.ts";
 import { createLogger, type Logger } from "../../federation/model/log.ts";
 import { type Issue, type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
+import type { PortClaims } from "../dataplane/index.ts";
 import { type Discovery, openDiscovery } from "../discovery/index.ts";
 import { type AdminServer, openAdminServer } from "./admin-server.ts";
 import { systemClock, systemRandom } from "./clock.ts";
 import { parseProcessConfig, type ProcessConfig } from "./config.ts";
 import { exitCodeOf, listenProblem, renderFatal } from "./fatal.ts";
 import { type Ipc, openIpc } from "./ipc.ts";
+import { isProcessAlive, openPortClaims } from "./port-claims.ts";
 import type { Proxy } from "./proxy.ts";
 import { createShutdown, LAME_DUCK_MS, onSignals } from "./shutdown.ts";
 
@@ -17,6 +19,7 @@ export interface MemberContext {
   readonly now: () => number;
   readonly monotonicMs: () => number;
   readonly random: () => number;
+  readonly claims: PortClaims;
   /** Something that `listeners()` or `tunnels()` answer has changed. */
   readonly onChange: () => void;
 }
@@ -81,6 +84,7 @@ class Member {
       now: systemClock.now,
       monotonicMs: () => performance.now(),
       random: systemRandom,
+      claims: openPortClaims(config.stateDir, process.pid, isProcessAlive),
       onChange: () => this.#onChange(),
     });
   }

@@ -129,6 +129,7 @@ async function startMember(
     now,
     monotonicMs: () => performance.now(),
     random: Math.random,
+    claims: { isShared: () => false, claim: () => {} },
     onChange: () => {},
   };
   const proxy = role === "gateway" ? buildGateway(context) : buildAgent(context);

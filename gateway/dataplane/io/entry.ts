@@ -8,6 +8,7 @@ import { decideEntry, type EntryDecision } from "../routing/decide.ts";
 import type { RouteTables } from "../routing/tables.ts";
 import type { Counter, Metrics } from "./counters.ts";
 import type { EventLog } from "./event-log.ts";
+import type { PortClaims } from "./shared-port.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -19,6 +20,7 @@ export interface EntryEnvironment {
   readonly callerToken: (caller: SpiffeId, audience: string) => string;
   readonly metrics: Metrics;
   readonly events: EventLog;
+  readonly claims: PortClaims;
   readonly now: () => number;
 }
 

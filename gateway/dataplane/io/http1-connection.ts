@@ -55,6 +55,7 @@ export class Http1Connection {
   #bodySent = false;
   #upgraded = false;
   #ended = false;
+  #halfClosed = false;
   #pending: Buffer | undefined;
   #scanned = 0;
   /** Body bytes since the deadline was last moved. */
@@ -74,7 +75,9 @@ export class Http1Connection {
 
   /** Whether the connection outlives the response under way. */
   get staysOpen(): boolean {
-    return this.request.keepAlive && this.requestDone && !this.#host.draining && !this.#ended;
+    const nothingFollows = this.#halfClosed && this.#pending === undefined;
+    const mayStay = this.request.keepAlive && this.requestDone && !this.#host.draining;
+    return mayStay && !this.#ended && !nothingFollows;
   }
 
   /** While draining: ends the connection unless a request is under way or arriving. */
@@ -238,6 +241,7 @@ export class Http1Connection {
     const pending = this.#pending;
     this.#pending = undefined;
     if (pending !== undefined) this.#consume(pending);
+    if (this.#halfClosed) this.#onEnd();
   }
 
   /** On to the next request, unless the client does not even read its answers: those must not pile up here. */
@@ -355,12 +359,14 @@ export class Http1Connection {
     else this.#moveDeadline();
   }
 
-  /** Half-close after a complete request still gets its answer; half a request gets none. */
+  /** Half-close after complete requests still gets their answers; half a request gets none. */
   #onEnd(): void {
     if (this.#upgraded) return void this.#upstream?.writable.end();
-    if (!this.#active) return void this.socket.end();
-    if (!this.requestDone) return void this.socket.resetAndDestroy();
-    this.#ended = true;
+    this.#halfClosed = true;
+    const waitsHere = this.#pending !== undefined && this.#scanned === 0;
+    if (waitsHere) return;
+    if (!this.#active) this.socket.end();
+    else if (!this.requestDone) this.socket.resetAndDestroy();
   }
 
   #onClose(): void {

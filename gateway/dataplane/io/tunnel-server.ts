@@ -12,6 +12,7 @@ import { localReply } from "../policy/local-reply.ts";
 import type { Metrics } from "./counters.ts";
 import type { EventLog } from "./event-log.ts";
 import { ignore } from "./relay.ts";
+import { listenShared, type PortClaims } from "./shared-port.ts";
 import { peerChain, secureContextOptions, TUNNEL_ALPN } from "./tls-context.ts";
 import type { TunnelEnvironment } from "./tunnel.ts";
 import {
@@ -42,6 +43,7 @@ export interface TunnelServerOptions {
   readonly env: TunnelEnvironment;
   readonly events: EventLog;
   readonly metrics: Metrics;
+  readonly claims: PortClaims;
   readonly onRequest: (request: TunnelRequest) => void;
 }
 
@@ -86,19 +88,13 @@ export class TunnelServer {
     this.#sweeper = setInterval(() => this.#sweep(now()), SWEEP_PERIOD_MS).unref();
   }
 
-  /** `reusePort`: a successor may listen on the same address while this process drains. */
-  listen({ host, port }: Address): Promise<Address> {
-    return new Promise((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen({ host, port, reusePort: true }, () => {
-        this.#server.off("error", reject);
-        this.#server.on("error", (error) =>
-          this.#options.env.log.error("listener_failed", { detail: error.message }),
-        );
-        const bound = this.#server.address();
-        resolve(typeof bound === "object" && bound !== null ? { host, port: bound.port } : { host, port });
-      });
-    });
+  /** A successor may listen on the same address while this process drains. */
+  async listen(address: Address): Promise<Address> {
+    const bound = await listenShared(this.#server, address, this.#options.claims);
+    this.#server.on("error", (error) =>
+      this.#options.env.log.error("listener_failed", { detail: error.message }),
+    );
+    return bound;
   }
 
   /** Stops accepting, tells every peer to go elsewhere, and resolves when the last session ended by itself. */

@@ -3,13 +3,13 @@ import { type Address, formatAddress } from "../../../federation/model/address.t
 import type { PortProtocol } from "../../../federation/model/service.ts";
 import { Entry, type EntryEnvironment, type EntryKey } from "./entry.ts";
 import { Http1Connection, type Http1Host } from "./http1-connection.ts";
+import { listenShared } from "./shared-port.ts";
 import { StreamPool } from "./stream-pool.ts";
 import { TcpConnection } from "./tcp-connection.ts";
 import { expireDue, TICK_MS } from "./ticker.ts";
 
 /** One workload's connections to one service port; the next one is not accepted until one ends. */
 const MAX_CONNECTIONS = 10_000;
-const LISTEN_BACKLOG = 1_024;
 
 /** The local address by which one workload reaches one port of one imported service. */
 export class WorkloadListener implements Http1Host {
@@ -40,18 +40,9 @@ export class WorkloadListener implements Http1Host {
     });
   }
 
-  /** Resolves with the bound address. `reusePort` lets several agents, and a successor, share it. */
-  listen({ host, port }: Address): Promise<string> {
-    return new Promise((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen({ host, port, reusePort: true, backlog: LISTEN_BACKLOG }, () => {
-        this.#server.off("error", reject);
-        const bound = this.#server.address();
-        resolve(
-          formatAddress({ host, port: typeof bound === "object" && bound !== null ? bound.port : port }),
-        );
-      });
-    });
+  /** Resolves with the bound address; several agents, and a successor, may share it. */
+  async listen(address: Address): Promise<string> {
+    return formatAddress(await listenShared(this.#server, address, this.entry.env.claims));
   }
 
   closed(connection: Http1Connection): void {

@@ -1,0 +1,34 @@
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { PortClaims } from "../dataplane/index.ts";
+
+/** Claims as empty files `ports/<port>.<pid>` in the cluster's state directory; those of dead processes count for nothing. */
+export function openPortClaims(stateDir: string, pid: number, isAlive: (pid: number) => boolean): PortClaims {
+  const directory = join(stateDir, "ports");
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  return {
+    isShared(port) {
+      let shared = false;
+      for (const name of readdirSync(directory)) {
+        const [claimed, holder] = name.split(".").map(Number);
+        if (claimed !== port || holder === undefined) continue;
+        if (isAlive(holder)) shared = true;
+        else rmSync(join(directory, name), { force: true });
+      }
+      return shared;
+    },
+    claim(port) {
+      writeFileSync(join(directory, `${port}.${pid}`), "", { mode: 0o600 });
+    },
+  };
+}
+
+/** A process of another user counts as alive: it may still hold the port. */
+export function isProcessAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
