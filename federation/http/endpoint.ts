@@ -1,6 +1,6 @@
 import { createRoute, type RouteConfig } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import type * as z from "zod";
+import * as z from "zod";
 import type { Registry } from "../registry/registry.ts";
 
 export interface EndpointDeps {
@@ -49,7 +49,11 @@ export function endpoint(spec: EndpointSpec): Endpoint {
     path: spec.path,
     summary: spec.summary,
     security: spec.security.map((scheme) => SCHEMES[scheme]),
-    request: { ...body, ...(spec.query === undefined ? {} : { query: spec.query }) },
+    request: {
+      ...body,
+      params: pathParams(spec.path),
+      ...(spec.query === undefined ? {} : { query: spec.query }),
+    },
     responses: {
       [status]: { description: "done", ...content },
       default: {
@@ -59,6 +63,11 @@ export function endpoint(spec: EndpointSpec): Endpoint {
     },
   });
   return { route, handle: spec.handle };
+}
+
+function pathParams(path: string): z.ZodObject {
+  const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => name);
+  return z.object(Object.fromEntries(names.map((name) => [name, z.string()])));
 }
 
 /** `{name}` as Hono writes it. */

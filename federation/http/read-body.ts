@@ -2,14 +2,17 @@ import type { Context } from "hono";
 import type * as z from "zod";
 import type { Issue } from "../model/problem.ts";
 import { decode } from "../model/wire/decode.ts";
+import { isNestedDeeper } from "./json-depth.ts";
 import { problemError } from "./problem-error.ts";
 
-export const MAX_BODY_BYTES = 1024 * 1024;
+const MAX_BODY_BYTES = 1024 * 1024;
+/** Ours go nine deep. */
+const MAX_DEPTH = 64;
 const NOTHING = new Uint8Array();
 
 /** The body's bytes, counted as they come: a length that is declared may be a lie, or missing. */
-export async function readBody(c: Context): Promise<Uint8Array> {
-  if (Number(c.req.header("content-length") ?? "0") > MAX_BODY_BYTES) throw tooLarge();
+export async function readBody(c: Context, maxBytes = MAX_BODY_BYTES): Promise<Uint8Array> {
+  if (Number(c.req.header("content-length") ?? "0") > maxBytes) throw tooLarge(maxBytes);
   const stream = c.req.raw.body;
   if (stream === null) return NOTHING;
   const chunks: Uint8Array[] = [];
@@ -17,9 +20,9 @@ export async function readBody(c: Context): Promise<Uint8Array> {
   const reader: ReadableStreamDefaultReader<Uint8Array> = stream.getReader();
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     length += part.value.length;
-    if (length > MAX_BODY_BYTES) {
+    if (length > maxBytes) {
       await reader.cancel();
-      throw tooLarge();
+      throw tooLarge(maxBytes);
     }
     chunks.push(part.value);
   }
@@ -38,8 +41,8 @@ function concatenate(chunks: readonly Uint8Array[], length: number): Uint8Array 
   return whole;
 }
 
-function tooLarge() {
-  return problemError("request_too_large", `the body has more than ${MAX_BODY_BYTES} bytes`);
+function tooLarge(maxBytes: number) {
+  return problemError("request_too_large", `the body has more than ${maxBytes} bytes`);
 }
 
 /** The body as the schema wants it; otherwise every mistake at once. */
@@ -57,6 +60,8 @@ export function decodeBody<T>(c: Context, body: Uint8Array, schema: z.ZodType<T>
 }
 
 function parseJson(body: Uint8Array): unknown {
+  if (isNestedDeeper(body, MAX_DEPTH))
+    throw problemError("request_invalid", `the body is nested deeper than ${MAX_DEPTH} levels`);
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
   } catch (cause) {

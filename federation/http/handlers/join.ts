@@ -4,6 +4,9 @@ import { type Endpoint, endpoint, pathParam } from "../endpoint.ts";
 import { orThrow } from "../problem-error.ts";
 import { decodeBody, readBody } from "../read-body.ts";
 
+/** A token and a CSR; whoever sends more has shown no credential yet. */
+const MAX_JOIN_BYTES = 32 * 1024;
+
 export const JOIN_ENDPOINTS: readonly Endpoint[] = [
   endpoint({
     method: "post",
@@ -13,7 +16,7 @@ export const JOIN_ENDPOINTS: readonly Endpoint[] = [
     body: joinRequest,
     answer: { status: 200, schema: joinResponse },
     async handle(c, { registry }) {
-      const request = decodeBody(c, await readBody(c), joinRequest);
+      const request = decodeBody(c, await readBody(c, MAX_JOIN_BYTES), joinRequest);
       return c.json(orThrow(await registry.join(request)));
     },
   }),

@@ -156,7 +156,7 @@ const clusterResource = z.object({
   apiVersion,
   kind: z.literal("Cluster"),
   metadata: z.object({ name: label, ...observed }),
-  spec: z.record(z.string(), z.never()),
+  spec: z.strictObject({}),
   status,
 });
 const serviceResource = z.object({

@@ -1,0 +1,186 @@
+import { describe, expect, test } from "vitest";
+import { eventually } from "../../test/fakes/manual-clock.ts";
+import {
+  exportOf,
+  importOf,
+  openRegistryScene,
+  policyOf,
+  type SceneOptions,
+} from "../../test/fakes/registry-scene.ts";
+import { useTempDirs } from "../../test/fakes/temp-dir.ts";
+import { preferredWait } from "./handlers/snapshot.ts";
+
+const directory = useTempDirs();
+
+async function linkedClusters(options: Partial<SceneOptions> = {}) {
+  const scene = await openRegistryScene({ directory: directory(), ...options });
+  const [east, west] = [await scene.join("east"), await scene.join("west")];
+  await scene.reportServices(east, "cart");
+  await scene.reportGateway(east, "192.0.2.1:15008");
+  const poll = (etag: string, wait = 30, signal?: AbortSignal) =>
+    scene.send("GET", "/v1/clusters/west/snapshot", {
+      as: west.credential(),
+      headers: { "if-none-match": etag, prefer: `wait=${wait}` },
+      ...(signal === undefined ? {} : { signal }),
+    });
+  const etag = async () => (await poll('"none"')).headers.get("etag") ?? "";
+  const waiting = (count = 1) => eventually(() => scene.registry.wakeups.waiting === count);
+  return { ...scene, east, west, poll, etag, waiting };
+}
+
+describe("a snapshot", () => {
+  test("holds what both sides agreed on, and the bundles of just these clusters", async () => {
+    const { apply, snapshot, east, west, join } = await linkedClusters();
+    await join("north");
+    await apply(
+      exportOf("east", "cart", "west", "north"),
+      importOf("west", "cart", "east"),
+      policyOf("west", "p", "cart"),
+    );
+    const cart = { namespace: "shop", name: "cart" };
+    const ports = [{ port: 80, protocol: "http" }];
+    expect(await snapshot(west)).toMatchObject({
+      federation: "demo.mesh",
+      cluster: "west",
+      trustDomain: "west.demo.mesh",
+      bundles: [{ trustDomain: "west.demo.mesh" }, { trustDomain: "east.demo.mesh" }],
+      denied: [],
+      peers: [{ cluster: "east", gateways: [{ id: "gateway-1", address: "192.0.2.1:15008" }] }],
+      imports: [
+        {
+          ...cart,
+          from: { ...cart, cluster: "east", trustDomain: "east.demo.mesh" },
+          ports,
+          workloads: ["*"],
+        },
+      ],
+      exports: [],
+      egress: { policies: [{ name: "p", mode: "enforce", from: ["*"], to: [cart] }] },
+    });
+    expect(await snapshot(east)).toMatchObject({
+      bundles: [{ trustDomain: "east.demo.mesh" }, { trustDomain: "west.demo.mesh" }],
+      imports: [],
+      // North was offered the service and has not accepted: it is not there yet.
+      exports: [
+        { ...cart, ports, consumers: [{ cluster: "west", trustDomain: "west.demo.mesh", workloads: ["*"] }] },
+      ],
+    });
+  });
+
+  test("carries an alias under its local name", async () => {
+    const { apply, snapshot, west } = await linkedClusters();
+    const alias = importOf("west", "basket", "east");
+    if (alias.kind !== "ServiceImport") throw new Error("not an import");
+    const from = { cluster: "east", namespace: "shop", name: "cart" };
+    await apply(exportOf("east", "cart", "west"), { ...alias, spec: { from } });
+    expect(await snapshot(west)).toMatchObject({ imports: [{ name: "basket", from: { name: "cart" } }] });
+  });
+
+  test("changes its revision only when its own content changes", async () => {
+    const { apply, snapshot, east, west, send } = await linkedClusters();
+    const before = (await snapshot(west)).revision;
+    await apply(policyOf("east", "p", "cart"));
+    await apply(exportOf("east", "cart", "west"));
+    expect((await snapshot(west)).revision).toBe(before);
+    await apply(importOf("west", "cart", "east"));
+    const linked = await snapshot(west);
+    expect(linked.revision).toBeGreaterThan(before);
+    expect((await snapshot(east)).revision).toBe(linked.revision);
+    await send("DELETE", "/v1/resources/ServiceExport/east/shop/cart");
+    const cut = await snapshot(west);
+    expect(cut.revision).toBeGreaterThan(linked.revision);
+    expect(cut.imports).toEqual([]);
+    expect(cut.peers).toEqual([]);
+  });
+
+  test("keeps its revision over a restart of the registry", async () => {
+    const path = directory();
+    const first = await linkedClusters({ directory: path });
+    await first.apply(exportOf("east", "cart", "west"), importOf("west", "cart", "east"));
+    await first.apply(policyOf("east", "p", "cart"));
+    const [before, state] = [await first.snapshot(first.west), first.registry.state];
+    await first.registry.close();
+    const second = await openRegistryScene({ directory: path });
+    expect(second.registry.state).toEqual(state);
+    expect(second.registry.state.clusters.get("west")?.snapshotRevision).toBe(before.revision);
+  });
+});
+
+describe("waiting for news", () => {
+  test("answers 304 to the current ETag and 200 to any other", async () => {
+    const { poll, etag } = await linkedClusters();
+    const current = await etag();
+    expect(await poll(current, 0)).toMatchObject({ status: 304, text: "" });
+    expect((await poll('"9999"', 0)).status).toBe(200);
+    const plain = await poll("", 0);
+    expect(plain.status).toBe(200);
+    expect(plain.headers.get("content-type")).toBe("application/jose");
+  });
+
+  test("wakes at once on a change of this cluster, and not on one of another", async () => {
+    const { poll, etag, apply, waiting, registry } = await linkedClusters();
+    const pending = poll(await etag());
+    await waiting();
+    await apply(exportOf("east", "cart", "west"));
+    await apply(policyOf("east", "p", "cart"));
+    expect(registry.wakeups.waiting).toBe(1);
+    await apply(importOf("west", "cart", "east"));
+    const reply = await pending;
+    expect(reply.status).toBe(200);
+    expect(reply.headers.get("preference-applied")).toBe("wait=30");
+    expect(reply.headers.get("etag")).toBe(`"${registry.state.revision}"`);
+    expect(registry.wakeups.waiting).toBe(0);
+  });
+
+  test("answers 304 when the time is over, and never waits longer than a minute", async () => {
+    const { poll, etag, clock, waiting } = await linkedClusters();
+    const short = poll(await etag(), 5);
+    await waiting();
+    clock.advance(5_000);
+    expect((await short).status).toBe(304);
+    const long = poll(await etag(), 86_400);
+    await waiting();
+    clock.advance(60_000);
+    expect((await long).status).toBe(304);
+    expect(preferredWait("respond-async, wait=10; foo")).toBe(10);
+    expect(preferredWait("await=10")).toBe(0);
+  });
+
+  test("forgets a waiting member whose connection ended", async () => {
+    const { poll, etag, waiting } = await linkedClusters();
+    const gone = new AbortController();
+    const pending = poll(await etag(), 30, gone.signal).catch(() => "gone");
+    await waiting();
+    gone.abort();
+    await waiting(0);
+    await pending;
+  });
+
+  test("refuses more waiting members than it can hold, and wakes all of them together", async () => {
+    const { poll, etag, apply, waiting } = await linkedClusters({ waiting: { total: 3, perName: 2 } });
+    const current = await etag();
+    const held = [poll(current), poll(current)];
+    await waiting(2);
+    const refused = await poll(current);
+    expect(refused).toMatchObject({ status: 429, json: { code: "ISTH-5012" } });
+    expect(refused.headers.get("retry-after")).toBe("1");
+    await apply(policyOf("west", "p", "cart"));
+    expect((await Promise.all(held)).map(({ status }) => status)).toEqual([200, 200]);
+  });
+
+  test("tells a waiting member that its cluster was removed", async () => {
+    const { poll, etag, waiting, send } = await linkedClusters();
+    const pending = poll(await etag());
+    await waiting();
+    await send("DELETE", "/v1/clusters/west");
+    expect(await pending).toMatchObject({ status: 404, json: { code: "ISTH-5003" } });
+  });
+
+  test("compiles and signs one snapshot for all members that ask", async () => {
+    const { send, west, registry } = await linkedClusters();
+    const ask = () => send("GET", "/v1/clusters/west/snapshot", { as: west.credential() });
+    const replies = await Promise.all(Array.from({ length: 5 }, ask));
+    expect(new Set(replies.map(({ text }) => text)).size).toBe(1);
+    expect(registry.snapshot("west")).toBe(registry.snapshot("west"));
+  });
+});
