@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../../federation/model/result.ts";
 import type { Clock } from "../process/clock.ts";
+import type { Fetch, FetchAnswer } from "./http-fetch.ts";
 
 export interface BoundedRequest {
   readonly url: string;
@@ -21,7 +22,7 @@ export interface BoundedResponse {
 
 /** One exchange that ends in time and in bounded memory, whatever the other side does. Never rejects. */
 export async function fetchBounded(
-  fetcher: typeof fetch,
+  fetcher: Fetch,
   clock: Clock,
   { url, method, headers, body, signal, timeoutMs, maxBytes }: BoundedRequest,
 ): Promise<Result<BoundedResponse, string>> {
@@ -59,21 +60,17 @@ export async function fetchBounded(
   }
 }
 
-async function readBounded(response: Response, maxBytes: number): Promise<Result<string>> {
+async function readBounded(response: FetchAnswer, maxBytes: number): Promise<Result<string>> {
   if (response.body === null) return ok("");
   const chunks: Uint8Array[] = [];
   let size = 0;
-  const reader: ReadableStreamDefaultReader<Uint8Array> = response.body.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return ok(Buffer.concat(chunks).toString("utf8"));
-    size += value.byteLength;
-    if (size > maxBytes) {
-      await reader.cancel();
-      return err(`the answer has more than ${maxBytes} bytes`);
-    }
-    chunks.push(value);
+  // Leaving the loop early ends the exchange.
+  for await (const chunk of response.body) {
+    size += chunk.byteLength;
+    if (size > maxBytes) return err(`the answer has more than ${maxBytes} bytes`);
+    chunks.push(chunk);
   }
+  return ok(Buffer.concat(chunks).toString("utf8"));
 }
 
 /** fetch says "fetch failed" and hides why in the cause. */

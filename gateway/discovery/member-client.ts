@@ -4,6 +4,7 @@ import { err, ok, type Result } from "../../federation/model/result.ts";
 import { type Credential, signMemberRequest } from "../../federation/trust/index.ts";
 import type { Clock } from "../process/clock.ts";
 import { type BoundedResponse, fetchBounded } from "./bounded-fetch.ts";
+import { createHttpFetch, type Fetch } from "./http-fetch.ts";
 
 export interface MemberRequest {
   readonly method: "GET" | "PUT" | "POST";
@@ -33,7 +34,7 @@ export interface MemberClientOptions {
   /** Signs the requests; taken anew for each, so that rotation needs no word here. Absent for `POST /v1/join`. */
   readonly credential?: () => Credential;
   readonly clock: Clock;
-  readonly fetch?: typeof fetch;
+  readonly fetch?: Fetch;
   readonly log?: Logger;
 }
 
@@ -61,7 +62,7 @@ export function createMemberClient(options: MemberClientOptions): MemberClient {
           now,
         });
       }
-      const response = await fetchBounded(options.fetch ?? fetch, clock, {
+      const response = await fetchBounded(fetcher, clock, {
         url,
         method: request.method,
         headers,

@@ -26,7 +26,7 @@ import {
   writeClusterState,
 } from "./cluster-state.ts";
 import { createMemberClient, type MemberClient, type MemberRequest } from "./member-client.ts";
-import { acceptMembership, membershipAnswer } from "./membership-answer.ts";
+import { type AcceptedMembership, acceptMembership, membershipAnswer } from "./membership-answer.ts";
 
 export interface JoinOptions {
   readonly registryUrl: string;
@@ -52,37 +52,48 @@ const MAX_SKEW_MS = 30_000;
  * answer was lost can be repeated with the same request.
  */
 export async function joinCluster(options: JoinOptions): Promise<Result<ClusterState, Problem>> {
-  const { stateDir, token, clock } = options;
-  const claims = peekJoinToken(token);
-  if (!claims.ok) return claims;
-  const trustDomain = parseTrustDomain(`${claims.value.cluster}.${claims.value.federation}`);
-  if (!trustDomain.ok) return err(problem("join_token_invalid", trustDomain.error));
+  const { stateDir, clock } = options;
+  const wanted = readToken(options.token);
+  if (!wanted.ok) return wanted;
   const prepared = prepareDirectory(options);
   if (!prepared.ok) return prepared;
   const registry = options.registryUrl.replace(/\/+$/, "");
   const client = createMemberClient({ ...options, registry });
-  const greeted = await greet(client, claims.value.federation, clock);
+  const greeted = await greet(client, wanted.value.federation, clock);
   if (!greeted.ok) return greeted;
   const key = pendingKey(stateDir);
   if (!key.ok) return key;
+  const accepted = await redeem(client, options.token, wanted.value, key.value, clock);
+  if (!accepted.ok) return accepted;
+  const joinedAt = new Date(clock.now()).toISOString();
+  return publish(stateDir, { ...wanted.value, registry, joinedAt, ...accepted.value });
+}
 
-  const csr = createCsr({ privateKey: key.value, trustDomain: trustDomain.value });
+type Wanted = Pick<ClusterState, "federation" | "cluster" | "trustDomain">;
+
+/** What the token says of itself: the registry judges it, but nothing else may come back. */
+function readToken(token: string): Result<Wanted, Problem> {
+  const claims = peekJoinToken(token);
+  if (!claims.ok) return claims;
+  const { federation, cluster } = claims.value;
+  const trustDomain = parseTrustDomain(`${cluster}.${federation}`);
+  if (!trustDomain.ok) return err(problem("join_token_invalid", trustDomain.error));
+  return ok({ federation, cluster, trustDomain: trustDomain.value });
+}
+
+async function redeem(
+  client: MemberClient,
+  token: string,
+  wanted: Wanted,
+  privateKey: KeyObject,
+  clock: Clock,
+): Promise<Result<AcceptedMembership, Problem>> {
+  const csr = createCsr({ privateKey, trustDomain: wanted.trustDomain });
   const answer = await call(client, { method: "POST", path: "/v1/join", body: { token, csr } }, joinAnswer);
   if (!answer.ok) return answer;
-  const foreign = differences(answer.value, { ...claims.value, trustDomain: trustDomain.value });
+  const foreign = differences(answer.value, wanted);
   if (foreign !== undefined) return err(problem("registry_unreachable", foreign));
-  const accepted = acceptMembership(answer.value, key.value, trustDomain.value, clock.now());
-  if (!accepted.ok) return accepted;
-  const { federation, cluster } = claims.value;
-  const joinedAt = new Date(clock.now()).toISOString();
-  return publish(stateDir, {
-    federation,
-    cluster,
-    trustDomain: trustDomain.value,
-    registry,
-    joinedAt,
-    ...accepted.value,
-  });
+  return acceptMembership(answer.value, privateKey, wanted.trustDomain, clock.now());
 }
 
 /** A new certificate for the same key; the old state stays in force until the new one has been judged. */
@@ -175,10 +186,7 @@ function publish(stateDir: string, state: ClusterState): Result<ClusterState, Pr
   return ok(state);
 }
 
-function differences(
-  answer: z.output<typeof joinAnswer>,
-  asked: { readonly federation: string; readonly cluster: string; readonly trustDomain: string },
-): string | undefined {
+function differences(answer: z.output<typeof joinAnswer>, asked: Wanted): string | undefined {
   for (const field of ["federation", "cluster", "trustDomain"] as const) {
     if (answer[field] !== asked[field]) {
       return `the registry answered ${field} "${answer[field]}" where the token has "${asked[field]}"`;
