@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect } from "vitest";
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { type Federation, startFederation, twoClusters } from "./federation.ts";
 import { describeAnswer, type Load, requestOnce, startLoad } from "./load.ts";
 import { until } from "./until.ts";
@@ -19,17 +19,22 @@ export interface Scene {
 /** Requests that show that a load runs. */
 const SOME = 500;
 export const CONNECTIONS = 16;
+const START_MS = 70_000;
 
 /** One federation for all tests of a file: it takes seconds to start. */
 export function useScene(
   shape: { readonly agents?: boolean; readonly gateways?: number; readonly agentReplicas?: number } = {},
 ): Scene {
   const workloads: Workload[] = [];
+  const loads: Load[] = [];
   let running: Federation | undefined;
   beforeAll(async () => {
     const [cart, echo] = [await startHttpWorkload(), await startEchoWorkload()];
     workloads.push(cart, echo);
     running = await startFederation(twoClusters({ ...shape, cart: cart.address, echo: echo.address }));
+  }, START_MS);
+  afterEach(async () => {
+    for (const load of loads.splice(0)) await load.stop();
   });
   afterAll(async () => {
     await running?.stop();
@@ -60,6 +65,7 @@ export function useScene(
     },
     async load() {
       const load = startLoad(federation().address("web"), CONNECTIONS);
+      loads.push(load);
       await goesOn(load, 5_000);
       return load;
     },
