@@ -12,6 +12,7 @@ import { type AddressBook, openAddressBook } from "./address-book.ts";
 import { openClusterStateSource } from "./ca-renewal.ts";
 import { type ClusterState, readClusterState } from "./cluster-state.ts";
 import { type CredentialSource, createCredentialSource } from "./credential-source.ts";
+import type { Fetch } from "./http-fetch.ts";
 import { createMemberClient, type MemberClient } from "./member-client.ts";
 import { createReporter, type Reporter } from "./reporter.ts";
 import type { SnapshotSourceStatus } from "./snapshot-poll.ts";
@@ -31,7 +32,7 @@ export interface DiscoveryOptions {
   readonly log: Logger;
   readonly clock: Clock;
   readonly random: Random;
-  readonly fetch?: typeof fetch;
+  readonly fetch?: Fetch;
 }
 
 /** What the process tells of itself; the rest of the report comes from discovery. */

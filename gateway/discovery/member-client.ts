@@ -45,6 +45,7 @@ const MAX_BYTES = 256 * 1024;
 
 export function createMemberClient(options: MemberClientOptions): MemberClient {
   const base = options.registry.replace(/\/+$/, "");
+  const fetcher = options.fetch ?? createHttpFetch();
   return {
     async request(request) {
       const url = `${base}${request.path}`;

@@ -25,6 +25,7 @@ import {
   withdrawClusterState,
   writeClusterState,
 } from "./cluster-state.ts";
+import type { Fetch } from "./http-fetch.ts";
 import { createMemberClient, type MemberClient, type MemberRequest } from "./member-client.ts";
 import { type AcceptedMembership, acceptMembership, membershipAnswer } from "./membership-answer.ts";
 
@@ -35,7 +36,7 @@ export interface JoinOptions {
   readonly clock: Clock;
   /** Replaces the membership that the directory holds; without it a joined directory is left alone. */
   readonly force?: boolean;
-  readonly fetch?: typeof fetch;
+  readonly fetch?: Fetch;
 }
 
 const joinAnswer = membershipAnswer.extend({
