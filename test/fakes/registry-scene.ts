@@ -80,13 +80,13 @@ export interface SceneOptions {
   readonly log?: Logger;
   readonly waiting?: WakeupLimits;
   readonly accepting?: () => boolean;
-  readonly wrapStore?: (store: RegistryStore) => RegistryStore;
+  /** Instead of one of its own in `directory`. */
+  readonly store?: RegistryStore;
 }
 
 export async function openRegistryScene(options: SceneOptions): Promise<RegistryScene> {
   const clock = createManualClock();
-  const opened = unwrap(openSqliteStore(options.directory));
-  const store = options.wrapStore?.(opened) ?? opened;
+  const store = options.store ?? unwrap(openSqliteStore(options.directory));
   const adminTokenSha256 = createHash("sha256").update(ADMIN_TOKEN).digest("hex");
   unwrap(await store.found({ federation: FEDERATION, adminTokenSha256 }));
   const root = unwrap(loadRoot(createRoot({ federation: FEDERATION, now: clock.now() })));

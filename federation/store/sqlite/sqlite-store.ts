@@ -39,7 +39,7 @@ export function openSqliteStore(
   }
 }
 
-class SqliteStore implements RegistryStore {
+export class SqliteStore implements RegistryStore {
   readonly #database: DatabaseSync;
   readonly #mark: HighWaterMark;
   readonly #statements = new Map<string, StatementSync>();
