@@ -129,9 +129,25 @@ function renderStatus(cluster: ClusterStatus, now: number, paint: Invocation["pa
       tunnel.code === undefined ? tunnel.state : `${tunnel.state} ${tunnel.code}`,
     ]),
   );
-  const tunnelTable =
-    tunnels.length === 0 ? [] : ["", renderTable(["MEMBER", "TUNNEL TO", "ADDRESS", "STATE"], tunnels)];
-  return [...facts, "", renderTable(heads, rows), ...tunnelTable].join("\n");
+  // Several members of a cluster serve the same addresses.
+  const listeners = new Map(
+    members
+      .flatMap((member) => member.listeners)
+      .map((one) => [`${one.workload} ${one.service} ${one.port}`, one]),
+  );
+  const addresses = [...listeners.values()].map((one) => [
+    one.workload,
+    `${one.service}:${one.port}`,
+    one.address,
+  ]);
+  const table = (columns: readonly string[], lines: readonly (readonly string[])[]): readonly string[] =>
+    lines.length === 0 ? [] : ["", renderTable(columns, lines)];
+  return [
+    ...facts,
+    ...table(heads, rows),
+    ...table(["MEMBER", "TUNNEL TO", "ADDRESS", "STATE"], tunnels),
+    ...table(["WORKLOAD", "REACHES", "AT"], addresses),
+  ].join("\n");
 }
 
 function countFresh({ members }: ClusterStatus, role: MemberStatus["role"]): string {
