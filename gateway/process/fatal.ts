@@ -20,10 +20,11 @@ export interface FatalProblem extends Problem {
 }
 
 /** How a process ends that cannot begin: what, why, and what to do, for a person at a terminal. */
-export function renderFatal(problem: FatalProblem, issues: FatalProblem["issues"] = problem.issues): string {
+export function renderFatal(problem: FatalProblem, issues: readonly Issue[] = []): string {
   const { code, title, fix } = PROBLEMS[problem.name];
   const lines = [`error[${code}]: ${title}`, `why: ${problem.detail}`];
-  for (const { line, path, message, suggestion } of issues ?? []) {
+  const places: NonNullable<FatalProblem["issues"]> = [...(problem.issues ?? []), ...issues];
+  for (const { line, path, message, suggestion } of places) {
     const place = [line === undefined ? "" : `line ${line}`, path].filter((part) => part !== "").join(", ");
     const hint = suggestion === undefined ? "" : ` (did you mean "${suggestion}"?)`;
     lines.push(`  ${place}: ${message}${hint}`);
