@@ -11,7 +11,7 @@ import { parseAddress } from "../../../federation/model/address.ts";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { problemNameOf } from "../policy/local-reply.ts";
 import { abort, finishRelay, ignore, relay, type RelayCounters, startRelay } from "./relay.ts";
-import { refuseTunnel } from "./tunnel-server.ts";
+import { isUnanswered, refuseTunnel } from "./tunnel-server.ts";
 import { DRAIN_HINT, TUNNEL_HEADER } from "./tunnel-settings.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -38,7 +38,7 @@ export function forwardToUpstream(
 
 function join(stream: ServerHttp2Stream, next: ClientHttp2Stream, counters: RelayCounters): void {
   next.once("response", (headers) => {
-    if (stream.destroyed || stream.headersSent) return abort(next);
+    if (!isUnanswered(stream)) return abort(next);
     if (headers[":status"] === 200) {
       stream.respond({ ":status": 200 });
       // Not before: node:http2 may deliver data ahead of this event, and a first write would answer 200 by itself.
@@ -49,7 +49,7 @@ function join(stream: ServerHttp2Stream, next: ClientHttp2Stream, counters: Rela
     }
   });
   next.once("close", () => {
-    if (!stream.headersSent && !stream.destroyed) refuseTunnel(stream, lossOf(next.rstCode));
+    if (isUnanswered(stream)) refuseTunnel(stream, lossOf(next.rstCode));
   });
   startRelay(stream, next, counters);
 }
@@ -100,12 +100,12 @@ export function forwardToEndpoint(
   );
   socket.once("connect", () => {
     clearTimeout(timer);
-    if (stream.destroyed) return abort(socket);
+    if (!isUnanswered(stream)) return abort(socket);
     stream.respond({ ":status": 200 });
     relay(stream, socket, counters);
   });
   socket.once("error", (error) => {
-    if (!stream.headersSent)
+    if (isUnanswered(stream))
       refuseTunnel(stream, problem("endpoint_unreachable", `${endpoint}: ${error.message}`));
   });
   socket.on("error", ignore);

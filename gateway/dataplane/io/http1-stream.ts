@@ -4,6 +4,7 @@ import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts"
 import { lossOf, refusalOf } from "./forward.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
 import type { Http1Connection } from "./http1-connection.ts";
+import { abort, ignore, isCut } from "./relay.ts";
 import type { StreamPool } from "./stream-pool.ts";
 
 // More interim answers than any real server sends before the final one.
@@ -41,7 +42,7 @@ export class Http1Stream {
       stream.close(constants.NGHTTP2_CANCEL);
     });
     stream.once("end", () => this.#onEnd());
-    stream.once("error", () => {});
+    stream.on("error", ignore);
     stream.once("close", () => this.#onClose());
   }
 
@@ -79,7 +80,7 @@ export class Http1Stream {
   abort(): void {
     this.#connection = undefined;
     this.#pool.remove(this);
-    this.#stream.close(constants.NGHTTP2_CANCEL);
+    abort(this.#stream);
   }
 
   #onData(chunk: Buffer): void {
@@ -173,6 +174,7 @@ export class Http1Stream {
   }
 
   #onEnd(): void {
+    if (isCut(this.#stream)) return; // `close` follows and says why
     const connection = this.#connection;
     if (connection === undefined) return this.#retire();
     if (this.#phase === "upgraded") return connection.finishUpgraded();

@@ -153,8 +153,9 @@ export class Link {
     if (this.#lost) return;
     this.#lost = true;
     clearTimeout(this.#timer);
-    this.#session?.destroy();
     this.#socket.destroy();
+    // With an error, since without one node:http2 ends the streams as if each were complete.
+    this.#session?.destroy(new Error(detail));
     this.#events.onLost(this, problem(name, detail));
   }
 }

@@ -39,19 +39,30 @@ function pump(from: RelayEnd, to: RelayEnd, counter: Counter): void {
     if (!to.write(chunk)) from.pause();
   });
   to.on("drain", () => from.resume());
-  from.once("end", () => to.end());
+  from.once("end", () => (isCut(from) ? abort(to) : to.end()));
   from.on("error", ignore);
 }
 
+/** node:http2 emits `end` for a stream that was cut with CANCEL, and when its session's socket is gone. */
+export function isCut(end: RelayEnd): boolean {
+  return "rstCode" in end && end.rstCode !== undefined && end.rstCode !== constants.NGHTTP2_NO_ERROR;
+}
+
 function follow(closed: RelayEnd, other: RelayEnd): void {
-  const complete = closed.readableEnded && closed.writableFinished;
+  const complete = closed.readableEnded && closed.writableFinished && !isCut(closed);
   if (!complete && !other.destroyed) abort(other);
 }
 
-/** Ends a relay end so that its peer sees a failure. */
+// One for all: what it says is nobody's to read, and a stack trace costs more than the abort.
+const ABORTED = new Error("aborted");
+
+/**
+ * Ends a relay end so that its peer sees a failure. Http2Stream.close would not do: it sends END_STREAM ahead of its
+ * RST_STREAM, so that what was cut looks complete.
+ */
 export function abort(end: RelayEnd): void {
   if ("resetAndDestroy" in end) end.resetAndDestroy();
-  else end.close(constants.NGHTTP2_CANCEL);
+  else end.destroy(ABORTED);
 }
 
 /** A stream's failure is handled at its `close`; without a listener `error` would end the process. */

@@ -11,7 +11,7 @@ import { type Peer, stillTrusted, verifyPeer } from "../identity/peer-trust.ts";
 import { localReply } from "../policy/local-reply.ts";
 import type { Metrics } from "./counters.ts";
 import type { EventLog } from "./event-log.ts";
-import { ignore } from "./relay.ts";
+import { abort, ignore } from "./relay.ts";
 import { listenShared, type PortClaims } from "./shared-port.ts";
 import { peerChain, secureContextOptions, TUNNEL_ALPN } from "./tls-context.ts";
 import type { TunnelEnvironment } from "./tunnel.ts";
@@ -184,12 +184,14 @@ export class TunnelServer {
   }
 }
 
+/** Whether an answer can still be sent: on a stream that its peer reset, `respond` throws before `destroyed` is true. */
+export function isUnanswered(stream: ServerHttp2Stream): boolean {
+  return !stream.destroyed && !stream.closed && !stream.headersSent;
+}
+
 /** Answers a tunnel request with a refusal; peers are verified, so they may know the reason. */
 export function refuseTunnel(stream: ServerHttp2Stream, reason: Problem): void {
-  if (stream.destroyed || stream.headersSent) {
-    stream.close(constants.NGHTTP2_CANCEL);
-    return;
-  }
+  if (!isUnanswered(stream)) return abort(stream);
   stream.respond(
     {
       ":status": localReply(reason.name).http,
