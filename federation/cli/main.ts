@@ -3,6 +3,9 @@ import { performance } from "node:perf_hooks";
 import { runProgram } from "./program.ts";
 import type { Terminal } from "./terminal.ts";
 
+/** npx and npm run put their own name for the script in the environment. */
+const startedByNpm = process.env["npm_lifecycle_event"] !== undefined;
+const ORPHAN_CHECK_MS = 500;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 function createTerminal(): Terminal {
@@ -17,8 +20,7 @@ function createTerminal(): Terminal {
     elapsed: () => performance.now(),
     random: () => Math.random(),
     home: homedir(),
-    // npx and npm run put their own name for the script in the environment.
-    program: process.env["npm_lifecycle_event"] === undefined ? "isthmus" : "npx isthmus",
+    program: startedByNpm ? "npx isthmus" : "isthmus",
     async stdin() {
       const chunks: Buffer[] = [];
       for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk as Buffer));
@@ -45,11 +47,23 @@ function endQuietlyOnBrokenPipe(): void {
   });
 }
 
-/** Started by a launcher (an older Node.js) that was killed: end as if it had passed a signal on. */
+/** A launcher that is killed cannot pass the signal on: end as if it had. */
 function endWithLauncher(): void {
-  if (process.channel === undefined || process.channel === null) return;
-  process.once("disconnect", () => process.kill(process.pid, constants.signals.SIGTERM));
-  process.channel.unref();
+  const end = (): void => void process.kill(process.pid, constants.signals.SIGTERM);
+  // Our own launcher, on an older Node.js, holds a channel.
+  if (process.channel !== undefined && process.channel !== null) {
+    process.once("disconnect", end);
+    process.channel.unref();
+  }
+  // npx and npm run put a shell between; it dies of a SIGTERM to npx without a word to us.
+  if (!startedByNpm) return;
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    end();
+  }, ORPHAN_CHECK_MS);
+  watch.unref();
 }
 
 endQuietlyOnBrokenPipe();

@@ -185,7 +185,7 @@ function acknowledgingRegistry(behind = 0): RegistryClient {
       appliedRevision: 3 + behind,
       state: "applied",
       listeners: [],
-      tunnels: [],
+      tunnels: ["east", "west"].map((peer) => ({ cluster: peer, address: "127.0.0.1:1", state: "up" })),
       lastSeen: "",
     })),
   });

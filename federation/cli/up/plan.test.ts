@@ -118,7 +118,8 @@ describe("knowing when a federation is ready", () => {
     ]);
   });
 
-  it("waits until every member acknowledged the newest snapshot of its cluster", () => {
+  it("waits until every member acknowledged the newest snapshot and has the tunnels that calls need", () => {
+    const tunnel = (state: "up" | "connecting") => ({ cluster: "west", address: "127.0.0.1:1", state });
     const member = { role: "agent", version: "0", lastSeen: "", listeners: [], tunnels: [] } as const;
     const status = {
       name: "west",
@@ -128,13 +129,23 @@ describe("knowing when a federation is ready", () => {
       gateways: [],
       snapshotRevision: 5,
       members: [
-        { ...member, member: "agent-1", appliedRevision: 5, state: "applied" },
+        { ...member, member: "agent-1", appliedRevision: 5, state: "applied", tunnels: [tunnel("up")] },
         { ...member, member: "agent-2", appliedRevision: 4, state: "applied" },
       ],
     } as const;
     expect(missingAcknowledgements([gateway, agent1, agent2], [status])).toEqual([
       "west-gateway-1 has not reported to the registry",
       "west-agent-2 applied revision 4, not 5 yet",
+    ]);
+    const current = { ...member, appliedRevision: 5, state: "applied" } as const;
+    const members = [
+      { ...current, member: "gateway-1", tunnels: [tunnel("up")] },
+      { ...current, member: "agent-1", tunnels: [tunnel("connecting"), tunnel("up")] },
+      { ...current, member: "agent-2", tunnels: [tunnel("connecting")] },
+    ];
+    expect(missingAcknowledgements([gateway, agent1, agent2], [{ ...status, members }])).toEqual([
+      "west-gateway-1 has no tunnel to east yet",
+      "west-agent-2 has no tunnel to west yet",
     ]);
   });
 });

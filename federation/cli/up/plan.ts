@@ -15,6 +15,8 @@ export interface ProcessSpec {
   readonly cluster?: string;
   /** Whether workloads of its cluster connect to it. */
   readonly servesWorkloads: boolean;
+  /** Clusters to which it needs a tunnel before calls can pass; its own, where agents and gateways talk. */
+  readonly tunnelsTo: readonly string[];
   /** Its settings, on top of the environment of `up` itself. */
   readonly env: { readonly [key: string]: string };
 }
@@ -73,13 +75,16 @@ export function planFederation(
       name: "registry",
       role: "registry",
       servesWorkloads: false,
+      tunnelsTo: [],
       env: {
         ISTHMUS_STATE_DIR: registryDir,
         ISTHMUS_LISTEN: formatAddress(listen),
         ISTHMUS_FEDERATION: federation.metadata.name,
       },
     },
-    clusters: federation.spec.clusters.map((cluster) => planCluster(cluster, stateDir, registryUrl, free)),
+    clusters: federation.spec.clusters.map((cluster) =>
+      planCluster(cluster, resources, stateDir, registryUrl, free),
+    ),
     resources,
     imports: expectedImports(federation, resources),
   };
@@ -87,6 +92,7 @@ export function planFederation(
 
 function planCluster(
   cluster: LocalCluster,
+  resources: readonly AppliedResource[],
   stateDir: string,
   registry: string,
   free: Iterator<number>,
@@ -95,11 +101,13 @@ function planCluster(
   const servicesFile = `${clusterDir}/services.yaml`;
   const gateways = addresses(cluster.gateways, free);
   const agents = addresses(agentsOf(cluster), free);
+  const owners = ownersOfImports(cluster.name, resources);
   const member = (role: "gateway" | "agent", listen: string, index: number): ProcessSpec => ({
     name: `${cluster.name}-${role}-${index + 1}`,
     role,
     cluster: cluster.name,
     servesWorkloads: role === "agent" || agents.length === 0,
+    tunnelsTo: [...(agents.length === 0 ? [] : [cluster.name]), ...(role === "gateway" ? owners : [])],
     env: {
       ISTHMUS_STATE_DIR: clusterDir,
       ISTHMUS_MEMBER: `${role}-${index + 1}`,
@@ -144,6 +152,18 @@ function expectedImports(
       ports.map(({ port }) => ({ cluster: importer.name, workload, service: serviceKey(metadata), port })),
     );
   });
+}
+
+/** Clusters whose services this one imports and may use. */
+function ownersOfImports(cluster: string, resources: readonly AppliedResource[]): readonly string[] {
+  const owners = resources.flatMap((resource) =>
+    resource.kind === "ServiceImport" &&
+    resource.metadata.cluster === cluster &&
+    exportOf(resource, resources) !== undefined
+      ? [resource.spec.from.cluster]
+      : [],
+  );
+  return [...new Set(owners)].filter((owner) => owner !== cluster);
 }
 
 function agentsOf(cluster: LocalCluster): number {

@@ -29,19 +29,24 @@ export function missingProcesses(
   return missing;
 }
 
-/** Members that have not acknowledged the newest snapshot of their cluster. */
+/** Members that have not acknowledged the newest snapshot of their cluster, or lack a tunnel that calls need. */
 export function missingAcknowledgements(
   processes: readonly ProcessSpec[],
   clusters: readonly ClusterStatus[],
 ): readonly string[] {
-  return processes.flatMap(({ name, cluster, env }) => {
+  return processes.flatMap(({ name, cluster, env, tunnelsTo }) => {
     if (cluster === undefined) return [];
     const status = clusters.find((candidate) => candidate.name === cluster);
     const member = status?.members.find((candidate) => candidate.member === env["ISTHMUS_MEMBER"]);
     if (status === undefined || member === undefined) return [`${name} has not reported to the registry`];
     if (member.state === "refused") return [`${name} refused its snapshot (${member.code ?? "no code"})`];
-    if (member.appliedRevision >= status.snapshotRevision) return [];
-    return [`${name} applied revision ${member.appliedRevision}, not ${status.snapshotRevision} yet`];
+    if (member.appliedRevision < status.snapshotRevision) {
+      return [`${name} applied revision ${member.appliedRevision}, not ${status.snapshotRevision} yet`];
+    }
+    const up = member.tunnels.filter(({ state }) => state === "up").map((tunnel) => tunnel.cluster);
+    return tunnelsTo
+      .filter((peer) => !up.includes(peer))
+      .map((peer) => `${name} has no tunnel to ${peer} yet`);
   });
 }
 
