@@ -51,11 +51,13 @@ function wordsOf(command: string): string[] {
 
 /**
  * A transcript with everything masked that differs from run to run: measured times, ports, process ids, temporary
- * directories. Runs of blanks count as one, since columns are as wide as their figures.
+ * directories, tunnels and revisions of that moment. Runs of blanks count as one, since columns are as wide as their figures.
  */
 export function maskFigures(transcript: string): string {
   return transcript
     .replace(/\b\d+(?:\.\d+)? ?(?:µs|ms|s|min|h|d)\b/g, "<time>")
+    .replace(/\b\d+\/\d+ up\b/g, "<tunnels>")
+    .replace(/(\bjoined +\d+ +\d+ +)\d+(?: \(\d+\/\d+\))?/g, "$1<revision>")
     .replace(/\b127\.0\.0\.1:\d+/g, "127.0.0.1:<port>")
     .replace(/\bpid \d+/g, "pid <pid>")
     .replace(/\/tmp\/[\w./-]+/g, "<directory>")
