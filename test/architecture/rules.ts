@@ -102,7 +102,7 @@ export const IMPORT_RULES: readonly ImportRule[] = [
     except: PURE,
   },
   {
-    because: "the process shell knows how a member lives, not what it does with traffic",
+    because: "the process shell is common to gateways and agents: it is handed the one or the other",
     from: ["gateway/process/"],
     only: [
       "gateway/process/",
