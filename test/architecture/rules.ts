@@ -107,6 +107,7 @@ export const IMPORT_RULES: readonly ImportRule[] = [
     only: [
       "gateway/process/",
       "gateway/discovery/",
+      ENGINE_DOOR,
       "gateway/version.ts",
       "federation/model/",
       "federation/trust/",
