@@ -1,8 +1,7 @@
-import { OpenAPIHono } from "@hono/zod-openapi";
+import { Hono } from "hono";
 import type { Logger } from "../model/log.ts";
-import { problemDocument } from "../model/wire/api.ts";
 import type { Registry } from "../registry/registry.ts";
-import { type EndpointDeps, honoPath } from "./endpoint.ts";
+import { type Endpoint, type EndpointDeps, honoPath } from "./endpoint.ts";
 import { AUDIT_ENDPOINTS } from "./handlers/audit.ts";
 import { CLUSTER_ENDPOINTS } from "./handlers/clusters.ts";
 import { FEDERATION_ENDPOINTS } from "./handlers/federation.ts";
@@ -15,7 +14,7 @@ import { SNAPSHOT_ENDPOINTS } from "./handlers/snapshot.ts";
 import { problemError } from "./problem-error.ts";
 import { createProblemRenderer } from "./render-problem.ts";
 
-const ENDPOINTS = [
+const ENDPOINTS: readonly Endpoint[] = [
   ...HEALTH_ENDPOINTS,
   ...FEDERATION_ENDPOINTS,
   ...CLUSTER_ENDPOINTS,
@@ -40,33 +39,15 @@ export function createApp(options: AppOptions): {
 } {
   const { registry, log, version, accepting = () => true } = options;
   const deps: EndpointDeps = { registry, accepting };
-  const app = new OpenAPIHono();
+  const app = new Hono();
   app.onError(createProblemRenderer(log));
   app.notFound((c) => {
     throw problemError("not_found", `nothing is served at ${c.req.method} ${c.req.path.slice(0, 200)}`);
   });
-  for (const { route, handle } of ENDPOINTS) {
-    app.openAPIRegistry.registerPath(route);
-    app.on(route.method, honoPath(route.path), (c) => handle(c, deps));
-  }
-  const document = once(() => openApiDocument(app, version));
-  app.get("/openapi.json", (c) => c.json(document()));
-  return { fetch: (request) => app.fetch(request) };
-}
-
-function openApiDocument(app: OpenAPIHono, version: string): object {
-  app.openAPIRegistry.register("Problem", problemDocument);
-  app.openAPIRegistry.registerComponent("securitySchemes", "operator", { type: "http", scheme: "bearer" });
-  app.openAPIRegistry.registerComponent("securitySchemes", "member", {
-    type: "apiKey",
-    in: "header",
-    name: "Authorization",
-    description: "Isthmus-Member <JWT over method, URL and body, signed by the member's SVID>",
+  for (const { method, path, handle } of ENDPOINTS) app.on(method, honoPath(path), (c) => handle(c, deps));
+  app.get("/openapi.json", async (c) => {
+    const { openApiDocument } = await import("./openapi.ts");
+    return c.json(openApiDocument(ENDPOINTS, version));
   });
-  return app.getOpenAPI31Document({ openapi: "3.1.0", info: { title: "Isthmus registry", version } });
-}
-
-function once<T>(make: () => T): () => T {
-  let made: { readonly value: T } | undefined;
-  return () => (made ??= { value: make() }).value;
+  return { fetch: (request) => app.fetch(request) };
 }

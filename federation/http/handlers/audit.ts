@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { auditList } from "../../model/wire/api.ts";
 import { requireOperator } from "../access.ts";
-import { type Endpoint, endpoint } from "../endpoint.ts";
+import type { Endpoint } from "../endpoint.ts";
 import { orThrow } from "../problem-error.ts";
 import { decodeQuery } from "../query.ts";
 
@@ -15,7 +15,7 @@ const auditQuery = z.strictObject({
 });
 
 export const AUDIT_ENDPOINTS: readonly Endpoint[] = [
-  endpoint({
+  {
     method: "get",
     path: "/v1/audit",
     summary: "Who changed what, oldest first, after a revision",
@@ -29,5 +29,5 @@ export const AUDIT_ENDPOINTS: readonly Endpoint[] = [
       const page = { after: Number(after), limit: Math.min(Math.max(asked, 1), MAX_LIMIT) };
       return c.json(orThrow(await registry.audit(page)));
     },
-  }),
+  },
 ];

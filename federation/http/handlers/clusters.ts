@@ -7,7 +7,7 @@ import {
   registerResponse,
 } from "../../model/wire/api.ts";
 import { requireOperator, requireOperatorOrMember } from "../access.ts";
-import { type Endpoint, endpoint, pathParam } from "../endpoint.ts";
+import { type Endpoint, pathParam } from "../endpoint.ts";
 import { orThrow, problemError } from "../problem-error.ts";
 import { decodeQuery } from "../query.ts";
 import { decodeBody, readBody } from "../read-body.ts";
@@ -15,7 +15,7 @@ import { decodeBody, readBody } from "../read-body.ts";
 const dryRunQuery = z.strictObject({ dryRun: z.enum(["true", "false"]).exactOptional() });
 
 export const CLUSTER_ENDPOINTS: readonly Endpoint[] = [
-  endpoint({
+  {
     method: "post",
     path: "/v1/clusters",
     summary: "Register a cluster and get its single-use join token; one that has not joined gets a new token",
@@ -27,8 +27,8 @@ export const CLUSTER_ENDPOINTS: readonly Endpoint[] = [
       const { name, dryRun = false } = decodeBody(c, await readBody(c), registerRequest);
       return c.json(orThrow(await registry.register(actor, name, dryRun)), dryRun ? 200 : 201);
     },
-  }),
-  endpoint({
+  },
+  {
     method: "get",
     path: "/v1/clusters",
     summary: "All clusters, their members and what those have applied",
@@ -38,8 +38,8 @@ export const CLUSTER_ENDPOINTS: readonly Endpoint[] = [
       await requireOperator(registry, c, "viewer");
       return c.json({ revision: registry.state.revision, items: registry.clusterStatuses() });
     },
-  }),
-  endpoint({
+  },
+  {
     method: "get",
     path: "/v1/clusters/{name}",
     summary: "One cluster; its own members may ask too",
@@ -52,8 +52,8 @@ export const CLUSTER_ENDPOINTS: readonly Endpoint[] = [
       if (status === undefined) throw problemError("not_found", `there is no cluster ${name}`);
       return c.json(status);
     },
-  }),
-  endpoint({
+  },
+  {
     method: "delete",
     path: "/v1/clusters/{name}",
     summary: "Remove a cluster that neither exports nor imports anything",
@@ -65,5 +65,5 @@ export const CLUSTER_ENDPOINTS: readonly Endpoint[] = [
       const { dryRun } = decodeQuery(c, dryRunQuery);
       return c.json(orThrow(await registry.deleteCluster(actor, pathParam(c, "name"), dryRun === "true")));
     },
-  }),
+  },
 ];

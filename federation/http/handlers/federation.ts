@@ -1,11 +1,11 @@
 import { bundleMap, federationInfo, jwks } from "../../model/wire/api.ts";
 import { timestamp } from "../../registry/clock.ts";
-import { type Endpoint, endpoint, pathParam } from "../endpoint.ts";
+import { type Endpoint, pathParam } from "../endpoint.ts";
 import { problemError } from "../problem-error.ts";
 
 /** What anyone may know: a bundle endpoint must not ask for a credential (SPIFFE Federation §5.1). */
 export const FEDERATION_ENDPOINTS: readonly Endpoint[] = [
-  endpoint({
+  {
     method: "get",
     path: "/v1/federation",
     summary: "The federation's name, the keys that sign its snapshots, and the registry's time",
@@ -17,16 +17,16 @@ export const FEDERATION_ENDPOINTS: readonly Endpoint[] = [
         snapshotKeys: registry.authority.snapshotKeys,
         time: timestamp(registry.clock.now()),
       }),
-  }),
-  endpoint({
+  },
+  {
     method: "get",
     path: "/v1/bundles",
     summary: "The SPIFFE bundles of all joined clusters, by trust domain",
     security: ["open"],
     answer: { status: 200, schema: bundleMap },
     handle: (c, { registry }) => c.json(registry.bundles()),
-  }),
-  endpoint({
+  },
+  {
     method: "get",
     path: "/v1/bundles/{trustDomain}",
     summary: "The SPIFFE bundle of one trust domain",
@@ -41,5 +41,5 @@ export const FEDERATION_ENDPOINTS: readonly Endpoint[] = [
         throw problemError("not_found", `no cluster has joined with the trust domain ${name}`);
       return c.json(bundle);
     },
-  }),
+  },
 ];

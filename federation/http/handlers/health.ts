@@ -1,19 +1,19 @@
 import * as z from "zod";
-import { type Endpoint, endpoint } from "../endpoint.ts";
+import type { Endpoint } from "../endpoint.ts";
 
 const healthy = z.object({ ok: z.boolean() });
 const ready = z.object({ ready: z.boolean(), writable: z.boolean(), revision: z.int() });
 
 export const HEALTH_ENDPOINTS: readonly Endpoint[] = [
-  endpoint({
+  {
     method: "get",
     path: "/healthz",
     summary: "Whether the process lives",
     security: ["open"],
     answer: { status: 200, schema: healthy },
     handle: (c) => c.json({ ok: true }),
-  }),
-  endpoint({
+  },
+  {
     method: "get",
     path: "/readyz",
     summary: "Whether the registry takes requests; `writable` tells whether the last change could be written",
@@ -25,5 +25,5 @@ export const HEALTH_ENDPOINTS: readonly Endpoint[] = [
       const isReady = accepting();
       return c.json({ ready: isReady, writable: registry.writable, revision }, isReady ? 200 : 503);
     },
-  }),
+  },
 ];

@@ -1,6 +1,6 @@
 import { joinRequest, joinResponse, renewRequest, renewResponse } from "../../model/wire/api.ts";
 import { requireMember } from "../access.ts";
-import { type Endpoint, endpoint, pathParam } from "../endpoint.ts";
+import { type Endpoint, pathParam } from "../endpoint.ts";
 import { orThrow } from "../problem-error.ts";
 import { decodeBody, readBody } from "../read-body.ts";
 
@@ -8,7 +8,7 @@ import { decodeBody, readBody } from "../read-body.ts";
 const MAX_JOIN_BYTES = 32 * 1024;
 
 export const JOIN_ENDPOINTS: readonly Endpoint[] = [
-  endpoint({
+  {
     method: "post",
     path: "/v1/join",
     summary: "Redeem a join token: a CSR for the cluster's CA certificate and everything to trust",
@@ -19,8 +19,8 @@ export const JOIN_ENDPOINTS: readonly Endpoint[] = [
       const request = decodeBody(c, await readBody(c, MAX_JOIN_BYTES), joinRequest);
       return c.json(orThrow(await registry.join(request)));
     },
-  }),
-  endpoint({
+  },
+  {
     method: "post",
     path: "/v1/clusters/{name}/renew",
     summary: "Renew the cluster's CA certificate; only its gateways may",
@@ -33,5 +33,5 @@ export const JOIN_ENDPOINTS: readonly Endpoint[] = [
       const { csr } = decodeBody(c, body, renewRequest);
       return c.json(orThrow(await registry.renew(actor, name, csr)));
     },
-  }),
+  },
 ];

@@ -2,12 +2,12 @@ import { servicesRequest, servicesResponse } from "../../model/wire/api.ts";
 import { memberName } from "../../model/wire/fields.ts";
 import { memberReport } from "../../model/wire/member-report.ts";
 import { requireMember, requireOperator } from "../access.ts";
-import { type Endpoint, endpoint, pathParam } from "../endpoint.ts";
+import { type Endpoint, pathParam } from "../endpoint.ts";
 import { orThrow, problemError } from "../problem-error.ts";
 import { decodeBody } from "../read-body.ts";
 
 export const MEMBER_ENDPOINTS: readonly Endpoint[] = [
-  endpoint({
+  {
     method: "put",
     path: "/v1/clusters/{name}/services",
     summary: "The complete list of the cluster's services; only its gateways know it",
@@ -20,8 +20,8 @@ export const MEMBER_ENDPOINTS: readonly Endpoint[] = [
       const { services } = decodeBody(c, body, servicesRequest);
       return c.json(orThrow(await registry.reportServices(actor, name, services)));
     },
-  }),
-  endpoint({
+  },
+  {
     method: "put",
     path: "/v1/clusters/{name}/members/{member}",
     summary: "A member's heartbeat and its acknowledgement of the applied revision",
@@ -40,8 +40,8 @@ export const MEMBER_ENDPOINTS: readonly Endpoint[] = [
       orThrow(await registry.reportMember(actor, name, member, report));
       return c.body(null, 204);
     },
-  }),
-  endpoint({
+  },
+  {
     method: "delete",
     path: "/v1/clusters/{name}/members/{member}",
     summary: "Forget a member that is gone for good, and a gateway's address with it",
@@ -52,5 +52,5 @@ export const MEMBER_ENDPOINTS: readonly Endpoint[] = [
       orThrow(await registry.forgetMember(actor, pathParam(c, "name"), pathParam(c, "member")));
       return c.body(null, 204);
     },
-  }),
+  },
 ];

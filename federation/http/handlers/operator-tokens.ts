@@ -1,11 +1,11 @@
 import { operatorTokenRequest, operatorTokenResponse } from "../../model/wire/api.ts";
 import { timestamp } from "../../registry/clock.ts";
 import { requireOperator } from "../access.ts";
-import { type Endpoint, endpoint } from "../endpoint.ts";
+import type { Endpoint } from "../endpoint.ts";
 import { decodeBody, readBody } from "../read-body.ts";
 
 export const OPERATOR_TOKEN_ENDPOINTS: readonly Endpoint[] = [
-  endpoint({
+  {
     method: "post",
     path: "/v1/operator-tokens",
     summary: "Issue a token for another operator or a program",
@@ -21,5 +21,5 @@ export const OPERATOR_TOKEN_ENDPOINTS: readonly Endpoint[] = [
       );
       return c.json({ token, expiresAt: timestamp(expiresAtMs) }, 201);
     },
-  }),
+  },
 ];

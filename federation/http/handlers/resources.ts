@@ -13,7 +13,7 @@ import { APPLIED_KINDS, withoutStatus } from "../../model/wire/resource.ts";
 import { listResources, type ResourceFilter } from "../../registry/queries.ts";
 import type { ItemKey } from "../../registry/state.ts";
 import { requireOperator } from "../access.ts";
-import { type Endpoint, endpoint, pathParam } from "../endpoint.ts";
+import { type Endpoint, pathParam } from "../endpoint.ts";
 import { orThrow, problemError } from "../problem-error.ts";
 import { decodeQuery } from "../query.ts";
 import { decodeBody, readBody } from "../read-body.ts";
@@ -31,7 +31,7 @@ const deleteQuery = z.strictObject({
 });
 
 export const RESOURCE_ENDPOINTS: readonly Endpoint[] = [
-  endpoint({
+  {
     method: "post",
     path: "/v1/apply",
     summary:
@@ -44,8 +44,8 @@ export const RESOURCE_ENDPOINTS: readonly Endpoint[] = [
       const request = decodeBody(c, await readBody(c), tolerantApplyRequest);
       return c.json(orThrow(await registry.apply(actor, request)));
     },
-  }),
-  endpoint({
+  },
+  {
     method: "get",
     path: "/v1/resources",
     summary: "Resources with their conditions",
@@ -57,8 +57,8 @@ export const RESOURCE_ENDPOINTS: readonly Endpoint[] = [
       const { state } = registry;
       return c.json({ revision: state.revision, items: listResources(state, decodeQuery(c, listQuery)) });
     },
-  }),
-  endpoint({
+  },
+  {
     method: "delete",
     path: "/v1/resources/{kind}/{cluster}/{namespace}/{name}",
     summary: "Delete one resource; the namespace of kinds that have none is written `-`",
@@ -75,7 +75,7 @@ export const RESOURCE_ENDPOINTS: readonly Endpoint[] = [
       };
       return c.json(orThrow(await registry.deleteResource(actor, command)));
     },
-  }),
+  },
 ];
 
 /** What a listing answered may be edited and sent back: its `status` is dropped. */

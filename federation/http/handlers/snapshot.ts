@@ -1,14 +1,14 @@
 import type { Context } from "hono";
 import * as z from "zod";
 import { requireMember } from "../access.ts";
-import { type Endpoint, endpoint, pathParam } from "../endpoint.ts";
+import { type Endpoint, pathParam } from "../endpoint.ts";
 import { problemError } from "../problem-error.ts";
 
 /** Proxies commonly cut what is silent for longer. */
 const MAX_WAIT_SECONDS = 60;
 
 export const SNAPSHOT_ENDPOINTS: readonly Endpoint[] = [
-  endpoint({
+  {
     method: "get",
     path: "/v1/clusters/{name}/snapshot",
     summary:
@@ -31,7 +31,7 @@ export const SNAPSHOT_ENDPOINTS: readonly Endpoint[] = [
       }
       return known === etagOf(revision()) ? notModified(c, known) : await current(c, registry.snapshot(name));
     },
-  }),
+  },
 ];
 
 function etagOf(revision: number | undefined): string {
