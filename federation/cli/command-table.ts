@@ -50,6 +50,7 @@ const CHANGE: readonly OptionSpec[] = [
   ...CONNECTION,
 ];
 const CLUSTER: OptionSpec = { flags: "--cluster <name>", summary: "the cluster (ISTHMUS_CLUSTER)" };
+const NAMESPACE: OptionSpec = { flags: "-n, --namespace <name>", summary: "the namespace" };
 const STATE_DIR: OptionSpec = {
   flags: "--state <dir>",
   summary: "the state directory (ISTHMUS_STATE_DIR)",
@@ -194,7 +195,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: "Resources",
     summary: "show resources as they are, with their conditions",
     args: [KIND, { name: "[name]", summary: "cluster/namespace/name, or cluster/name" }],
-    options: [CLUSTER, { flags: "-n, --namespace <name>", summary: "only this namespace" }, ...CONNECTION],
+    options: [CLUSTER, NAMESPACE, ...CONNECTION],
     load: async () => (await import("./commands/get.ts")).get,
   },
   {
@@ -205,7 +206,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { name: "[kind]", summary: "its kind, or kind/cluster/namespace/name", words: KINDS },
       { name: "[name]", summary: "cluster/namespace/name" },
     ],
-    options: [FILE, ...CHANGE],
+    options: [FILE, CLUSTER, NAMESPACE, ...CHANGE],
     load: async () => (await import("./commands/delete.ts")).remove,
   },
   {

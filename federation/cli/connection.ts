@@ -88,10 +88,17 @@ export async function connect(
   return ok({ registry, connection: connection.value });
 }
 
+// What may stand in an Authorization header (RFC 6750), and no more than a registry reads.
+const TOKEN = /^[A-Za-z0-9._~+/-]{1,8192}=*$/;
+
 export async function readToken(file: string | undefined): Promise<Result<string | undefined, Failure>> {
   if (file === undefined) return ok(undefined);
   try {
-    return ok((await readFile(file, "utf8")).trim());
+    const token = (await readFile(file, "utf8")).trim();
+    // Never shown: what is not a token may be another secret.
+    return TOKEN.test(token)
+      ? ok(token)
+      : fail("file_unreadable", `${file} does not hold a token and nothing else`);
   } catch (error) {
     return fail("file_unreadable", `token file: ${error instanceof Error ? error.message : String(error)}`);
   }

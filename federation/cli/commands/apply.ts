@@ -1,4 +1,4 @@
-import { type Failure, renderIssue } from "../failure.ts";
+import { type Failure, fail, renderIssue } from "../failure.ts";
 import { connect } from "../connection.ts";
 import { ok, type Result } from "../../model/result.ts";
 import { failWithMistakes, type Mistake, renderMistake } from "../input/mistake.ts";
@@ -11,8 +11,9 @@ export const apply: Command = async (invocation) => {
   const { terminal } = invocation;
   const read = await readResourceFiles(invocation);
   if (!read.ok) return read;
-  if (read.value.length === 0)
-    return usage("there is nothing to apply", `${terminal.program} apply -f <file>`);
+  const files = invocation.flags.list("file");
+  if (files.length === 0) return usage("apply what?", `${terminal.program} apply -f <file>`);
+  if (read.value.length === 0) return fail("file_invalid", `${files.join(", ")} holds no resource`);
   const connected = await connect(invocation);
   if (!connected.ok) return connected;
   const resources = read.value.map(({ resource }) => resource);
