@@ -18,6 +18,8 @@ export interface EdgeScene {
   dial(): Promise<RawSocket>;
   /** Lines with a code that the entry logged since `start` or the last call. */
   refusals(): readonly LogFields[];
+  /** What workloads sent through the entry so far. */
+  bytesUp(): number;
   /** Moves every process's clock on; what is due happens within a second. */
   skip(ms: number): void;
   stop(): Promise<void>;
@@ -32,6 +34,7 @@ export async function startEdge(options: EdgeOptions = {}): Promise<EdgeScene> {
   const mesh = await startMesh({ agents: false, ...options, endpoint: workload.address, now });
   const clients: RawSocket[] = [];
   let read = 0;
+  const entry = () => mesh.member(options.agents === true ? "west agent" : "west gateway");
   return {
     mesh,
     workload,
@@ -41,10 +44,14 @@ export async function startEdge(options: EdgeOptions = {}): Promise<EdgeScene> {
       return client;
     },
     refusals() {
-      const { log } = mesh.member(options.agents === true ? "west agent" : "west gateway");
+      const { log } = entry();
       const lines = log.slice(read).filter((line) => line["code"] !== undefined);
       read = log.length;
       return lines;
+    },
+    bytesUp() {
+      const sample = /isthmus_bytes_total\{direction="outbound",service="cart.shop",way="up"\} (\d+)/;
+      return Number(sample.exec(entry().proxy.metrics())?.[1] ?? 0);
     },
     skip(ms) {
       skippedMs += ms;
