@@ -9,7 +9,7 @@ import { decodeStaticCluster } from "../../federation/model/wire/static-cluster.
 import { createWatch, type PublishableWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Timer } from "../process/clock.ts";
 import { errorCode, fileProblem } from "./atomic-file.ts";
-import { decodeYaml, type LocatedIssue } from "./yaml-file.ts";
+import type { LocatedIssue } from "./yaml-file.ts";
 
 export interface StaticFileProblem extends Problem {
   readonly issues: readonly LocatedIssue[];
@@ -41,12 +41,28 @@ export async function readStaticCluster(path: string): Promise<Result<StaticClus
   return text.ok ? parseStaticCluster(path, text.value) : text;
 }
 
-export function parseStaticCluster(path: string, text: string): Result<StaticCluster, StaticFileProblem> {
+export async function parseStaticCluster(
+  path: string,
+  text: string,
+): Promise<Result<StaticCluster, StaticFileProblem>> {
+  const plain = decodeStaticCluster(parseJson(text));
+  if (plain.ok) return plain;
+  // Loaded only for real YAML, and for mistakes, whose lines it knows: the parser costs a process 10 MB.
+  const { decodeYaml } = await import("./yaml-file.ts");
   const decoded = decodeYaml(text, decodeStaticCluster);
   if (decoded.ok) return decoded;
   const count = decoded.error.length;
   const detail = `${path} has ${count} mistake${count === 1 ? "" : "s"}`;
   return err({ ...problem("file_invalid", detail), issues: decoded.error });
+}
+
+/** Every JSON document is a YAML document, and programs write JSON; `undefined` for anything else. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
 }
 
 async function readText(path: string): Promise<Result<string, StaticFileProblem>> {
@@ -67,7 +83,7 @@ export async function openStaticServices(
 ): Promise<Result<StaticServices, StaticFileProblem>> {
   const text = await readText(options.path);
   if (!text.ok) return text;
-  const initial = parseStaticCluster(options.path, text.value);
+  const initial = await parseStaticCluster(options.path, text.value);
   return initial.ok ? ok(new FollowedFile(options, text.value, initial.value)) : initial;
 }
 
@@ -114,7 +130,8 @@ class FollowedFile implements StaticServices {
     if (!text.ok) return this.#complain(text.error);
     if (text.value === this.#seen && this.#complaint === "") return;
     this.#seen = text.value;
-    const parsed = parseStaticCluster(this.#options.path, text.value);
+    const parsed = await parseStaticCluster(this.#options.path, text.value);
+    if (this.#stopped || mine !== this.#reading) return;
     if (parsed.ok) this.#accept(parsed.value);
     else this.#complain(parsed.error);
   }

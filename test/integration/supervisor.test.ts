@@ -80,7 +80,7 @@ describe("the supervisor of a federation's processes", () => {
       writeFileSync(join(stateDir, "cluster.json"), "{}");
     }
     federation = new Federation(plan, {
-      entries: { registry: stub, gateway: stub, agent: stub },
+      programs: { registry: stub, gateway: stub, agent: stub },
       env: { PATH: process.env["PATH"] },
       now: () => performance.now(),
       wallClock: () => Date.now(),

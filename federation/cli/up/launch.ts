@@ -1,5 +1,4 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { stringify } from "yaml";
 import { ok, type Result } from "../../model/result.ts";
 import { writeContext } from "../config-file.ts";
 import { type Failure, fail } from "../failure.ts";
@@ -7,7 +6,8 @@ import { loadMembership } from "../join-member.ts";
 import type { RegistryClient } from "../registry-client.ts";
 import { ensureJoined } from "./ensure-joined.ts";
 import { findProblem, readTail } from "./log-tail.ts";
-import type { ClusterPlan, FederationPlan, ProcessSpec, Role } from "./plan.ts";
+import type { ClusterPlan, FederationPlan, ProcessSpec } from "./plan.ts";
+import type { Programs } from "./programs.ts";
 import { type ProcessEvent, ProcessSlot } from "./process-slot.ts";
 import {
   type ImportAddress,
@@ -19,8 +19,7 @@ import { isFull } from "./state-dir.ts";
 import { BACKOFF } from "./supervision.ts";
 
 export interface LaunchOptions {
-  /** Program file of each role. */
-  readonly entries: Readonly<Record<Role, string>>;
+  readonly programs: Programs;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Milliseconds that never go back. */
   readonly now: () => number;
@@ -128,7 +127,7 @@ export class Federation {
   async #startCluster(cluster: ClusterPlan, registry: RegistryClient): Promise<Result<void, Failure>> {
     const joined = await ensureJoined(cluster, this.plan.registryUrl, registry, this.#options.wallClock);
     if (!joined.ok) return joined;
-    await writeFile(cluster.servicesFile, stringify(cluster.services), { mode: 0o600 });
+    await writeFile(cluster.servicesFile, JSON.stringify(cluster.services, null, 2), { mode: 0o600 });
     for (const spec of cluster.processes) this.#launch(spec);
     return ok(undefined);
   }
@@ -136,9 +135,9 @@ export class Federation {
   #launch(spec: ProcessSpec): void {
     // Someone pressed Ctrl-C, or another process failed: nothing new begins.
     if (this.#options.signal.aborted || this.#failure !== undefined) return;
-    const { entries, env, now, echo } = this.#options;
+    const { programs, env, now, echo } = this.#options;
     const slot = new ProcessSlot(spec, {
-      entry: entries[spec.role],
+      program: programs[spec.role],
       logFile: this.logFile(spec.name),
       env,
       now,

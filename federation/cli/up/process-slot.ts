@@ -4,11 +4,12 @@ import { createInterface } from "node:readline";
 import type { WorkloadListenerStatus } from "../../model/resource.ts";
 import { parseProcessMessage } from "./process-message.ts";
 import type { ProcessSpec } from "./plan.ts";
+import { PROCESS_FLAGS } from "./programs.ts";
 import { type Backoff, firstStart, type SlotEvent, type SlotState, transition } from "./supervision.ts";
 
 export interface SlotOptions {
   /** Program file of the role. */
-  readonly entry: string;
+  readonly program: string;
   readonly logFile: string;
   /** Environment that the process gets below its own settings. */
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -122,15 +123,21 @@ export class ProcessSlot {
   }
 
   #launch(): ChildProcess {
-    const { entry, env, logFile, echo } = this.#options;
+    const { program, env, logFile, echo } = this.#options;
     const settings = { ...env, ...this.spec.env };
     if (echo !== undefined) {
-      return spawn(process.execPath, [entry], { env: settings, stdio: ["ignore", "pipe", "pipe", "ipc"] });
+      return spawn(process.execPath, [...PROCESS_FLAGS, program], {
+        env: settings,
+        stdio: ["ignore", "pipe", "pipe", "ipc"],
+      });
     }
     // Its own handle on the file: under load no byte of its log passes through this process.
     const log = openSync(logFile, "a", 0o600);
     try {
-      return spawn(process.execPath, [entry], { env: settings, stdio: ["ignore", log, log, "ipc"] });
+      return spawn(process.execPath, [...PROCESS_FLAGS, program], {
+        env: settings,
+        stdio: ["ignore", log, log, "ipc"],
+      });
     } finally {
       closeSync(log);
     }

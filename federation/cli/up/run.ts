@@ -1,4 +1,4 @@
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import type { AppliedResource } from "../../model/resource.ts";
 import { ok, type Result } from "../../model/result.ts";
 import type { LocalFederation } from "../../model/wire/local-federation.ts";
@@ -10,6 +10,7 @@ import { Federation, type LaunchOptions } from "./launch.ts";
 import { planFederation, portsNeeded } from "./plan.ts";
 import { findFreePorts } from "./ports.ts";
 import type { ProcessEvent } from "./process-slot.ts";
+import { bundlePrograms } from "./programs.ts";
 import { openStateDir, type StateDir } from "./state-dir.ts";
 
 export interface RunRequest {
@@ -26,12 +27,6 @@ export interface RunningFederation {
   end(): Promise<void>;
 }
 
-const ENTRIES: LaunchOptions["entries"] = {
-  registry: entry("../../runtime/node.ts"),
-  gateway: entry("../../../gateway/main.ts"),
-  agent: entry("../../../agents/main.ts"),
-};
-
 /** Starts a federation in the foreground; what happens to its processes afterwards is told on stderr. */
 export async function runFederation(
   invocation: Invocation,
@@ -44,7 +39,7 @@ export async function runFederation(
   if (!opened.ok) return opened;
   const plan = planFederation(request.federation, request.resources, opened.value.path, ports);
   const federation = new Federation(plan, {
-    entries: ENTRIES,
+    programs: await bundlePrograms(join(plan.stateDir, "programs")),
     env: childEnvironment(process.env),
     now: () => terminal.elapsed(),
     wallClock: () => terminal.now(),
@@ -103,8 +98,4 @@ function describeEvent(event: ProcessEvent): string | undefined {
     case "ended":
       return `${spec.name} ended with ${event.how}; it starts again in ${Math.ceil(event.waitMs)} ms`;
   }
-}
-
-function entry(relative: string): string {
-  return fileURLToPath(new URL(relative, import.meta.url));
 }

@@ -1,4 +1,6 @@
 import * as z from "zod";
+// By name: the namespace `z.core` as a value would bring every locale into a bundle (400 KB).
+import { _check as createCheck } from "zod/v4/core";
 import type { Issue } from "../problem.ts";
 import { err, ok, type Result } from "../result.ts";
 import { nearest } from "./nearest.ts";
@@ -129,7 +131,7 @@ export function alsoCheck<S extends z.ZodType>(
   schema: S,
   rule: (value: unknown, report: (path: readonly PropertyKey[], text: string) => void) => void,
 ): S {
-  const check = z.core._check<z.output<S>>((payload) => {
+  const check = createCheck<z.output<S>>((payload) => {
     rule(payload.value, (path, text) =>
       payload.issues.push({ code: "custom", message: text, path: [...path], input: payload.value }),
     );

@@ -1,0 +1,53 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Role } from "./plan.ts";
+
+/** What a process of each role runs. */
+export type Programs = Readonly<Record<Role, string>>;
+
+const SOURCES: Programs = {
+  registry: sourceOf("../../runtime/node.ts"),
+  gateway: sourceOf("../../../gateway/main.ts"),
+  agent: sourceOf("../../../agents/main.ts"),
+};
+
+/**
+ * V8 flags of every process: its young generation would grow to 48 MB under load, which costs more memory than it saves
+ * time. 8 MB a half keeps a loaded gateway below 100 MB at the same CPU time per request.
+ */
+export const PROCESS_FLAGS: readonly string[] = ["--max-semi-space-size=8"];
+
+/**
+ * One file per role, made from the sources: a process then starts in half the time and in 40 MB less than with type
+ * stripping, which counts twice after a crash. Where esbuild cannot run, the sources themselves serve.
+ */
+export async function bundlePrograms(directory: string): Promise<Programs> {
+  try {
+    const { build } = await import("esbuild");
+    await build({
+      entryPoints: { ...SOURCES },
+      outdir: directory,
+      outExtension: { ".js": ".mjs" },
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      target: "node24",
+      logLevel: "silent",
+      // CommonJS inside the bundle asks for Node's own modules at run time.
+      banner: {
+        js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+      },
+    });
+    return {
+      registry: join(directory, "registry.mjs"),
+      gateway: join(directory, "gateway.mjs"),
+      agent: join(directory, "agent.mjs"),
+    };
+  } catch {
+    return SOURCES;
+  }
+}
+
+function sourceOf(path: string): string {
+  return fileURLToPath(new URL(path, import.meta.url));
+}
