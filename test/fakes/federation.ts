@@ -40,6 +40,8 @@ export interface MemberName {
 export interface Federation {
   readonly ready: Ready;
   readonly upPid: number;
+  /** Holds its file and its state. */
+  readonly directory: string;
   /** Everything that `up` and its processes logged. */
   log(): string;
   /** Where the workload finds the service. */
@@ -62,9 +64,11 @@ export interface Federation {
 const READY_MS = 60_000;
 const GONE_MS = 10_000;
 
-/** Starts `isthmus up` with these documents (the first one a LocalFederation). */
-export async function startFederation(documents: readonly object[]): Promise<Federation> {
-  const directory = mkdtempSync(join(tmpdir(), "isthmus-fault-"));
+/** Starts `isthmus up` with these documents (the first one a LocalFederation), on the state of an earlier one if given. */
+export async function startFederation(
+  documents: readonly object[],
+  directory = mkdtempSync(join(tmpdir(), "isthmus-fault-")),
+): Promise<Federation> {
   const file = join(directory, "federation.yaml");
   const state = join(directory, "state");
   writeFileSync(file, documents.map((document) => stringify(document)).join("---\n"));
@@ -84,6 +88,7 @@ export async function startFederation(documents: readonly object[]): Promise<Fed
   return {
     ready,
     upPid: pid,
+    directory,
     log: () => log.join(""),
     address: (workload, service = "cart.shop") => importedAddress(ready, workload, service),
     pid: (member) => find(member)?.pid,
