@@ -120,6 +120,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { flags: "--join-token <token>", summary: "what cluster register printed (ISTHMUS_JOIN_TOKEN)" },
       { flags: "--join-token-file <path>", summary: "a file that holds it; - reads stdin" },
       STATE_DIR,
+      { flags: "--force", summary: "replace the membership that the state directory holds" },
       DRY_RUN,
       ...CONNECTION,
     ],

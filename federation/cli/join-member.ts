@@ -5,6 +5,8 @@ export interface JoinRequest {
   readonly registryUrl: string;
   readonly token: string;
   readonly stateDir: string;
+  /** Replaces the membership that the directory holds. */
+  readonly force?: boolean;
   readonly now: () => number;
 }
 
@@ -24,6 +26,7 @@ export async function joinMember({
   registryUrl,
   token,
   stateDir,
+  force = false,
   now,
 }: JoinRequest): Promise<Result<Membership, Failure>> {
   const { joinCluster } = await loadMembership();
@@ -34,6 +37,6 @@ export async function joinMember({
       return { cancel: () => clearTimeout(timer) };
     },
   };
-  const joined = await joinCluster({ registryUrl, token, stateDir, clock });
+  const joined = await joinCluster({ registryUrl, token, stateDir, clock, force });
   return joined.ok ? ok(joined.value) : fail(joined.error.name, joined.error.detail);
 }

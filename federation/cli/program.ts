@@ -8,6 +8,9 @@ import { FORMATS } from "./output/format.ts";
 import { choosePaint } from "./output/paint.ts";
 import type { Terminal } from "./terminal.ts";
 
+/** What people try first; `version` is the command. */
+const VERSION_FLAGS: readonly string[] = ["--version", "-V"];
+
 /** Runs one command line; answers the exit code and never throws. */
 export async function runProgram(args: readonly string[], terminal: Terminal): Promise<ExitCode> {
   let exit: ExitCode = EXIT.yes;
@@ -15,7 +18,8 @@ export async function runProgram(args: readonly string[], terminal: Terminal): P
     exit = await runCommand(spec, positional, options, terminal);
   });
   try {
-    await program.parseAsync([...args], { from: "user" });
+    const asked = VERSION_FLAGS.includes(args[0] ?? "") ? ["version", ...args.slice(1)] : args;
+    await program.parseAsync([...asked], { from: "user" });
     return exit;
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;

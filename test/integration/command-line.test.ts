@@ -27,6 +27,7 @@ describe("the command line", () => {
     const words = await isthmus("version");
     expect(words).toMatchObject({ code: 0, err: "" });
     expect(words.out).toMatch(/^isthmus \d+\.\d+\.\d+ \(isthmus\.dev\/v1alpha1, Node\.js 24\./);
+    expect(await isthmus("--version")).toEqual(words);
     const json = await isthmus("version", "-o", "json");
     expect(JSON.parse(json.out)).toMatchObject({ apiVersion: "isthmus.dev/v1alpha1", kind: "Version" });
   });

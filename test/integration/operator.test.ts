@@ -81,6 +81,16 @@ describe("an operator's commands", () => {
     );
     expect(joined).toMatchObject({ code: 0, out: expect.stringContaining("cluster east joined acme.mesh") });
     expect(statSync(at("east/ca.key")).mode & 0o777).toBe(0o600);
+    const kept = await isthmus(
+      "cluster",
+      "join",
+      "east",
+      "--join-token-file",
+      "east.token",
+      "--state",
+      "east",
+    );
+    expect(kept).toMatchObject({ code: 69, err: expect.stringContaining("--force replaces it") });
     const again = await isthmus(
       "cluster",
       "join",

@@ -31,6 +31,7 @@ export const join: Command = async (invocation) => {
     registryUrl: connection.value.registry,
     token: token.value,
     stateDir,
+    force: flags.has("force"),
     now: () => terminal.now(),
   };
   const joined = await joinMember(request);
