@@ -90,9 +90,8 @@ function isExpected(id: SpiffeId, expected: ExpectedPeer): boolean {
   return id.trustDomain === expected.trustDomain && systemRole(id) === expected.role;
 }
 
-/** Whether a peer verified earlier is still welcome after the trust changed. */
-export function stillTrusted(peer: Peer, trust: PeerTrust): boolean {
-  const { trustDomain } = peer.spiffeId;
+/** Whether anybody of a trust domain is welcome; asked again about verified peers when the trust changes. */
+export function trustsDomain(trustDomain: TrustDomain, trust: PeerTrust): boolean {
   return !trust.denied.has(trustDomain) && trust.bundles.get(trustDomain) !== undefined;
 }
 

@@ -67,7 +67,9 @@ export class Link {
       HANDSHAKE_TIMEOUT_MS,
     );
     this.#socket.once("secureConnect", () => this.#onSecure());
-    this.#socket.on("error", (error) => this.#fail("gateway_unreachable", error.message));
+    this.#socket.on("error", (error: NodeJS.ErrnoException) =>
+      this.#fail(error.code?.startsWith("ERR_SSL_") ? "tls_protocol" : "gateway_unreachable", error.message),
+    );
     this.#socket.on("close", () => this.#fail("gateway_unreachable", "the peer closed the connection"));
   }
 
@@ -99,6 +101,11 @@ export class Link {
     this.#fail("gateway_unreachable", "closed here");
   }
 
+  /** Ends the link and all of its streams at once. */
+  cut(reason: Problem): void {
+    this.#fail(reason.name, reason.detail);
+  }
+
   #onSecure(): void {
     const { expected, trust, now } = this.#options;
     if (this.#socket.isSessionReused())
@@ -117,7 +124,7 @@ export class Link {
       maxSessionMemory: MAX_SESSION_MEMORY_MB,
     });
     this.#session = session;
-    session.on("error", (error) => this.#fail("upstream_reset", error.message));
+    session.on("error", (error: Error) => this.#fail("upstream_reset", error.message));
     session.on("close", () => this.#fail("upstream_reset", "the session ended"));
     session.on("goaway", () => this.#beginDrain());
     session.on("altsvc", (value, _origin, streamId) => {

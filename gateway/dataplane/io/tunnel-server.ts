@@ -7,7 +7,7 @@ import http2, {
 import tls, { type TLSSocket } from "node:tls";
 import { type Address, formatAddress } from "../../../federation/model/address.ts";
 import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
-import { type Peer, stillTrusted, verifyPeer } from "../identity/peer-trust.ts";
+import { type Peer, trustsDomain, verifyPeer } from "../identity/peer-trust.ts";
 import { localReply } from "../policy/local-reply.ts";
 import type { Metrics } from "./counters.ts";
 import type { EventLog } from "./event-log.ts";
@@ -91,7 +91,7 @@ export class TunnelServer {
   /** A successor may listen on the same address while this process drains. */
   async listen(address: Address): Promise<Address> {
     const bound = await listenShared(this.#server, address, this.#options.claims);
-    this.#server.on("error", (error) =>
+    this.#server.on("error", (error: Error) =>
       this.#options.env.log.error("listener_failed", { detail: error.message }),
     );
     return bound;
@@ -146,7 +146,9 @@ export class TunnelServer {
     const served: ServedSession = { session, socket, peer, lastHeardMs: env.now() };
     this.#sessions.add(served);
     session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-    session.on("error", (error) => this.#refused(problem("tunnel_abuse", error.message), peer.spiffeId.uri));
+    session.on("error", (error: Error) =>
+      this.#refused(problem("tunnel_abuse", error.message), peer.spiffeId.uri),
+    );
     session.on("close", () => this.#sessions.delete(served));
     session.on("ping", () => {
       served.lastHeardMs = env.now();
@@ -161,7 +163,7 @@ export class TunnelServer {
   #cutUntrusted(): void {
     const trust = this.#options.env.trust.current;
     for (const { socket, peer } of this.#sessions) {
-      if (stillTrusted(peer, trust)) continue;
+      if (trustsDomain(peer.spiffeId.trustDomain, trust)) continue;
       this.#refused(
         problem("peer_denied", `${peer.spiffeId.trustDomain} is no longer trusted`),
         peer.spiffeId.uri,

@@ -1,10 +1,10 @@
 import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import type { Logger } from "../../../federation/model/log.ts";
-import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
+import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
 import type { TunnelStatus } from "../../../federation/model/resource.ts";
 import type { Credential } from "../../../federation/trust/index.ts";
 import type { Load } from "../balance/pick.ts";
-import type { ExpectedPeer, PeerTrust } from "../identity/peer-trust.ts";
+import { type ExpectedPeer, type PeerTrust, trustsDomain } from "../identity/peer-trust.ts";
 import { type TunnelEvent, type TunnelState, transition } from "../lifecycle/tunnel-state.ts";
 import type { Watch } from "../lifecycle/watch.ts";
 import { Link } from "./link.ts";
@@ -28,6 +28,8 @@ export class Tunnel implements Load {
   #current: Link | undefined;
   /** Being dialled: the first link, or the successor of `#current`. */
   #next: Link | undefined;
+  /** Take no more streams and end with their last one. */
+  readonly #leaving = new Set<Link>();
   #timer: NodeJS.Timeout | undefined;
   #lastProblem: Problem | undefined;
 
@@ -59,6 +61,14 @@ export class Tunnel implements Load {
   /** Make before break: the old link serves until the new one is ready, then finishes what it has. */
   renew(): void {
     if (this.#current !== undefined && this.#next === undefined) this.#dial();
+  }
+
+  /** Cuts what the trust now in force would not let us dial, streams under way included. */
+  recheckTrust(): void {
+    const { trustDomain } = this.#expected;
+    if (trustsDomain(trustDomain, this.#env.trust.current)) return;
+    const reason = problem("peer_denied", `${trustDomain} is no longer trusted`);
+    for (const link of [...this.#leaving, this.#next, this.#current]) link?.cut(reason);
   }
 
   close(): void {
@@ -104,6 +114,7 @@ export class Tunnel implements Load {
     const old = this.#current;
     this.#current = link;
     this.#next = undefined;
+    if (old !== undefined) this.#leaving.add(old);
     old?.drain();
     this.#lastProblem = undefined;
     this.#apply({ kind: "established" });
@@ -114,6 +125,7 @@ export class Tunnel implements Load {
   #onDraining(link: Link): void {
     if (link !== this.#current) return;
     this.#current = undefined;
+    this.#leaving.add(link);
     this.#apply({ kind: "draining" });
     if (this.#next === undefined && this.#state.kind !== "closed") this.#dial();
     this.#onChange(this);
@@ -122,7 +134,7 @@ export class Tunnel implements Load {
   #onLost(link: Link, reason: Problem): void {
     if (link === this.#current) this.#current = undefined;
     else if (link === this.#next) this.#next = undefined;
-    else return; // a drained predecessor ended, as it should
+    else return void this.#leaving.delete(link); // a drained predecessor ended, as it should
     if (this.#current !== undefined) return this.#retryRenewal();
     this.#report(reason);
     if (this.#next === undefined) this.#apply({ kind: "lost", problem: reason.name });

@@ -23,7 +23,7 @@ export class Upstream {
   readonly #env: TunnelEnvironment;
   readonly #onStatus: () => void;
   readonly #tunnels = new Map<string, readonly Tunnel[]>();
-  readonly #unsubscribe: () => void;
+  readonly #subscriptions: readonly (() => void)[];
   #ready: readonly Tunnel[] = [];
   #waiters: Waiter[] = [];
   #graceUntilMs: number;
@@ -35,9 +35,14 @@ export class Upstream {
     this.#env = env;
     this.#onStatus = onStatus;
     this.#graceUntilMs = env.now() + RECONNECT_GRACE_MS;
-    this.#unsubscribe = env.credential.subscribe(() => {
-      for (const tunnel of this.#all()) tunnel.renew();
-    });
+    this.#subscriptions = [
+      env.credential.subscribe(() => {
+        for (const tunnel of this.#all()) tunnel.renew();
+      }),
+      env.trust.subscribe(() => {
+        for (const tunnel of this.#all()) tunnel.recheckTrust();
+      }),
+    ];
   }
 
   /** Keeps tunnels to exactly these; those to others drain. */
@@ -90,7 +95,7 @@ export class Upstream {
   }
 
   close(): void {
-    this.#unsubscribe();
+    for (const unsubscribe of this.#subscriptions) unsubscribe();
     for (const tunnel of this.#all()) tunnel.close();
     this.#tunnels.clear();
     this.#release(false);
