@@ -73,7 +73,7 @@ export function useScene(
 }
 
 /** Waits until the load has had some more good answers. */
-export async function goesOn(load: Load, deadlineMs: number): Promise<void> {
+export async function goesOn(load: Load, deadlineMs: number, requests = SOME): Promise<void> {
   const { ok } = load.report();
-  await until("the load goes on", deadlineMs, () => (load.report().ok > ok + SOME ? true : undefined));
+  await until("the load goes on", deadlineMs, () => (load.report().ok > ok + requests ? true : undefined));
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { alive } from "../fakes/federation.ts";
 import { tally } from "../fakes/load.ts";
-import { goesOn, useScene } from "../fakes/scene.ts";
+import { CONNECTIONS, goesOn, useScene } from "../fakes/scene.ts";
 import { until } from "../fakes/until.ts";
 
 describe("when the only gateway or agent ends", () => {
@@ -18,7 +18,7 @@ describe("when the only gateway or agent ends", () => {
       const load = await scene.load();
       const before = scene.federation.signal(member, "SIGTERM");
       await until("the old process is gone", 8_000, () => (alive(before) ? undefined : true));
-      await goesOn(load, 2_000);
+      await goesOn(load, 2_000, CONNECTIONS);
       const { failed } = await load.stop();
       // Its successor binds the same port in time, unless the machine is too busy to start a process within the second for
       // which the old one goes on accepting: then callers are refused until it is there.

@@ -14,7 +14,7 @@ describe("when one of two gateways is lost", () => {
     const load = await scene.load();
     const before = scene.federation.signal({ role: "gateway", ...place }, "SIGTERM");
     await until("the old process is gone", 8_000, () => (alive(before) ? undefined : true));
-    await goesOn(load, 2_000);
+    await goesOn(load, 2_000, CONNECTIONS);
     const { failed } = await load.stop();
     expect(tally(failed)).toEqual({});
   });
@@ -25,7 +25,7 @@ describe("when one of two gateways is lost", () => {
     federation.pause();
     federation.signal({ role: "gateway", cluster: "east", number: 1 }, "SIGKILL");
     await scene.untilCall("200", 1_000);
-    await goesOn(load, 2_000);
+    await goesOn(load, 2_000, CONNECTIONS);
     const { failed } = await load.stop();
     federation.resume();
     expect(failed.length, JSON.stringify(tally(failed))).toBeLessThanOrEqual(CONNECTIONS);

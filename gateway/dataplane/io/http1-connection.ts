@@ -1,6 +1,5 @@
 import type { Socket } from "node:net";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
-import type { BodyFraming } from "../http1/framing.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
 import { parseRequestHead, type RequestHead } from "../http1/request-head.ts";
 import type { ResponseHead } from "../http1/response-head.ts";
@@ -200,7 +199,7 @@ export class Http1Connection {
     this.#attempts = 0;
     const reason = this.#refusal(head);
     if (reason !== undefined) return this.#refuse(reason);
-    if (!this.requestDone) this.#body.reset(head.body as BodyFraming, true);
+    if (!this.requestDone) this.#body.reset(head.body, true);
     this.#moveDeadline();
     this.#attempt(true);
   }
