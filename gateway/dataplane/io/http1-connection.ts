@@ -1,3 +1,4 @@
+// Longer than other files: the life of one connection is one state machine over the same private state.
 import type { Socket } from "node:net";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
