@@ -1,7 +1,8 @@
-import type { ServiceExportResource, ServiceImportResource } from "../model/resource.ts";
+import { createHash } from "node:crypto";
+import type { AppliedResource } from "../model/resource.ts";
 import type { Draft } from "./change.ts";
 import { compileSnapshot, type RootBundle } from "./compile-snapshot.ts";
-import { type FederationState, findResource, type ItemKey, keyOf } from "./state.ts";
+import { type ClusterState, type FederationState, findResource, type ItemKey, keyOf } from "./state.ts";
 
 /**
  * The clusters whose snapshot has other content after a draft. Only clusters that the changed objects name are compiled
@@ -15,43 +16,80 @@ export function changedSnapshots(
 ): readonly string[] {
   const touched = new Set<string>();
   for (const key of [...draft.puts.map(keyOf), ...draft.deletes]) {
-    for (const state of [before, after]) for (const name of touchedBy(state, key)) touched.add(name);
+    for (const name of touchedBy(before, after, key)) touched.add(name);
   }
   return [...touched].filter((name) => {
     const next = after.clusters.get(name);
     if (next === undefined) return false;
     const previous = before.clusters.get(name);
     if (previous === undefined) return true;
-    return (
-      JSON.stringify(compileSnapshot(before, previous, root)) !==
-      JSON.stringify(compileSnapshot(after, next, root))
-    );
+    return digestBefore(before, previous, root) !== digestOf(after, next, root);
   });
 }
 
-function touchedBy(state: FederationState, key: ItemKey): readonly string[] {
+const DIGESTS = new WeakMap<ClusterState, string>();
+
+/**
+ * Remembered with the cluster's state, because a published state gets a new one whenever its snapshot changes. Not so
+ * for `after`, which is on its way: there a cluster may still have the state that it had before.
+ */
+function digestBefore(before: FederationState, cluster: ClusterState, root: RootBundle): string {
+  const known = DIGESTS.get(cluster);
+  if (known !== undefined) return known;
+  const made = digestOf(before, cluster, root);
+  DIGESTS.set(cluster, made);
+  return made;
+}
+
+function digestOf(state: FederationState, cluster: ClusterState, root: RootBundle): string {
+  const text = JSON.stringify(compileSnapshot(state, cluster, root));
+  return createHash("sha256").update(text).digest("base64");
+}
+
+/** Who could notice that this object changed: its own cluster, and the other ends of the links that it is part of. */
+function touchedBy(before: FederationState, after: FederationState, key: ItemKey): readonly string[] {
   switch (key.kind) {
     case "EgressPolicy":
       return [key.cluster];
-    case "ServiceExport":
-    case "ServiceImport": {
-      const resource = findResource(state, key);
-      return resource === undefined || resource.kind === "EgressPolicy"
-        ? []
-        : [key.cluster, ...namedBy(resource)];
+    case "ServiceImport":
+      return [key.cluster, ...[before, after].flatMap((state) => ownerOf(findResource(state, key)))];
+    case "ServiceExport": {
+      const [one, other] = [before, after].map((state) => consumersOf(findResource(state, key)));
+      return [key.cluster, ...differing(one, other)];
+    }
+    case "Services": {
+      const [one, other] = [before, after].map((state) => state.clusters.get(key.cluster));
+      const exports = differing(one?.services, other?.services).map((id) => other?.exports.get(id));
+      return [key.cluster, ...exports.flatMap((resource) => [...consumersOf(resource).keys()])];
     }
     case "Cluster":
-    case "Services": {
-      const cluster = state.clusters.get(key.cluster);
-      if (cluster === undefined) return [];
-      return [key.cluster, ...[...cluster.exports.values(), ...cluster.imports.values()].flatMap(namedBy)];
-    }
+      return [key.cluster, ...[before, after].flatMap((state) => linked(state.clusters.get(key.cluster)))];
   }
 }
 
-/** A live link needs both halves, so that every cluster at its other end is named by one of ours. */
-function namedBy(resource: ServiceExportResource | ServiceImportResource): readonly string[] {
-  return resource.kind === "ServiceExport"
-    ? resource.spec.consumers.map(({ cluster }) => cluster)
-    : [resource.spec.from.cluster];
+/** Every cluster at the other end of a link is named by our half of it. */
+function linked(cluster: ClusterState | undefined): readonly string[] {
+  if (cluster === undefined) return [];
+  const consumers = [...cluster.exports.values()].flatMap((resource) => [...consumersOf(resource).keys()]);
+  return [...consumers, ...[...cluster.imports.values()].flatMap(ownerOf)];
+}
+
+function ownerOf(resource: AppliedResource | undefined): readonly string[] {
+  return resource?.kind === "ServiceImport" ? [resource.spec.from.cluster] : [];
+}
+
+/** What each consumer is permitted, as text that can be compared. */
+function consumersOf(resource: AppliedResource | undefined): ReadonlyMap<string, string> {
+  if (resource?.kind !== "ServiceExport") return new Map();
+  return new Map(
+    resource.spec.consumers.map(({ cluster, workloads }) => [cluster, JSON.stringify(workloads ?? ["*"])]),
+  );
+}
+
+function differing<V>(
+  one: ReadonlyMap<string, V> = new Map(),
+  other: ReadonlyMap<string, V> = new Map(),
+): readonly string[] {
+  const keys = new Set([...one.keys(), ...other.keys()]);
+  return [...keys].filter((key) => one.get(key) !== other.get(key));
 }

@@ -7,9 +7,10 @@ import type {
   SnapshotImport,
   SnapshotPeer,
 } from "../model/snapshot.ts";
+import type { TrustDomain } from "../model/spiffe-id.ts";
 import type { TrustBundle } from "../model/trust-bundle.ts";
 import { acceptedConsumers, resolveImport } from "./links.ts";
-import { type ClusterState, type FederationState, trustDomainOf } from "./state.ts";
+import { type ClusterRecord, type ClusterState, type FederationState, trustDomainOf } from "./state.ts";
 
 /** The root that every cluster's CA chains to. */
 export interface RootBundle {
@@ -31,8 +32,10 @@ export function compileSnapshot(
   root: RootBundle,
 ): SnapshotContent {
   const { name } = cluster.record;
-  const imports = compileImports(state, cluster);
-  const exports = compileExports(state, cluster);
+  // Nobody can act for a cluster that has not joined: to the others it is not there yet.
+  const joined = cluster.record.state === "joined";
+  const imports = joined ? compileImports(state, cluster) : [];
+  const exports = joined ? compileExports(state, cluster) : [];
   const peers = compilePeers(state, imports, exports);
   const own = trustDomainOf(state.federation, name);
   return {
@@ -65,7 +68,7 @@ function compileImports(state: FederationState, cluster: ClusterState): readonly
       namespace: service.metadata.namespace,
       name: service.metadata.name,
       cluster: owner,
-      trustDomain: trustDomainOf(state.federation, owner),
+      trustDomain: trustDomainOfCluster(state, exporter),
     };
     return [{ namespace, name, from, ports: service.spec.ports, workloads }];
   });
@@ -78,9 +81,10 @@ function compileExports(state: FederationState, cluster: ClusterState): readonly
     if (service === undefined) return [];
     const consumers = acceptedConsumers(state, resource)
       .map(
-        (consumer): SnapshotConsumer => ({
-          ...consumer,
-          trustDomain: trustDomainOf(state.federation, consumer.cluster),
+        ({ cluster: consumer, workloads }): SnapshotConsumer => ({
+          cluster: consumer.record.name,
+          trustDomain: trustDomainOfCluster(state, consumer),
+          workloads,
         }),
       )
       .sort((a, b) => compareText(a.cluster, b.cluster));
@@ -110,6 +114,17 @@ function compilePolicies(cluster: ClusterState): readonly SnapshotEgressPolicy[]
     from: spec.from.map(({ workload }) => workload),
     to: spec.to.map(({ service }) => service),
   }));
+}
+
+const TRUST_DOMAINS = new WeakMap<ClusterRecord, TrustDomain>();
+
+/** Remembered with the record: a hub's snapshot names thousands. */
+function trustDomainOfCluster(state: FederationState, { record }: ClusterState): TrustDomain {
+  const known = TRUST_DOMAINS.get(record);
+  if (known !== undefined) return known;
+  const made = trustDomainOf(state.federation, record.name);
+  TRUST_DOMAINS.set(record, made);
+  return made;
 }
 
 function sortedValues<V>(map: ReadonlyMap<string, V>): readonly V[] {

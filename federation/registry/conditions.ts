@@ -85,7 +85,7 @@ function exportUsed(state: FederationState, resource: ServiceExportResource): Co
     const text = `no cluster of this federation is called ${unknown.join(", ")}`;
     return condition("Exported", "False", "ConsumerUnknown", text + suggestion(unknown[0], known));
   }
-  const accepted = new Set(acceptedConsumers(state, resource).map(({ cluster }) => cluster));
+  const accepted = new Set(acceptedConsumers(state, resource).map(({ cluster }) => cluster.record.name));
   const waiting = consumers.map(({ cluster }) => cluster).filter((name) => !accepted.has(name));
   if (accepted.size === 0)
     return condition("Exported", "False", "NotImported", `not imported yet by ${waiting.join(", ")}`);

@@ -35,24 +35,42 @@ export function resolveImport(
   const id = sourceId(resource);
   const exported = exporter.exports.get(id);
   if (exported === undefined) return { missing: "NotExported" };
-  const consumer = exported.spec.consumers.find(({ cluster }) => cluster === resource.metadata.cluster);
-  if (consumer === undefined) return { missing: "NotPermitted" };
+  const workloads = permittedWorkloads(exported).get(resource.metadata.cluster);
+  if (workloads === undefined) return { missing: "NotPermitted" };
   const service = exporter.services.get(id);
   if (service === undefined) return { missing: "NoService" };
-  return { link: { exporter, service, workloads: consumer.workloads ?? EVERY_WORKLOAD } };
+  return { link: { exporter, service, workloads } };
 }
 
 /** Consumers of an export that accepted it. */
 export function acceptedConsumers(
   state: FederationState,
   exported: ServiceExportResource,
-): readonly { readonly cluster: string; readonly workloads: readonly WorkloadPattern[] }[] {
+): readonly { readonly cluster: ClusterState; readonly workloads: readonly WorkloadPattern[] }[] {
   const source = `${exported.metadata.cluster}/${serviceId(exported.metadata)}`;
-  return exported.spec.consumers.flatMap(({ cluster, workloads }) => {
-    const consumer = state.clusters.get(cluster);
-    const accepted = consumer?.record.state === "joined" && importedSources(consumer.imports).has(source);
-    return accepted ? [{ cluster, workloads: workloads ?? EVERY_WORKLOAD }] : [];
-  });
+  const accepted: { cluster: ClusterState; workloads: readonly WorkloadPattern[] }[] = [];
+  for (const [name, workloads] of permittedWorkloads(exported)) {
+    const cluster = state.clusters.get(name);
+    if (cluster?.record.state === "joined" && importedSources(cluster.imports).has(source))
+      accepted.push({ cluster, workloads });
+  }
+  return accepted;
+}
+
+/** Derived once per object, which never changes: a hub's export is matched against by hundreds of imports. */
+const PERMITTED = new WeakMap<ServiceExportResource, ReadonlyMap<string, readonly WorkloadPattern[]>>();
+
+function permittedWorkloads(
+  exported: ServiceExportResource,
+): ReadonlyMap<string, readonly WorkloadPattern[]> {
+  const known = PERMITTED.get(exported);
+  if (known !== undefined) return known;
+  const { consumers } = exported.spec;
+  const permitted = new Map(
+    consumers.map(({ cluster, workloads }) => [cluster, workloads ?? EVERY_WORKLOAD]),
+  );
+  PERMITTED.set(exported, permitted);
+  return permitted;
 }
 
 const SOURCES = new WeakMap<ClusterState["imports"], ReadonlySet<string>>();

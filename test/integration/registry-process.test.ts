@@ -214,6 +214,6 @@ test("a change reaches a waiting member at once", { timeout: 60_000 }, async () 
     etag = await arrived;
   }
   took.sort((a, b) => a - b);
-  // Measured 6 ms idle; the bound is for a machine that is busy with other tests.
+  // Measured 11 ms on a busy machine; the bound is for one that is busier still.
   expect(took[20]).toBeLessThan(250);
 });
