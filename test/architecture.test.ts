@@ -8,6 +8,7 @@ import {
   listFiles,
   missingTargets,
   readSource,
+  strangePackages,
 } from "./architecture/graph.ts";
 import {
   AMBIENT_RULES,
@@ -22,13 +23,18 @@ import {
 const paths = listFiles();
 const sources = paths.filter((path) => path.endsWith(".ts")).map(readSource);
 const shipped = sources.filter((file) => !isTest(file.path));
-const { optionalDependencies: optional } = JSON.parse(readSource("package.json").text) as {
+const { dependencies, optionalDependencies: optional } = JSON.parse(readSource("package.json").text) as {
+  readonly dependencies: Readonly<Record<string, string>>;
   readonly optionalDependencies: Readonly<Record<string, string>>;
 };
 
 describe("who may know whom", () => {
   test("every import is one that the layers allow", () => {
     expect(brokenImports(graphOf(shipped), IMPORT_RULES)).toEqual([]);
+  });
+
+  test("code that is shipped imports only packages that are installed with it", () => {
+    expect(strangePackages(graphOf(shipped), Object.keys(dependencies))).toEqual([]);
   });
 
   test("every import of ours leads to a file", () => {

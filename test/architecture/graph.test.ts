@@ -1,5 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { brokenAmbients, brokenImports, cycles, graphOf, missingTargets, type SourceFile } from "./graph.ts";
+import {
+  brokenAmbients,
+  brokenImports,
+  cycles,
+  graphOf,
+  missingTargets,
+  type SourceFile,
+  strangePackages,
+} from "./graph.ts";
 import { AMBIENT_RULES, IMPORT_RULES, MACHINE_PATH } from "./rules.ts";
 import { importsOf, maskSource } from "./source.ts";
 
@@ -77,7 +85,6 @@ describe("every rule can fail", () => {
     ["federation/store/a.ts", "../http/b.ts"],
     ["federation/http/a.ts", "node:fs"],
     ["federation/cli/a.ts", "../../gateway/edge/b.ts"],
-    ["federation/cli/a.ts", "left-pad"],
     ["gateway/edge/a.ts", "../../test/fakes/b.ts"],
   ])("%s may not import %s", (path, specifier) => {
     expect(brokenImports(graphOf([imports(path, specifier)]), IMPORT_RULES)).not.toEqual([]);
@@ -129,6 +136,13 @@ describe("every rule can fail", () => {
     const type = (path: string, target: string) => file(path, `import type { X } from "${target}";`);
     expect(cycles(graphOf([type("f/a.ts", "./b.ts"), type("f/b.ts", "./a.ts")]))).toEqual([]);
     expect(cycles(graphOf([type("f/a.ts", "../g/b.ts"), type("g/b.ts", "../f/a.ts")]))).toHaveLength(1);
+  });
+
+  test("a package that is only there for development is found", () => {
+    const graph = graphOf([imports("a.ts", "hono/tiny", "@hono/node-server", "vitest")]);
+    expect(strangePackages(graph, ["hono", "@hono/node-server"])).toEqual([
+      "a.ts imports vitest, which is no dependency",
+    ]);
   });
 
   test("an import of a file that is gone is found", () => {

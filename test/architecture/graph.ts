@@ -37,7 +37,7 @@ export function readSource(path: string): SourceFile {
 }
 
 export function isTest(path: string): boolean {
-  return path.startsWith("test/") || path.endsWith(".test.ts");
+  return path.startsWith("test/") || path.endsWith(".test.ts") || path === "vitest.config.ts";
 }
 
 export function graphOf(files: readonly SourceFile[]): Graph {
@@ -82,6 +82,15 @@ export function brokenImports(graph: Graph, rules: readonly ImportRule[]): strin
           .filter((edge) => breaks(rule, edge))
           .map((edge) => `${path} imports ${edge.target}: ${rule.because}`),
       ),
+  );
+}
+
+/** Packages that are imported but not in `names`: what is missing after an install without development packages. */
+export function strangePackages(graph: Graph, names: readonly string[]): string[] {
+  return [...graph].flatMap(([path, edges]) =>
+    edges
+      .filter((edge) => edge.kind === "package" && !names.includes(edge.target))
+      .map((edge) => `${path} imports ${edge.target}, which is no dependency`),
   );
 }
 

@@ -159,9 +159,6 @@ export const IMPORT_RULES: readonly ImportRule[] = [
     because: "tests depend on the code, never the other way round",
     from: ["federation/", "gateway/", "agents/"],
     never: ["test/"],
-    packages: [
-      ...["@hono/node-server", "@hono/zod-openapi", "commander", "hono", "jose", "node-forge", "yaml", "zod"],
-    ],
   },
 ];
 
