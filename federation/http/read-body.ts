@@ -18,7 +18,8 @@ export async function readBody(c: Context, maxBytes = MAX_BODY_BYTES): Promise<U
   const chunks: Uint8Array[] = [];
   let length = 0;
   const reader: ReadableStreamDefaultReader<Uint8Array> = stream.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+  const next = () => reader.read().catch(cutShort);
+  for (let part = await next(); !part.done; part = await next()) {
     length += part.value.length;
     if (length > maxBytes) {
       await reader.cancel();
@@ -27,6 +28,11 @@ export async function readBody(c: Context, maxBytes = MAX_BODY_BYTES): Promise<U
     chunks.push(part.value);
   }
   return concatenate(chunks, length);
+}
+
+/** The connection ended in the middle of the body: nobody is there to read an answer, and it is no fault of ours. */
+function cutShort(): never {
+  throw problemError("request_invalid", "the body ended early");
 }
 
 function concatenate(chunks: readonly Uint8Array[], length: number): Uint8Array {

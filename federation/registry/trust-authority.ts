@@ -71,6 +71,9 @@ export function createTrustAuthority(options: {
     async verifyOperator(token, now) {
       if (isAdminToken(token, options.adminTokenSha256))
         return ok({ kind: "operator", subject: "bootstrap-admin", role: "admin" });
+      // Issued tokens are JWTs; anything else was meant to be the one secret of the first start.
+      if (!token.includes("."))
+        return err(problem("unauthenticated", "the token is not the admin token of this registry"));
       const operator = await verifyOperatorToken(token, { keySet, federation, now });
       if (!operator.ok) return operator;
       return ok({ kind: "operator", subject: operator.value.subject, role: operator.value.role });

@@ -1,0 +1,34 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { parseRegistryConfig } from "./config.ts";
+import { VERSION } from "./start.ts";
+
+const parse = (settings: Record<string, string>) => parseRegistryConfig((key) => settings[key]);
+
+test("the registry's version is the package's", () => {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  expect(JSON.parse(text)).toMatchObject({ version: VERSION });
+});
+
+test("settings have defaults where they can", () => {
+  expect(parse({ ISTHMUS_STATE_DIR: "state" })).toEqual({
+    ok: true,
+    value: { stateDir: "state", listen: { host: "127.0.0.1", port: 7070 }, logLevel: "info" },
+  });
+});
+
+test("an empty setting is one that is not set", () => {
+  expect(parse({ ISTHMUS_STATE_DIR: "state", ISTHMUS_FEDERATION: "", ISTHMUS_LISTEN: "" }).ok).toBe(true);
+  expect(parse({ ISTHMUS_STATE_DIR: "" }).ok).toBe(false);
+});
+
+test("all mistakes are told together", () => {
+  const settings = { ISTHMUS_LISTEN: "x", ISTHMUS_FEDERATION: "A B", ISTHMUS_LOG_LEVEL: "loud" };
+  const parsed = parse(settings);
+  expect(parsed.ok ? [] : parsed.error.map(({ path }) => path)).toEqual([
+    "ISTHMUS_STATE_DIR",
+    "ISTHMUS_LISTEN",
+    "ISTHMUS_FEDERATION",
+    "ISTHMUS_LOG_LEVEL",
+  ]);
+});
