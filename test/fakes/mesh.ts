@@ -17,6 +17,8 @@ import { until } from "./until.ts";
 
 export interface MeshOptions {
   readonly agents?: boolean;
+  /** Two gateways in each cluster instead of one: `east gateway 2` and `west gateway 2` beside the first ones. */
+  readonly twoGateways?: boolean;
   readonly protocol?: PortProtocol;
   /** Endpoint of cart.shop in east. */
   readonly endpoint: string;
@@ -52,27 +54,30 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const federation = createTestFederation(FEDERATION, ["east", "west"]);
   const members = new Map<string, MeshMember>();
   const agents = options.agents !== false;
-  const gatewayAddress = new Map<string, string>();
-  const start = async (cluster: string, role: "gateway" | "agent", services: StaticCluster) => {
-    const started = await startMember(federation, cluster, role, services, options, gatewayAddress);
-    members.set(`${cluster} ${role}`, started);
+  const gateways = new Map<string, readonly string[]>();
+  const start = async (cluster: string, role: "gateway" | "agent", services: StaticCluster, suffix = "") => {
+    const started = await startMember(federation, cluster, role, services, options, gateways);
+    members.set(`${cluster} ${role}${suffix}`, started);
     return started;
+  };
+  const startGateways = async (cluster: string, services: StaticCluster) => {
+    const started = [await start(cluster, "gateway", services)];
+    if (options.twoGateways === true) started.push(await start(cluster, "gateway", services, " 2"));
+    return started.map(({ listen }) => listen);
   };
   // Inside out: what others need to know of is started first, so that no address has to be guessed.
   const east = staticCluster("east", [], [], options);
   const eastAgent = agents ? await start("east", "agent", east) : undefined;
-  const eastGateway = await start("east", "gateway", staticCluster("east", [], listOf(eastAgent), options));
-  gatewayAddress.set("east", eastGateway.listen);
+  gateways.set("east", await startGateways("east", staticCluster("east", [], listOf(eastAgent), options)));
   // West's gateway serves workloads itself only where there is no agent; a placeholder tells it that there is one.
-  const westGateway = await start(
+  const westGateways = await startGateways(
     "west",
-    "gateway",
     staticCluster("west", [], agents ? ["127.0.0.1:9"] : [], options),
   );
-  if (agents) await start("west", "agent", staticCluster("west", [westGateway.listen], [], options));
+  if (agents) await start("west", "agent", staticCluster("west", westGateways, [], options));
   const entry = members.get(agents ? "west agent" : "west gateway");
   const tunnelUp = ({ cluster, state }: TunnelStatus) => cluster === "east" && state === "up";
-  await until("west reaches east", 5_000, () => westGateway.proxy.tunnels().find(tunnelUp));
+  await until("west reaches east", 5_000, () => members.get("west gateway")?.proxy.tunnels().find(tunnelUp));
   await until("west's entry is ready", 5_000, () =>
     entry?.proxy.unready() === undefined && entry?.proxy.listeners().length === 2 ? true : undefined,
   );
@@ -114,7 +119,7 @@ async function startMember(
   role: "gateway" | "agent",
   services: StaticCluster,
   options: MeshOptions,
-  gateways: ReadonlyMap<string, string>,
+  gateways: ReadonlyMap<string, readonly string[]>,
 ): Promise<MeshMember> {
   const base = snapshotOf(federation, cluster, gateways, options.protocol ?? "http");
   const snapshot = createWatch<Snapshot | undefined>(options.change?.(base) ?? base);
@@ -178,12 +183,12 @@ function fakeDiscovery(
 function snapshotOf(
   federation: TestFederation,
   cluster: string,
-  gateways: ReadonlyMap<string, string>,
+  gateways: ReadonlyMap<string, readonly string[]>,
   protocol: PortProtocol,
 ): Snapshot {
   const domain = (name: string): TrustDomain => federation.cluster(name).trustDomain;
   const other = cluster === "east" ? "west" : "east";
-  const address = gateways.get(other);
+  const addresses = gateways.get(other) ?? [];
   const ports = [{ port: 80, protocol }];
   const service = { namespace: "shop", name: "cart" };
   const workloads = ["ns/shop/sa/web"];
@@ -201,7 +206,7 @@ function snapshotOf(
       {
         cluster: other,
         trustDomain: domain(other),
-        gateways: address === undefined ? [] : [{ id: "gateway-1", address }],
+        gateways: addresses.map((address, index) => ({ id: `gateway-${index + 1}`, address })),
       },
     ],
     imports:

@@ -72,7 +72,8 @@ export class RawSocket {
 export async function dialRaw(address: string): Promise<RawSocket> {
   const socket = connect({ ...addressOf(address), noDelay: true, allowHalfOpen: true });
   const raw = new RawSocket(socket);
-  await once(socket, "connect");
+  // A listener may reset at once: that is for the test to see.
+  await new Promise<void>((resolve) => socket.once("connect", resolve).once("close", () => resolve()));
   return raw;
 }
 
