@@ -5,6 +5,7 @@ import { lossOf, refusalOf } from "./forward.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
 import type { Http1Connection } from "./http1-connection.ts";
 import { abort, ignore, isCut } from "./relay.ts";
+import { BULK_BYTES, corkForTurn } from "./relay.ts";
 import type { StreamPool } from "./stream-pool.ts";
 
 // More interim answers than any real server sends before the final one.
@@ -147,6 +148,7 @@ export class Http1Stream {
   }
 
   #onBodyBytes(connection: Http1Connection, buffer: Buffer, at: number): void {
+    if (buffer.length >= BULK_BYTES) corkForTurn(connection.socket);
     const next = this.#body.forward(buffer, at, buffer.length, connection.socket);
     if (next === MALFORMED)
       return this.#fail(problem("upstream_malformed", "the body's chunks are malformed"));

@@ -14,8 +14,10 @@ import {
 
 // A handshake needs two round trips; five seconds covers a lossy link and bounds a peer that never answers.
 const HANDSHAKE_TIMEOUT_MS = 5_000;
-// The gateway probe of design §7: a peer that answers no PING within two periods is gone.
-const PING_PERIOD_MS = 2_000;
+// The gateway probe: a peer that leaves three PINGs in a row unanswered is gone. One is not enough: after a pause of this
+// process (a blocked event loop, SIGSTOP) the timer fires before the answer that has long arrived is read.
+const PING_PERIOD_MS = 1_000;
+const MAX_MISSED_PINGS = 3;
 
 export interface LinkOptions {
   readonly address: string;
@@ -45,7 +47,7 @@ export class Link {
   #timer: NodeJS.Timeout;
   #lost = false;
   #draining = false;
-  #pingPending = false;
+  #missedPings = 0;
 
   constructor(options: LinkOptions, events: LinkEvents) {
     this.#options = options;
@@ -142,10 +144,11 @@ export class Link {
   #ping(): void {
     const session = this.#session;
     if (session === undefined || session.destroyed) return;
-    if (this.#pingPending) return this.#fail("gateway_unreachable", "the peer answers no PING");
-    this.#pingPending = true;
-    session.ping(() => {
-      this.#pingPending = false;
+    if (this.#missedPings >= MAX_MISSED_PINGS)
+      return this.#fail("gateway_unreachable", "the peer answers no PING");
+    this.#missedPings += 1;
+    session.ping((error) => {
+      if (error === null) this.#missedPings = 0;
     });
   }
 

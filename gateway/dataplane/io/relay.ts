@@ -1,5 +1,6 @@
 import { constants, type Http2Stream } from "node:http2";
 import type { Socket } from "node:net";
+import type { Writable } from "node:stream";
 import type { Counter } from "./counters.ts";
 
 /** One end of a relay: a tunnel stream or a workload's TCP connection. */
@@ -33,9 +34,27 @@ export function finishRelay(asking: RelayEnd, answering: RelayEnd, counters: Rel
   pump(answering, asking, counters.down);
 }
 
+/** From this size on a chunk is likely one of many that arrive together. */
+export const BULK_BYTES = 4_096;
+
+/**
+ * Gathers what is written to `to` in this turn of the event loop into one system call or session write. A TLS record and an
+ * HTTP/2 frame differ by nine bytes, so bulk data comes in pairs of a long and a short chunk, several pairs at a time.
+ */
+export function corkForTurn(to: Writable): void {
+  if (to.writableCorked > 0) return;
+  to.cork();
+  process.nextTick(uncork, to);
+}
+
+function uncork(to: Writable): void {
+  to.uncork();
+}
+
 function pump(from: RelayEnd, to: RelayEnd, counter: Counter): void {
   from.on("data", (chunk: Buffer) => {
     counter.value += chunk.length;
+    if (chunk.length >= BULK_BYTES) corkForTurn(to);
     if (!to.write(chunk)) from.pause();
   });
   to.on("drain", () => from.resume());

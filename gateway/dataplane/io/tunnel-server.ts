@@ -26,7 +26,7 @@ import {
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 const MAX_CONNECTIONS = 4_096;
 const SWEEP_PERIOD_MS = 5_000;
-// Our diallers PING every 2 s; a session without streams that says nothing for this long has no use.
+// Our diallers PING every second; a session without streams that says nothing for this long has no use.
 const SILENT_MS = 60_000;
 // A workload crowd that leaves at once resets as many streams as it had; a flood goes on.
 const RESET_BURST = MAX_STREAMS_PER_SESSION;

@@ -1,7 +1,7 @@
 import type { Settings } from "node:http2";
 
 /** A stalled stream holds at most this much in a hop; large enough for 1 Gbit/s at 2 ms. */
-const STREAM_WINDOW_BYTES = 256 * 1024;
+const STREAM_WINDOW_BYTES = 1024 * 1024;
 
 /** Over all streams of a session; a paused stream gives its part back, so a stalled one does not starve the others. */
 export const SESSION_WINDOW_BYTES = 32 * 1024 * 1024;
