@@ -1,4 +1,5 @@
 import type { ClusterStatus, MemberStatus, Resource, WithStatus } from "../model/resource.ts";
+import { compareText } from "./compile-snapshot.ts";
 import { clusterResource, withConditions } from "./conditions.ts";
 import { appliedResources, type ClusterState, type FederationState, trustDomainOf } from "./state.ts";
 
@@ -9,12 +10,17 @@ export interface ResourceFilter {
   readonly name?: string;
 }
 
+/** By name: the order in which clusters happened to register means nothing to a reader. */
+export function clustersByName(state: FederationState): readonly ClusterState[] {
+  return [...state.clusters.values()].sort((a, b) => compareText(a.record.name, b.record.name));
+}
+
 /** Resources of every kind with their conditions; absent filters match everything. */
 export function listResources(
   state: FederationState,
   filter: ResourceFilter,
 ): readonly WithStatus<Resource>[] {
-  const clusters = [...state.clusters.values()].filter(
+  const clusters = clustersByName(state).filter(
     ({ record }) => filter.cluster === undefined || record.name === filter.cluster,
   );
   return clusters

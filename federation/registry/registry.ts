@@ -24,7 +24,7 @@ import { checkJoinToken, planDeleteCluster, planJoin, planRegister, planRenew } 
 import { planAdvertise, planServices } from "./plan/members.ts";
 import { refuse } from "./plan/refuse.ts";
 import { planApply, planDeleteResource } from "./plan/resources.ts";
-import { clusterStatus } from "./queries.ts";
+import { clustersByName, clusterStatus } from "./queries.ts";
 import { SnapshotFeed } from "./snapshot-feed.ts";
 import { type FederationState, type ItemKey, trustDomainOf } from "./state.ts";
 import type { RegistryStore } from "./store.ts";
@@ -188,7 +188,7 @@ export class Registry {
   }
 
   clusterStatuses(): readonly ClusterStatus[] {
-    return [...this.state.clusters.values()].map((cluster) =>
+    return clustersByName(this.state).map((cluster) =>
       clusterStatus(this.state, cluster, this.#members.list(cluster.record.name)),
     );
   }
