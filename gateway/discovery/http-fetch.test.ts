@@ -15,7 +15,7 @@ describe("fetch over node:http", () => {
         body += chunk.toString("utf8");
       });
       request.on("end", () => {
-        seen.push(`${request.method} ${request.url} ${request.headers["x-test"]} ${body}`);
+        seen.push(`${request.method} ${request.url} ${String(request.headers["x-test"])} ${body}`);
         if (request.url !== "/silent") response.writeHead(201, { etag: '"7"' }).end("héllo");
       });
     });

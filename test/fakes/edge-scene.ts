@@ -6,9 +6,9 @@ import {
   okResponse,
   type RawSocket,
   type Script,
+  type ScriptedWorkload,
   startScriptedWorkload,
 } from "./raw-socket.ts";
-import type { ScriptedWorkload } from "./raw-socket.ts";
 
 /** West's web in front, a scripted cart of east behind, and everything real in between. */
 export interface EdgeScene {

@@ -112,7 +112,7 @@ describe.each(LISTENERS)("the tunnel listener of the %s", (name) => {
     ["no ALPN", { ALPNProtocols: [] }],
   ] as const)("refuses %s", async (_what, tls) => {
     const credential = scene.mesh.federation.system("west", "gateway");
-    expect(await openSession({ address, credential, tls: { ...tls } as object })).toBeUndefined();
+    expect(await openSession({ address, credential, tls: { ...tls } })).toBeUndefined();
     await expectRefused("ISTH-1009");
   });
 

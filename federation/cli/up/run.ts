@@ -6,7 +6,7 @@ import { type Failure, fail } from "../failure.ts";
 import type { Invocation } from "../invocation.ts";
 import { readToken } from "../connection.ts";
 import { createRegistryClient } from "../registry-client.ts";
-import { Federation, type LaunchOptions } from "./launch.ts";
+import { Federation } from "./launch.ts";
 import { planFederation, portsNeeded } from "./plan.ts";
 import { findFreePorts } from "./ports.ts";
 import type { ProcessEvent } from "./process-slot.ts";

@@ -4,8 +4,7 @@ import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts"
 import { lossOf, refusalOf } from "./forward.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
 import type { Http1Connection } from "./http1-connection.ts";
-import { abort, ignore, isCut } from "./relay.ts";
-import { BULK_BYTES, corkForTurn } from "./relay.ts";
+import { abort, BULK_BYTES, corkForTurn, ignore, isCut } from "./relay.ts";
 import type { StreamPool } from "./stream-pool.ts";
 
 // More interim answers than any real server sends before the final one.
