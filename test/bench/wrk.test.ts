@@ -21,6 +21,10 @@ describe("wrk output", () => {
     expect(parseWrk(CLEAN)).toEqual({ requests: 64_123, seconds: 4, p50Ms: 3.93, p99Ms: 5.25, errors: 0 });
   });
 
+  it("reads percentiles of more than a second, which wrk prints with a blank behind", () => {
+    expect(parseWrk(CLEAN.replace("99%    5.25ms", "99%    1.06s ")).p99Ms).toBe(1060);
+  });
+
   it("adds up socket errors and bad answers", () => {
     const output = `${CLEAN}  Socket errors: connect 1, read 20, write 300, timeout 4000\n  Non-2xx or 3xx responses: 50000\n`;
     expect(parseWrk(output).errors).toBe(54_321);

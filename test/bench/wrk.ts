@@ -22,7 +22,8 @@ export function parseWrk(output: string): WrkResult {
   const total = /^\s*(\d+) requests in ([^\s,]+),/m.exec(output);
   if (total?.[2] === undefined) throw new Error(`wrk printed no total:\n${output}`);
   const percentile = (label: string): number => {
-    const match = new RegExp(`^\\s*${label}%\\s+(\\S+)$`, "m").exec(output);
+    // Whole seconds come with a blank behind them.
+    const match = new RegExp(`^\\s*${label}%\\s+(\\S+) *$`, "m").exec(output);
     return match?.[1] === undefined ? Number.NaN : parseDuration(match[1]) * 1000;
   };
   return {
