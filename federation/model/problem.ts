@@ -230,7 +230,7 @@ export const PROBLEMS = {
   },
   tunnel_abuse: {
     code: "ISTH-3012",
-    title: "the tunnel peer opened or reset too many streams",
+    title: "the tunnel peer floods this proxy, or says nothing",
     fix: "the peer is broken or hostile: look at its log",
   },
   http_malformed: {

@@ -5,13 +5,21 @@ import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
 const LINES_PER_WINDOW = 50;
 const WINDOW_MS = 1_000;
 
-/** Access and refusal lines, at most LINES_PER_WINDOW a second; what is left out is counted in the next line. */
+/** What one kind of event has written in its present window. */
+interface Allowance {
+  windowStart: number;
+  written: number;
+  suppressed: number;
+}
+
+/**
+ * Access and refusal lines, at most LINES_PER_WINDOW a second of each event; what is left out is counted in the next line.
+ * Each event has its own allowance, so that a flood of one does not hide the line that says who was cut for it.
+ */
 export class EventLog {
   readonly #log: Logger;
   readonly #now: () => number;
-  #windowStart = 0;
-  #written = 0;
-  #suppressed = 0;
+  readonly #allowances = new Map<string, Allowance>();
 
   constructor(log: Logger, now: () => number) {
     this.#log = log;
@@ -19,37 +27,38 @@ export class EventLog {
   }
 
   access(event: string, fields: LogFields): void {
-    if (this.#admit())
-      this.#log.info(event, this.#suppressed > 0 ? { ...fields, suppressed: this.#take() } : fields);
+    const allowance = this.#admit(event);
+    if (allowance !== undefined) this.#log.info(event, withSuppressed(fields, allowance));
   }
 
   refusal(event: string, reason: Problem, fields: LogFields): void {
-    if (!this.#admit()) return;
-    const suppressed = this.#suppressed > 0 ? { suppressed: this.#take() } : {};
-    this.#log.warn(event, {
-      code: PROBLEMS[reason.name].code,
-      problem: reason.name,
-      detail: reason.detail,
-      ...fields,
-      ...suppressed,
-    });
+    const allowance = this.#admit(event);
+    if (allowance === undefined) return;
+    const { code } = PROBLEMS[reason.name];
+    const about = { code, problem: reason.name, detail: reason.detail, ...fields };
+    this.#log.warn(event, withSuppressed(about, allowance));
   }
 
-  #admit(): boolean {
+  #admit(event: string): Allowance | undefined {
     const now = this.#now();
-    if (now - this.#windowStart >= WINDOW_MS) {
-      this.#windowStart = now;
-      this.#written = 0;
+    const allowance = this.#allowances.get(event) ?? { windowStart: now, written: 0, suppressed: 0 };
+    this.#allowances.set(event, allowance);
+    if (now - allowance.windowStart >= WINDOW_MS) {
+      allowance.windowStart = now;
+      allowance.written = 0;
     }
-    this.#written += 1;
-    if (this.#written <= LINES_PER_WINDOW) return true;
-    this.#suppressed += 1;
-    return false;
+    if (allowance.written >= LINES_PER_WINDOW) {
+      allowance.suppressed += 1;
+      return undefined;
+    }
+    allowance.written += 1;
+    return allowance;
   }
+}
 
-  #take(): number {
-    const count = this.#suppressed;
-    this.#suppressed = 0;
-    return count;
-  }
+function withSuppressed(fields: LogFields, allowance: Allowance): LogFields {
+  const { suppressed } = allowance;
+  if (suppressed === 0) return fields;
+  allowance.suppressed = 0;
+  return { ...fields, suppressed };
 }

@@ -8,11 +8,13 @@ import tls, { type TLSSocket } from "node:tls";
 import { type Address, formatAddress } from "../../../federation/model/address.ts";
 import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
 import { type Peer, trustsDomain, verifyPeer } from "../identity/peer-trust.ts";
+import { SessionConduct } from "../lifecycle/session-conduct.ts";
 import { localReply } from "../policy/local-reply.ts";
 import type { Metrics } from "./counters.ts";
 import type { EventLog } from "./event-log.ts";
 import { abort, ignore } from "./relay.ts";
 import { listenShared, type PortClaims } from "./shared-port.ts";
+import { TICK_MS } from "./ticker.ts";
 import { peerChain, secureContextOptions, TUNNEL_ALPN } from "./tls-context.ts";
 import type { TunnelEnvironment } from "./tunnel.ts";
 import {
@@ -25,12 +27,11 @@ import {
 
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 const MAX_CONNECTIONS = 4_096;
-const SWEEP_PERIOD_MS = 5_000;
-// Our diallers PING every second; a session without streams that says nothing for this long has no use.
-const SILENT_MS = 60_000;
 // A workload crowd that leaves at once resets as many streams as it had; a flood goes on.
 const RESET_BURST = MAX_STREAMS_PER_SESSION;
 const RESETS_PER_SECOND = 500;
+// Code of a session that ended because its peer sent GOAWAY with an error.
+const PEER_GAVE_UP = "ERR_HTTP2_SESSION_ERROR";
 
 /** A CONNECT request from a verified peer; the handler answers on `stream`. */
 export interface TunnelRequest {
@@ -51,7 +52,7 @@ interface ServedSession {
   readonly session: ServerHttp2Session;
   readonly socket: TLSSocket;
   readonly peer: Peer;
-  lastHeardMs: number;
+  readonly conduct: SessionConduct;
 }
 
 /** Listens for tunnels: TLS 1.3, client certificate, identity verified before the first HTTP/2 byte is read. */
@@ -85,7 +86,7 @@ export class TunnelServer {
       credential.subscribe(reload),
       trust.subscribe(() => (reload(), this.#cutUntrusted())),
     ];
-    this.#sweeper = setInterval(() => this.#sweep(now()), SWEEP_PERIOD_MS).unref();
+    this.#sweeper = setInterval(() => this.#sweep(now()), TICK_MS).unref();
   }
 
   /** A successor may listen on the same address while this process drains. */
@@ -143,21 +144,35 @@ export class TunnelServer {
       streamResetBurst: RESET_BURST,
       streamResetRate: RESETS_PER_SECOND,
     });
-    const served: ServedSession = { session, socket, peer, lastHeardMs: env.now() };
+    const conduct = new SessionConduct();
+    const served: ServedSession = { session, socket, peer, conduct };
     this.#sessions.add(served);
     session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-    session.on("error", (error: Error) =>
-      this.#refused(problem("tunnel_abuse", error.message), peer.spiffeId.uri),
-    );
+    session.on("error", (error) => this.#onSessionError(served, error));
     session.on("close", () => this.#sessions.delete(served));
-    session.on("ping", () => {
-      served.lastHeardMs = env.now();
-    });
+    session.on("ping", () => this.#cut(served, conduct.control()));
+    session.on("remoteSettings", () => this.#cut(served, conduct.control()));
     session.on("stream", (stream, headers) => {
       stream.on("error", ignore);
       if (headers[":method"] === "CONNECT") onRequest({ stream, headers, peer });
       else stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      if (stream.closed) this.#cut(served, conduct.refusal());
     });
+  }
+
+  /** A peer that dies is no offender; what node:http2 objects to in its frames is. */
+  #onSessionError({ conduct, peer }: ServedSession, error: NodeJS.ErrnoException): void {
+    const detail = error.message;
+    const isOffence = error.code?.startsWith("ERR_HTTP2_") === true && error.code !== PEER_GAVE_UP;
+    if (conduct.isOver) return;
+    if (isOffence) this.#refused(problem("tunnel_abuse", detail), peer.spiffeId.uri);
+    else this.#options.env.log.info("tunnel_lost", { peer: peer.spiffeId.uri, detail });
+  }
+
+  #cut({ session, peer }: ServedSession, reason: Problem | undefined): void {
+    if (reason === undefined) return;
+    this.#refused(reason, peer.spiffeId.uri);
+    session.destroy(new Error(reason.detail), constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
 
   #cutUntrusted(): void {
@@ -175,8 +190,8 @@ export class TunnelServer {
   /** Sessions whose certificate ran out get no new streams: a live peer has dialled anew long before. */
   #sweep(now: number): void {
     for (const served of this.#sessions) {
-      const silent = now - served.lastHeardMs > SILENT_MS;
-      if (now > served.peer.notAfterMs || silent) served.session.close();
+      if (now > served.peer.notAfterMs) served.session.close();
+      this.#cut(served, served.conduct.tick());
     }
   }
 

@@ -1,0 +1,62 @@
+import { type Problem, problem } from "../../../federation/model/problem.ts";
+
+// All are counted in ticks of a second and not by the clock: a clock that steps must not cut a peer.
+// Preface and SETTINGS come with the first flight after the handshake.
+const GREETING_TICKS = 5;
+// Our diallers PING every second: who says nothing for this long is gone, whatever streams it left behind.
+const SILENT_TICKS = 30;
+// Good peers judge by the same rules before they ask, so refusals are few, but for the moment in which a rule changes
+// under load; a flood goes on.
+const REFUSALS: Allowance = { burst: 4_096, perTick: 500 };
+// PING and SETTINGS, which cost an answer each.
+const CONTROLS: Allowance = { burst: 200, perTick: 20 };
+
+interface Allowance {
+  readonly burst: number;
+  readonly perTick: number;
+}
+
+/** What a listener remembers of one peer's conduct. Every question is answered with the reason to cut it, at most once. */
+export class SessionConduct {
+  #ticks = 0;
+  #greeted = false;
+  #quietTicks = 0;
+  #refusals = REFUSALS.burst;
+  #controls = CONTROLS.burst;
+  #isOver = false;
+
+  /** The peer was found out, so that what follows of it needs no further line. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** A PING or SETTINGS frame. */
+  control(): Problem | undefined {
+    this.#greeted = true;
+    this.#quietTicks = 0;
+    this.#controls -= 1;
+    return this.#controls < 0 ? this.#over("a flood of PING or SETTINGS") : undefined;
+  }
+
+  /** A stream that the rules, or the protocol, refused. */
+  refusal(): Problem | undefined {
+    this.#refusals -= 1;
+    return this.#refusals < 0 ? this.#over("a flood of streams that are refused") : undefined;
+  }
+
+  /** Once a second. */
+  tick(): Problem | undefined {
+    this.#ticks += 1;
+    this.#quietTicks += 1;
+    this.#refusals = Math.min(REFUSALS.burst, this.#refusals + REFUSALS.perTick);
+    this.#controls = Math.min(CONTROLS.burst, this.#controls + CONTROLS.perTick);
+    if (!this.#greeted && this.#ticks > GREETING_TICKS) return this.#over("no HTTP/2 greeting");
+    return this.#quietTicks > SILENT_TICKS ? this.#over(`no PING for ${SILENT_TICKS} s`) : undefined;
+  }
+
+  #over(detail: string): Problem | undefined {
+    if (this.#isOver) return undefined;
+    this.#isOver = true;
+    return problem("tunnel_abuse", detail);
+  }
+}
