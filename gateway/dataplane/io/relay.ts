@@ -44,7 +44,8 @@ export const BULK_BYTES = 4_096;
 export function corkForTurn(to: Writable): void {
   if (to.writableCorked > 0) return;
   to.cork();
-  process.nextTick(uncork, to);
+  // Not nextTick, which runs between the chunks of one read.
+  setImmediate(uncork, to);
 }
 
 function uncork(to: Writable): void {
