@@ -42,11 +42,11 @@ export function authorizeImport(route: ImportRoute, egress: SnapshotEgress, call
 /** Owner's side: the export names the caller's cluster and one of its patterns fits the caller. */
 export function authorizeExport(route: ExportRoute, caller: SpiffeId): Verdict {
   const { rule } = route;
-  const consumer = rule.consumers.find((candidate) => candidate.trustDomain === caller.trustDomain);
-  if (consumer === undefined) {
+  const consumers = rule.consumers.filter(({ trustDomain }) => trustDomain === caller.trustDomain);
+  if (consumers.length === 0) {
     return denied("not_exported", `${serviceKey(rule)} is not exported to ${caller.trustDomain}`);
   }
-  if (!consumer.workloads.some((pattern) => matchWorkload(pattern, caller))) {
+  if (!consumers.some(({ workloads }) => workloads.some((pattern) => matchWorkload(pattern, caller)))) {
     return denied("export_denied", `the export of ${serviceKey(rule)} does not name ${caller.uri}`);
   }
   return allowed(caller, false);

@@ -46,6 +46,9 @@ function decideImport(
   caller: SpiffeId,
   port: number,
 ): EntryDecision {
+  if (caller.trustDomain !== tables.trustDomain) {
+    return refuse("caller_token_invalid", `${caller.uri} is not a workload of this cluster`);
+  }
   if (!route.ports.has(port)) return refuse("no_route", `${serviceKey(route.rule)} has no port ${port}`);
   const verdict = authorizeImport(route, tables.egress, caller);
   if (verdict.kind === "denied") return { kind: "refuse", problem: verdict.problem };
@@ -104,13 +107,16 @@ export type EgressDecision = EntryDecision;
 
 /** Egress gateway: the same rules as at the entry, on the caller that the token proves. */
 export function decideEgress(tables: RouteTables, target: TunnelTarget, caller: SpiffeId): EgressDecision {
-  if (caller.trustDomain !== tables.trustDomain) {
-    return refuse("caller_token_invalid", `${caller.uri} is not a workload of this cluster`);
+  let decision: EgressDecision = refuse(
+    "not_imported",
+    `${target.audience} is not imported in ${tables.cluster}`,
+  );
+  // A tunnel does not say by which of several local names its service was called: one that permits is enough.
+  for (const route of tables.importsByAudience.get(target.audience) ?? []) {
+    decision = decideImport(tables, route, caller, target.port);
+    if (decision.kind === "forward") return decision;
   }
-  const route = tables.importsByAudience.get(target.audience);
-  if (route === undefined)
-    return refuse("not_imported", `${target.audience} is not imported in ${tables.cluster}`);
-  return decideImport(tables, route, caller, target.port);
+  return decision;
 }
 
 export interface ServiceForward {

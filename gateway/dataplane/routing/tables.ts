@@ -20,8 +20,11 @@ export interface RouteTables {
   readonly trustDomain: TrustDomain;
   /** By local name, `cart.shop`. */
   readonly imports: ReadonlyMap<string, ImportRoute>;
-  /** By audience, `east.acme.mesh/shop/cart`: what a tunnel from our own agent asks for. */
-  readonly importsByAudience: ReadonlyMap<string, ImportRoute>;
+  /**
+   * By audience, `east.acme.mesh/shop/cart`: what a tunnel from our own agent asks for. More than one where aliases stand for
+   * the same service.
+   */
+  readonly importsByAudience: ReadonlyMap<string, readonly ImportRoute[]>;
   /** By `cart.shop`. */
   readonly exports: ReadonlyMap<string, ExportRoute>;
   readonly egress: SnapshotEgress;
@@ -43,12 +46,12 @@ export interface ExportRoute {
 
 export function compileTables(snapshot: Snapshot): RouteTables {
   const imports = new Map<string, ImportRoute>();
-  const importsByAudience = new Map<string, ImportRoute>();
+  const importsByAudience = new Map<string, ImportRoute[]>();
   for (const rule of snapshot.imports) {
     const audience = serviceAudience(rule.from.trustDomain, rule.from);
     const route = { rule, ports: portMap(rule.ports), audience, host: clustersetHost(rule.from) };
     imports.set(serviceKey(rule), route);
-    importsByAudience.set(audience, route);
+    importsByAudience.set(audience, [...(importsByAudience.get(audience) ?? []), route]);
   }
   const exports = new Map<string, ExportRoute>();
   for (const rule of snapshot.exports) {

@@ -1,0 +1,54 @@
+import { describe, expect, it } from "vitest";
+import { CART, EAST, exportRule, importRule, eastTables, westTables } from "../../../test/fakes/rules.ts";
+import { importOf } from "./tables.ts";
+
+describe("compiled tables", () => {
+  it("find an import by its local name", () => {
+    expect(importOf(westTables(), CART)).toMatchObject({
+      audience: "east.test.mesh/shop/cart",
+      host: "cart.shop.svc.clusterset.local",
+      ports: new Map([[80, { port: 80, protocol: "http" }]]),
+    });
+  });
+
+  it("find nothing by the owner's name of an alias, and the owner's host behind the alias", () => {
+    const tables = westTables({ imports: [importRule({ namespace: "mine", name: "basket" })] });
+    expect(importOf(tables, CART)).toBeUndefined();
+    expect(importOf(tables, { namespace: "mine", name: "basket" })?.host).toBe(
+      "cart.shop.svc.clusterset.local",
+    );
+  });
+
+  it("find all aliases of one service by its audience", () => {
+    const tables = westTables({ imports: [importRule(), importRule({ name: "basket" })] });
+    expect(tables.importsByAudience.get("east.test.mesh/shop/cart")?.map(({ rule }) => rule.name)).toEqual([
+      "cart",
+      "basket",
+    ]);
+  });
+
+  it("keep services of one name in different namespaces and of different owners apart", () => {
+    const other = importRule({ namespace: "blog", from: { ...CART, cluster: "north", trustDomain: EAST } });
+    expect(westTables({ imports: [importRule(), other] }).imports.size).toBe(2);
+  });
+
+  it("find an export with its audience", () => {
+    expect(eastTables().exports.get("cart.shop")).toMatchObject({ audience: "east.test.mesh/shop/cart" });
+    expect(eastTables().exports.get("cart.blog")).toBeUndefined();
+  });
+
+  it("find no inherited property of any object by a name from the wire", () => {
+    for (const name of ["__proto__", "constructor", "toString"]) {
+      expect(westTables().imports.get(name)).toBeUndefined();
+      expect(eastTables().exports.get(name)).toBeUndefined();
+    }
+  });
+
+  it("carry the revision and the cluster they were compiled from", () => {
+    expect(eastTables({ revision: 41, exports: [exportRule()] })).toMatchObject({
+      revision: 41,
+      cluster: "east",
+      trustDomain: EAST,
+    });
+  });
+});
