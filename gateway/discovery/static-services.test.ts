@@ -36,10 +36,13 @@ async function scene() {
     clock.advance(ms);
     await settle(30);
   };
-  /** Polls until the file has been read and the names are these. */
+  /** Polls until the file has been read and the names are these; a poll that comes while a reading is under way is none. */
   const become = async (...expected: readonly string[]): Promise<void> => {
-    clock.advance(5000);
-    await eventually(() => names().join() === expected.join());
+    await eventually(() => {
+      if (names().join() === expected.join()) return true;
+      clock.advance(5000);
+      return false;
+    });
   };
   const refusals = () => log.of("services_file_refused");
   return { path, clock, log, services, names, advance, become, refusals, touch: () => touch() };
