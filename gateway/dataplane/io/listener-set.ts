@@ -19,6 +19,7 @@ export interface ListenerKey {
 export type AllocateAddresses = (keys: readonly ListenerKey[]) => Promise<Result<readonly string[], Problem>>;
 
 const RETRY_MS = 500;
+const ALLOCATION = "addresses";
 
 interface Wanted extends ListenerKey {
   readonly caller: SpiffeId;
@@ -43,6 +44,8 @@ export class ListenerSet {
   #running: Promise<void> | undefined;
   #again = false;
   #closed = false;
+  /** Failures that were logged and still hold. */
+  readonly #reported = new Set<string>();
 
   constructor(env: EntryEnvironment, allocate: AllocateAddresses, log: Logger, onChange: () => void) {
     this.#env = env;
@@ -101,7 +104,8 @@ export class ListenerSet {
     const missing = [...wanted].filter(([name]) => !this.#listeners.has(name)).map(([, want]) => want);
     if (missing.length === 0) return this.#onChange();
     const allocated = await this.#allocate(missing);
-    if (!allocated.ok) return this.#retry(allocated.error);
+    if (!allocated.ok) return this.#retry(allocated.error, ALLOCATION);
+    this.#reported.delete(ALLOCATION);
     for (const [index, want] of missing.entries()) await this.#open(want, allocated.value[index]);
     this.#onChange();
   }
@@ -144,15 +148,20 @@ export class ListenerSet {
     const listener = new WorkloadListener({ caller, service: serviceName, port }, protocol, this.#env);
     try {
       const bound = await listener.listen(address.value);
+      if (this.#closed) return listener.close();
+      this.#reported.delete(nameOf(want));
       this.#listeners.set(nameOf(want), { listener, status: { workload, service, port, address: bound } });
     } catch (error) {
       listener.close();
-      this.#retry({ name: "port_in_use", detail: `${text}: ${(error as Error).message}` });
+      this.#retry({ name: "port_in_use", detail: `${text}: ${(error as Error).message}` }, nameOf(want));
     }
   }
 
-  #retry(reason: Problem): void {
-    this.#log.error("listener_failed", { code: PROBLEMS[reason.name].code, detail: reason.detail });
+  /** Again and again, but logged once: a port may stay taken for days. */
+  #retry(reason: Problem, what: string): void {
+    const { code } = PROBLEMS[reason.name];
+    if (!this.#reported.has(what)) this.#log.error("listener_failed", { code, detail: reason.detail });
+    this.#reported.add(what);
     setTimeout(() => void this.#schedule(), RETRY_MS).unref();
   }
 }

@@ -137,7 +137,7 @@ export class TunnelServer {
   }
 
   #serve(socket: TLSSocket, peer: Peer): void {
-    const { env, onRequest } = this.#options;
+    const { onRequest } = this.#options;
     const session = http2.performServerHandshake(socket, {
       settings: TUNNEL_SETTINGS,
       maxSessionMemory: MAX_SESSION_MEMORY_MB,
@@ -148,7 +148,7 @@ export class TunnelServer {
     const served: ServedSession = { session, socket, peer, conduct };
     this.#sessions.add(served);
     session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-    session.on("error", (error) => this.#onSessionError(served, error));
+    session.on("error", (error: NodeJS.ErrnoException) => this.#onSessionError(served, error));
     session.on("close", () => this.#sessions.delete(served));
     session.on("ping", () => this.#cut(served, conduct.control()));
     session.on("remoteSettings", () => this.#cut(served, conduct.control()));
