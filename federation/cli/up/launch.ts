@@ -86,8 +86,12 @@ export class Federation {
     return inForce;
   }
 
+  /** In the order of the file, whichever cluster joined first. */
   get processes(): readonly { readonly spec: ProcessSpec; readonly pid: number | undefined }[] {
-    return this.#slots.map(({ spec, pid }) => ({ spec, pid }));
+    const { registry, clusters } = this.plan;
+    return [registry, ...clusters.flatMap(({ processes }) => processes)].flatMap((spec) =>
+      this.#slots.filter((slot) => slot.spec === spec).map(({ pid }) => ({ spec, pid })),
+    );
   }
 
   get imports(): readonly ImportAddress[] {
