@@ -89,6 +89,34 @@ describe.each(MEMBERS)("when only the %s has heard that a permission was withdra
   });
 });
 
+describe.each(MEMBERS)(
+  "when only the %s has heard of a withdrawal in the middle of an exchange",
+  (member) => {
+    it("a request without an answer is refused, or broken off, and never completed", async () => {
+      const { dial, workload } = await start({ script: () => {} });
+      const client = (await dial()).send(getRequest("/slow"));
+      const busy = await until("the workload has it", 5_000, () => workload.connections[0]);
+      await busy.receives("/slow");
+      publishTo(scene!, member, withdraw);
+      await closed("the workload's connection", busy);
+      await client.receives(/^HTTP\/1\.1 (403|502) /);
+    });
+
+    it("a WebSocket is reset at both ends", async () => {
+      const { dial, workload } = await start({
+        script: (connection) =>
+          connection.send("HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"),
+      });
+      const client = (await dial()).send(getRequest("/", "Connection: upgrade", "Upgrade: websocket"));
+      await client.receives("101 Go");
+      publishTo(scene!, member, withdraw);
+      await closed("the client's connection", client);
+      await closed("the workload's connection", workload.connections[0]);
+      expect(client.reset).toBe(true);
+    });
+  },
+);
+
 describe("a change of rules", () => {
   it("answers 404 for an import that is gone, at the same local address", async () => {
     const { dial, mesh } = await start();

@@ -156,6 +156,16 @@ export class Http1Connection {
     this.#refuse(reason);
   }
 
+  /** The rules no longer allow what is under way. What waits for a tunnel is refused when one is ready. */
+  cut(reason: Problem): void {
+    if (!this.#active || this.#upstream === undefined) return;
+    this.#upstream.abort();
+    this.#upstream = undefined;
+    if (!this.#responded) return this.#refuse(reason);
+    this.entry.refused(reason);
+    this.socket.resetAndDestroy();
+  }
+
   // ---- from the workload --------------------------------------------------------------------------------------------
 
   #onData(chunk: Buffer): void {

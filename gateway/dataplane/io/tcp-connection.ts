@@ -3,11 +3,10 @@ import type { Socket } from "node:net";
 import type { Problem } from "../../../federation/model/problem.ts";
 import type { Entry } from "./entry.ts";
 import { lossOf, refusalOf } from "./forward.ts";
-import type { Grant } from "./live-grants.ts";
 import { ignore, relay } from "./relay.ts";
 
 /** A workload's opaque connection: one tunnel stream for its life, bytes untouched, either side may speak first. */
-export class TcpConnection implements Grant {
+export class TcpConnection {
   readonly socket: Socket;
   readonly #entry: Entry;
   readonly #onClosed: (connection: TcpConnection) => void;
@@ -20,11 +19,6 @@ export class TcpConnection implements Grant {
     socket.on("error", ignore);
     socket.once("close", () => this.#onClosed(this));
     this.#start();
-  }
-
-  recheck(): Problem | undefined {
-    const { decision } = this.#entry;
-    return decision.kind === "refuse" ? decision.problem : undefined;
   }
 
   /** TCP has no words for a reason: the connection is reset and the reason logged. */

@@ -75,6 +75,8 @@ export class TunnelServer {
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     });
     this.#server.maxConnections = MAX_CONNECTIONS;
+    const crowded = problem("overloaded", `more than ${MAX_CONNECTIONS} tunnel connections`);
+    this.#server.on("drop", (data) => this.#refused(crowded, data?.remoteAddress ?? "unknown"));
     this.#server.on("secureConnection", (socket) => this.#onSecure(socket));
     this.#server.on("tlsClientError", (error, socket) => {
       this.#refused(problem("tls_protocol", error.message), remoteOf(socket));

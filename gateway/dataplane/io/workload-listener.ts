@@ -1,5 +1,6 @@
 import net, { type Socket } from "node:net";
 import { type Address, formatAddress } from "../../../federation/model/address.ts";
+import { problem } from "../../../federation/model/problem.ts";
 import type { PortProtocol } from "../../../federation/model/service.ts";
 import { Entry, type EntryEnvironment, type EntryKey } from "./entry.ts";
 import { Http1Connection, type Http1Host } from "./http1-connection.ts";
@@ -8,7 +9,7 @@ import { StreamPool } from "./stream-pool.ts";
 import { TcpConnection } from "./tcp-connection.ts";
 import { expireDue, TICK_MS } from "./ticker.ts";
 
-/** One workload's connections to one service port; the next one is not accepted until one ends. */
+/** One workload's connections to one service port; the next one is closed at once. */
 const MAX_CONNECTIONS = 10_000;
 
 /** The local address by which one workload reaches one port of one imported service. */
@@ -24,19 +25,25 @@ export class WorkloadListener implements Http1Host {
   readonly #ticker: NodeJS.Timeout;
   #onDrained: (() => void) | undefined;
 
-  constructor(key: EntryKey, protocol: PortProtocol, env: EntryEnvironment) {
+  constructor(
+    key: EntryKey,
+    protocol: PortProtocol,
+    env: EntryEnvironment,
+    maxConnections: number = MAX_CONNECTIONS,
+  ) {
     this.entry = new Entry(key, env);
     this.pool = new StreamPool(this.entry);
     this.protocol = protocol;
     this.coarseNow = env.now();
     this.#server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket));
-    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.maxConnections = maxConnections;
+    const crowded = problem("overloaded", `more than ${maxConnections} connections of one workload`);
+    this.#server.on("drop", () => this.entry.refused(crowded));
     this.#ticker = setInterval(() => this.#tick(env.now()), TICK_MS).unref();
     this.entry.onDecision(() => {
-      for (const connection of [...this.#tcp]) {
-        const reason = connection.recheck();
-        if (reason !== undefined) connection.cut(reason);
-      }
+      const { decision } = this.entry;
+      if (decision.kind !== "refuse") return;
+      for (const connection of [...this.#tcp, ...this.#http]) connection.cut(decision.problem);
     });
   }
 

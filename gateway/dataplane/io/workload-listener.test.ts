@@ -1,0 +1,103 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createMemoryLog, type MemoryLog } from "../../../test/fakes/memory-log.ts";
+import { dialRaw, getRequest, type RawSocket } from "../../../test/fakes/raw-socket.ts";
+import { CART, id, westTables } from "../../../test/fakes/rules.ts";
+import { until } from "../../../test/fakes/until.ts";
+import { createWatch } from "../lifecycle/watch.ts";
+import type { RouteTables } from "../routing/tables.ts";
+import { Metrics } from "./counters.ts";
+import { EventLog } from "./event-log.ts";
+import { WorkloadListener } from "./workload-listener.ts";
+
+const MAX_CONNECTIONS = 2;
+
+describe("a workload listener without a way to its service", () => {
+  let log: MemoryLog;
+  let metrics: Metrics;
+  let listener: WorkloadListener;
+  let address: string;
+  let clients: RawSocket[];
+  beforeEach(async () => {
+    log = createMemoryLog();
+    metrics = new Metrics();
+    clients = [];
+    const env = {
+      tables: createWatch<RouteTables | undefined>(westTables()),
+      upstreamFor: () => undefined,
+      callerToken: () => "",
+      metrics,
+      events: new EventLog(log, () => 0),
+      claims: { isShared: () => true, claim: () => {} },
+      now: () => 0,
+    };
+    listener = new WorkloadListener(
+      { caller: id("west/shop/web"), service: CART, port: 80 },
+      "http",
+      env,
+      MAX_CONNECTIONS,
+    );
+    address = await listener.listen({ host: "127.0.0.1", port: 0 });
+  });
+  afterEach(() => {
+    for (const client of clients) client.destroy();
+    listener.close();
+  });
+
+  const dial = async () => {
+    const client = await dialRaw(address);
+    clients.push(client);
+    return client;
+  };
+
+  const open = () => Number(/isthmus_open_connections\{[^}]*\} (\d+)/.exec(metrics.render())?.[1]);
+
+  it("says that no gateway can be reached, and keeps the connection", async () => {
+    const client = (await dial()).send(getRequest());
+    await client.receives("HTTP/1.1 503 ");
+    expect(client.text).toContain("isthmus-code: ISTH-3003");
+    expect(client.text).toContain("retry-after: 1");
+    client.forget();
+    await client.send(getRequest()).receives("HTTP/1.1 503 ");
+  });
+
+  it("counts connections while they are open", async () => {
+    const client = (await dial()).send(getRequest());
+    await client.receives("503");
+    expect(open()).toBe(1);
+    client.socket.end();
+    await until("it is closed", 2_000, () => (open() === 0 ? true : undefined));
+  });
+
+  it("closes connections beyond its limit, and says so", async () => {
+    for (let count = 0; count < MAX_CONNECTIONS; count++)
+      await (await dial()).send(getRequest()).receives("503");
+    await (await dial()).isGone();
+    expect(log.of("refused").at(-1)).toMatchObject({ code: "ISTH-3007", caller: id("west/shop/web").uri });
+    expect(open()).toBe(MAX_CONNECTIONS);
+  });
+
+  it("ends idle connections and accepts no more when it drains", async () => {
+    const idle = (await dial()).send(getRequest());
+    await idle.receives("503");
+    idle.forget();
+    const drained = listener.drain();
+    await idle.isGone();
+    expect(idle).toMatchObject({ text: "", ended: true, reset: false });
+    idle.socket.end();
+    await drained;
+    expect((await dial()).closed).toBe(true);
+  });
+
+  it("answers a request that was arriving when it began to drain, and closes then", async () => {
+    const client = (await dial()).send("GET / HTTP/1.1\r\nHo");
+    await until("it is accepted", 2_000, () => (open() === 1 ? true : undefined));
+    const drained = listener.drain();
+    const other = await dial();
+    expect(other.closed).toBe(true);
+    client.send("st: cart.shop\r\n\r\n");
+    await client.isGone();
+    expect(client.text).toMatch(/^HTTP\/1\.1 503 [^]*connection: close\r\n/);
+    client.socket.end();
+    await drained;
+  });
+});
