@@ -4,6 +4,7 @@ import http2, {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
+import type { DropArgument } from "node:net";
 import tls, { type TLSSocket } from "node:tls";
 import { type Address, formatAddress } from "../../../federation/model/address.ts";
 import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
@@ -76,7 +77,9 @@ export class TunnelServer {
     });
     this.#server.maxConnections = MAX_CONNECTIONS;
     const crowded = problem("overloaded", `more than ${MAX_CONNECTIONS} tunnel connections`);
-    this.#server.on("drop", (data) => this.#refused(crowded, data?.remoteAddress ?? "unknown"));
+    this.#server.on("drop", (data?: DropArgument) =>
+      this.#refused(crowded, data?.remoteAddress ?? "unknown"),
+    );
     this.#server.on("secureConnection", (socket) => this.#onSecure(socket));
     this.#server.on("tlsClientError", (error, socket) => {
       this.#refused(problem("tls_protocol", error.message), remoteOf(socket));
