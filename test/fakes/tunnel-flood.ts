@@ -44,6 +44,11 @@ const ATTACKS = {
     for (let stream = 1; stream < 2 * STREAMS; stream += 2)
       yield Buffer.concat([connectStream(stream, fields), resetStream(stream)]);
   },
+  /** Resets with NO_ERROR, which node:http2 takes for an end that was in order. */
+  *resetsPolitely(fields: Buffer) {
+    for (let stream = 1; stream < 2 * STREAMS; stream += 2)
+      yield Buffer.concat([connectStream(stream, fields), resetStream(stream, 0)]);
+  },
   *opensAndEnds(fields: Buffer) {
     for (let stream = 1; stream < 2 * STREAMS; stream += 2)
       yield Buffer.concat([connectStream(stream, fields), frame(FRAME.data, END_STREAM, stream)]);
@@ -65,6 +70,17 @@ const ATTACKS = {
   *sendsEmptyData(fields: Buffer) {
     yield connectStream(1, fields);
     for (let count = 0; count < STREAMS; count++) yield frame(FRAME.data, 0, 1);
+  },
+  /** Frames of every type with flags, streams and payloads that mean nothing, the same in every run. */
+  *talksNonsense(fields: Buffer) {
+    yield connectStream(1, fields);
+    let seed = 1;
+    const draw = (limit: number) => {
+      seed = (seed * 48_271) % 2_147_483_647;
+      return seed % limit;
+    };
+    for (let count = 0; count < STREAMS; count++)
+      yield frame(draw(11), draw(256), draw(16), Buffer.alloc(draw(64), draw(256)));
   },
   *setsPriorities() {
     for (let stream = 1; stream < 2 * STREAMS; stream += 2)

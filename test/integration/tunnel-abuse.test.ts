@@ -21,12 +21,14 @@ const ATTACKS: readonly (readonly [what: string, attack: Attack, token: boolean]
   ["opens 100,000 streams and resets them at once", "resetsAtOnce", true],
   ["opens and resets 100,000 streams that would be refused", "resetsAtOnce", false],
   ["opens and ends 100,000 streams that are refused", "opensAndEnds", false],
+  ["opens 100,000 streams and resets them without an error", "resetsPolitely", true],
   ["makes the listener reset its streams", "breaksWindows", true],
   ["never ends its headers", "continuesForEver", true],
   ["floods with PING", "pings", true],
   ["floods with SETTINGS", "sendsSettings", true],
   ["floods with empty DATA", "sendsEmptyData", true],
   ["floods with PRIORITY", "setsPriorities", true],
+  ["talks nonsense", "talksNonsense", true],
 ];
 
 describe("a tunnel peer that floods", () => {
