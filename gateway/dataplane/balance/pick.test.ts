@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { pickLeastLoaded } from "./pick.ts";
+import { pickLeastLoaded, pickPacked } from "./pick.ts";
 
 const loads = (...streams: readonly number[]) => streams.map((count, index) => ({ index, streams: count }));
 
@@ -59,5 +59,20 @@ describe("pickLeastLoaded", () => {
       if (picked !== undefined) counts[picked.index] = (counts[picked.index] ?? 0) + 1;
     }
     expect(counts).toEqual([250, 250, 250, 250]);
+  });
+});
+
+describe("pickPacked", () => {
+  it("finds nothing in an empty list", () => {
+    expect(pickPacked([], 128)).toBeUndefined();
+  });
+
+  it("fills the first before it begins the next", () => {
+    expect(pickPacked(loads(127, 0), 128)?.index).toBe(0);
+    expect(pickPacked(loads(128, 0), 128)?.index).toBe(1);
+  });
+
+  it("takes the least loaded when all are full, the first of equals", () => {
+    expect(pickPacked(loads(300, 200, 200), 128)?.index).toBe(1);
   });
 });

@@ -19,3 +19,16 @@ export function pickLeastLoaded<T extends Load>(candidates: readonly T[], random
   if (a === undefined || b === undefined) return a ?? b;
   return b.streams < a.streams ? b : a;
 }
+
+/**
+ * The first with room below `full` streams, or the least loaded when all are full: streams that share a session share its
+ * TLS records, writes and wakeups, which is where a proxied request's cost lies.
+ */
+export function pickPacked<T extends Load>(candidates: readonly T[], full: number): T | undefined {
+  let least: T | undefined;
+  for (const candidate of candidates) {
+    if (candidate.streams < full) return candidate;
+    if (least === undefined || candidate.streams < least.streams) least = candidate;
+  }
+  return least;
+}
