@@ -165,6 +165,23 @@ async function workloadHas(scene: EdgeScene, ending: string): Promise<void> {
   );
 }
 
+describe("five hundred slow clients", () => {
+  it("are all ended in time, while a good one is served", () =>
+    slowCase(async ({ scene, client }) => {
+      const slow = await Promise.all(Array.from({ length: 500 }, () => scene.dial()));
+      const before = scene.bytesUp();
+      for (const { socket } of slow) socket.write("GET / HTTP/1.1\r\nA: b");
+      await until("they are all at it", 5_000, () =>
+        scene.bytesUp() - before >= 500 * 20 ? true : undefined,
+      );
+      expect(await client.send(getRequest()).receives("\r\n\r\nok")).toContain("HTTP/1.1 200 ");
+      scene.skip(SLOW_MS);
+      for (const one of slow) await one.isGone();
+      expect(slow.filter(({ text }) => text.startsWith("HTTP/1.1 408 "))).toHaveLength(500);
+      expect(await client.send(getRequest()).receives(/ok[^]*ok$/)).not.toContain("408");
+    }));
+});
+
 describe("a client that does not read", () => {
   const BIG = "b".repeat(10_000);
   let scene: EdgeScene;
