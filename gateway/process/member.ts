@@ -10,7 +10,13 @@ import { exitCodeOf, listenProblem, renderFatal } from "./fatal.ts";
 import { type Ipc, openIpc } from "./ipc.ts";
 import { isProcessAlive, openPortClaims } from "./port-claims.ts";
 import type { Proxy } from "./proxy.ts";
-import { createShutdown, LAME_DUCK_MS, onSignals } from "./shutdown.ts";
+import {
+  createShutdown,
+  LAME_DUCK_MS,
+  onSignals,
+  type Shutdown,
+  SUPERVISED_LAME_DUCK_MS,
+} from "./shutdown.ts";
 
 export interface MemberContext {
   readonly config: ProcessConfig;
@@ -66,6 +72,7 @@ class Member {
   #admin: AdminServer | undefined;
   #changed: () => void = () => {};
   #draining = false;
+  #shutdown: Shutdown | undefined;
 
   constructor(
     config: ProcessConfig,
@@ -76,7 +83,10 @@ class Member {
     this.#config = config;
     this.#discovery = discovery;
     this.#log = log;
-    this.#ipc = openIpc(process, () => process.exit(0));
+    this.#ipc = openIpc(process, {
+      onOrphaned: () => process.exit(0),
+      onRelieved: () => this.#shutdown?.handle("relieved"),
+    });
     this.#proxy = build({
       config,
       discovery,
@@ -136,8 +146,9 @@ class Member {
   }
 
   #installShutdown(): void {
-    const times = { lameDuckMs: LAME_DUCK_MS, drainMs: this.#config.drainMs };
-    const shutdown = createShutdown(systemClock, times, {
+    const lameDuckMs = process.send === undefined ? LAME_DUCK_MS : SUPERVISED_LAME_DUCK_MS;
+    const times = { lameDuckMs, drainMs: this.#config.drainMs };
+    this.#shutdown = createShutdown(systemClock, times, {
       lameDuck: () => {
         this.#draining = true;
         this.#log.info("lame_duck");
@@ -152,7 +163,7 @@ class Member {
         process.exit(0);
       },
     });
-    onSignals(process, shutdown);
+    onSignals(process, this.#shutdown);
   }
 }
 

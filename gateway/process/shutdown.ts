@@ -11,15 +11,19 @@ export type ShutdownState =
   | { readonly kind: "stopped" };
 
 /** `tick`: the state's timer ran. It is not compared with the clock, which may have been set back meanwhile. */
-export type ShutdownEvent = "sigterm" | "sigint" | "tick" | "drained";
+/** `relieved`: the successor serves, so there is no reason to go on accepting. */
+export type ShutdownEvent = "sigterm" | "sigint" | "relieved" | "tick" | "drained";
 
 export interface ShutdownTimes {
   readonly lameDuckMs: number;
   readonly drainMs: number;
 }
 
-/** One second: what a supervisor needs to start a successor that binds the same port. */
+/** One second: nobody tells when others have noticed, and most notice within it. */
 export const LAME_DUCK_MS = 1000;
+
+/** Under a supervisor, which says when the successor serves: a bound for the case that it never does. */
+export const SUPERVISED_LAME_DUCK_MS = 10_000;
 
 export const RUNNING: ShutdownState = { kind: "running" };
 const STOPPED: ShutdownState = { kind: "stopped" };
@@ -36,9 +40,12 @@ export function transition(
       return event === "sigterm" ? { kind: "lame_duck", untilMs: now + times.lameDuckMs } : state;
     case "lame_duck": // => draining | stopped
       if (event === "sigterm") return STOPPED;
-      return event === "tick" ? { kind: "draining", untilMs: now + times.drainMs } : state;
+      // A tick is the timer's word that its time has come; the clock may say a little less, and may have been set back.
+      return event === "tick" || event === "relieved"
+        ? { kind: "draining", untilMs: now + times.drainMs }
+        : state;
     case "draining": // => stopped
-      return STOPPED;
+      return event === "relieved" ? state : STOPPED;
     case "stopped":
       return state;
   }
@@ -55,7 +62,7 @@ export interface ShutdownEffects {
 
 export interface Shutdown {
   readonly state: ShutdownState;
-  handle(event: "sigterm" | "sigint"): void;
+  handle(event: "sigterm" | "sigint" | "relieved"): void;
 }
 
 export function createShutdown(clock: Clock, times: ShutdownTimes, effects: ShutdownEffects): Shutdown {

@@ -122,6 +122,13 @@ export class ProcessSlot {
     });
   }
 
+  /** Those that drain have accepted until now, so that no connection was refused meanwhile. */
+  #relievePredecessors(): void {
+    for (const child of this.#children) {
+      if (child !== this.#current && child.connected) child.send({ type: "relieved" }, () => {});
+    }
+  }
+
   #launch(): ChildProcess {
     const { program, env, logFile, echo } = this.#options;
     const settings = { ...env, ...this.spec.env };
@@ -149,6 +156,7 @@ export class ProcessSlot {
     switch (parsed.type) {
       case "ready": {
         this.#apply({ kind: "ready", generation });
+        this.#relievePredecessors();
         const restarted = this.#everReady;
         this.#everReady = true;
         return this.#options.onEvent({ kind: "ready", slot: this, restarted });

@@ -13,9 +13,14 @@ const SOURCES: Programs = {
 
 /**
  * V8 flags of every process. Its young generation would grow to 48 MB under load, which costs more memory than it saves
- * time; and collecting heaps this small on one thread costs less than waking helpers for it.
+ * time; collecting heaps this small on one thread costs less than waking helpers for it; and an old generation that may
+ * grow by 40 % between collections, instead of fourfold, does not pile up what closed connections leave behind.
  */
-export const PROCESS_FLAGS: readonly string[] = ["--max-semi-space-size=8", "--single-threaded-gc"];
+export const PROCESS_FLAGS: readonly string[] = [
+  "--max-semi-space-size=8",
+  "--single-threaded-gc",
+  "--heap-growing-percent=40",
+];
 
 /**
  * One file per role, made from the sources: a process then starts in half the time and in 40 MB less than with type
