@@ -78,7 +78,7 @@ export async function dialRaw(address: string): Promise<RawSocket> {
 }
 
 /** Reads one chunk for a script; called again for every later one. */
-export type Script = (connection: RawSocket, chunk: Buffer) => void;
+export type Script = (connection: RawSocket, chunk: Buffer) => unknown;
 
 /** A workload that does to its connections whatever a test tells it to. */
 export interface ScriptedWorkload {

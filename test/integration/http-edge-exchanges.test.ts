@@ -81,6 +81,19 @@ describe.each([{ agents: false }, { agents: true }])(
       }
     });
 
+    it("takes an answer that arrives byte by byte, interim ones included", async () => {
+      const answer = `HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n${okResponse("slowly")}`;
+      scene.workload.script = async (connection) => {
+        for (const octet of answer) {
+          connection.send(octet);
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      };
+      client.send(getRequest());
+      await client.receives(/slowly$/);
+      expect(client.text).toMatch(/^HTTP\/1\.1 103 [^]*<\/a>\r\n\r\nHTTP\/1\.1 200 /);
+    });
+
     it("passes 100 Continue once and then the answer, and nothing shifts", async () => {
       scene.workload.script = (connection, chunk) => {
         const text = chunk.toString();

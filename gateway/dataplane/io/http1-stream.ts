@@ -1,5 +1,6 @@
 import { type ClientHttp2Stream, constants } from "node:http2";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
+import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
 import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts";
 import { lossOf, refusalOf } from "./forward.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
@@ -28,6 +29,8 @@ export class Http1Stream {
   #phase: "head" | "body" | "upgraded" = "head";
   #keepAlive = false;
   #interim = 0;
+  /** Bytes of an unfinished head that were looked at already. */
+  #scanned = 0;
   #draining = false;
   #refusal: Problem | undefined;
 
@@ -55,6 +58,7 @@ export class Http1Stream {
     this.#connection = connection;
     this.#phase = "head";
     this.#interim = 0;
+    this.#scanned = 0;
     this.#stream.write(head, "latin1");
   }
 
@@ -98,11 +102,15 @@ export class Http1Stream {
   #onHeadBytes(connection: Http1Connection, buffer: Buffer): void {
     let at = 0;
     while (at < buffer.length) {
-      const outcome = parseResponseHead(buffer, at, buffer.length, connection.request);
+      const scanned = at + this.#scanned;
+      const { request } = connection;
+      const outcome = parseResponseHead(buffer, at, buffer.length, request, DEFAULT_HEAD_LIMITS, scanned);
       if (outcome.kind === "need-more") {
         this.#carry = at === 0 ? buffer : buffer.subarray(at);
+        this.#scanned = buffer.length - at;
         return;
       }
+      this.#scanned = 0;
       if (outcome.kind === "invalid") return this.#fail(problem("upstream_malformed", outcome.detail));
       const { head } = outcome;
       if (head.status >= 200) return this.#onFinalHead(connection, head, buffer, at);
