@@ -12,6 +12,9 @@ import { expireDue, TICK_MS } from "./ticker.ts";
 /** One workload's connections to one service port; the next one is closed at once. */
 const MAX_CONNECTIONS = 10_000;
 
+// What a slow reader may leave with us before its stream is paused: with less, a fast one pauses it at every turn.
+const READER_BUFFER_BYTES = 256 * 1024;
+
 /** The local address by which one workload reaches one port of one imported service. */
 export class WorkloadListener implements Http1Host {
   readonly entry: Entry;
@@ -35,7 +38,10 @@ export class WorkloadListener implements Http1Host {
     this.pool = new StreamPool(this.entry);
     this.protocol = protocol;
     this.coarseNow = env.now();
-    this.#server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket));
+    this.#server = net.createServer(
+      { allowHalfOpen: true, noDelay: true, highWaterMark: READER_BUFFER_BYTES },
+      (socket) => this.#accept(socket),
+    );
     this.#server.maxConnections = maxConnections;
     const crowded = problem("overloaded", `more than ${maxConnections} connections of one workload`);
     this.#server.on("drop", () => this.entry.refused(crowded));
