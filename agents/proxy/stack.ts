@@ -1,17 +1,13 @@
 import type { Address } from "../../federation/model/address.ts";
 import { systemSpiffeId } from "../../federation/model/spiffe-id.ts";
-import {
-  createEngine,
-  EndpointBalancer,
-  type EntryEnvironment,
-  ListenerSet,
-  probeListener,
-  TunnelAccess,
-  TunnelServer,
-  Upstream,
-} from "../../gateway/dataplane/index.ts";
+import { EndpointBalancer, probeListener, TunnelAccess, Upstream } from "../../gateway/dataplane/index.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
 import type { Proxy } from "../../gateway/process/proxy.ts";
+import {
+  createListeners,
+  createMemberEngine,
+  createTunnelServer,
+} from "../../gateway/process/proxy-parts.ts";
 import { endpointsByService, workloadIds } from "../../gateway/process/static-workloads.ts";
 import { createInbound } from "./inbound.ts";
 
@@ -19,37 +15,13 @@ import { createInbound } from "./inbound.ts";
 export function buildAgent(context: MemberContext): Proxy {
   const { discovery, onChange } = context;
   const { trustDomain, cluster } = discovery.state.current;
-  const engine = createEngine({
-    ...context,
-    snapshot: discovery.snapshot,
-    joinedBundles: discovery.state.current.bundles,
-    credential: discovery.credentials.credential,
-  });
+  const engine = createMemberEngine(context);
   const endpoints = new EndpointBalancer(context.random);
   // Whatever its destination, a workload's traffic leaves by the cluster's own gateways.
   const gateways = new Upstream(cluster, { trustDomain, role: "gateway" }, engine.tunnels, onChange);
-  const server = new TunnelServer({
-    env: engine.tunnels,
-    events: engine.events,
-    metrics: engine.metrics,
-    claims: context.claims,
-    onRequest: createInbound(new TunnelAccess(engine), endpoints, trustDomain),
-  });
-  const entries: EntryEnvironment = {
-    tables: engine.tables,
-    upstreamFor: () => gateways,
-    callerToken: (caller, audience) => discovery.credentials.callerToken(caller, audience),
-    metrics: engine.metrics,
-    events: engine.events,
-    claims: context.claims,
-    now: context.now,
-  };
-  const listeners = new ListenerSet(
-    entries,
-    (keys) => discovery.addresses.allocate(keys),
-    context.log,
-    onChange,
-  );
+  const inbound = createInbound(new TunnelAccess(engine), endpoints, trustDomain);
+  const server = createTunnelServer(context, engine, inbound);
+  const listeners = createListeners(context, engine, () => gateways);
 
   const followServices = (): Promise<void> => {
     const services = discovery.services.current;

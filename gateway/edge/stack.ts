@@ -1,20 +1,17 @@
 import type { Address } from "../../federation/model/address.ts";
 import { systemSpiffeId } from "../../federation/model/spiffe-id.ts";
 import {
-  createEngine,
   EndpointBalancer,
   type Engine,
-  type EntryEnvironment,
-  ListenerSet,
   probeListener,
   selectTunnel,
   TunnelAccess,
   type TunnelRequest,
-  TunnelServer,
   Upstream,
 } from "../dataplane/index.ts";
 import type { MemberContext } from "../process/member.ts";
 import type { Proxy } from "../process/proxy.ts";
+import { createListeners, createMemberEngine, createTunnelServer } from "../process/proxy-parts.ts";
 import { endpointsByService, workloadIds } from "../process/static-workloads.ts";
 import { createEgress } from "./egress.ts";
 import { createIngress } from "./ingress.ts";
@@ -24,12 +21,7 @@ import { PeerGateways } from "./peer-gateways.ts";
 export function buildGateway(context: MemberContext): Proxy {
   const { discovery, onChange } = context;
   const { trustDomain, cluster } = discovery.state.current;
-  const engine = createEngine({
-    ...context,
-    snapshot: discovery.snapshot,
-    joinedBundles: discovery.state.current.bundles,
-    credential: discovery.credentials.credential,
-  });
+  const engine = createMemberEngine(context);
   const access = new TunnelAccess(engine);
   const endpoints = new EndpointBalancer(context.random);
   const peers = new PeerGateways(engine.tunnels, onChange);
@@ -37,28 +29,8 @@ export function buildGateway(context: MemberContext): Proxy {
   const ingress = createIngress(access, endpoints, agents);
   const egress = createEgress(access, peers);
   const accept = (request: TunnelRequest): void => dispatch(request, engine, access, ingress, egress);
-  const server = new TunnelServer({
-    env: engine.tunnels,
-    events: engine.events,
-    metrics: engine.metrics,
-    claims: context.claims,
-    onRequest: accept,
-  });
-  const entries: EntryEnvironment = {
-    tables: engine.tables,
-    upstreamFor: (destination) => peers.get(destination),
-    callerToken: (caller, audience) => discovery.credentials.callerToken(caller, audience),
-    metrics: engine.metrics,
-    events: engine.events,
-    claims: context.claims,
-    now: context.now,
-  };
-  const listeners = new ListenerSet(
-    entries,
-    (keys) => discovery.addresses.allocate(keys),
-    context.log,
-    onChange,
-  );
+  const server = createTunnelServer(context, engine, accept);
+  const listeners = createListeners(context, engine, (destination) => peers.get(destination));
 
   const followServices = (): Promise<void> => {
     const services = discovery.services.current;

@@ -27,14 +27,12 @@ export interface LocalReply {
   readonly http: number;
   /** Whether the workload's connection must end, because its bytes can no longer be trusted or awaited. */
   readonly close: boolean;
-  /** Nothing reached the workload: asking again elsewhere cannot repeat an effect. */
-  readonly unexecuted: boolean;
 }
 
-const DENY: LocalReply = { http: 403, close: false, unexecuted: true };
-const AWAY: LocalReply = { http: 503, close: false, unexecuted: true };
-const BROKEN: LocalReply = { http: 502, close: false, unexecuted: false };
-const BAD: LocalReply = { http: 400, close: true, unexecuted: true };
+const DENY: LocalReply = { http: 403, close: false };
+const AWAY: LocalReply = { http: 503, close: false };
+const BROKEN: LocalReply = { http: 502, close: false };
+const BAD: LocalReply = { http: 400, close: true };
 
 /** The one table that turns refusals into replies. */
 export const LOCAL_REPLY: { readonly [N in RefusalName]: LocalReply } = {
@@ -58,8 +56,8 @@ export const LOCAL_REPLY: { readonly [N in RefusalName]: LocalReply } = {
   export_denied: DENY,
   egress_denied: DENY,
   not_exported: DENY,
-  not_imported: { http: 404, close: false, unexecuted: true },
-  no_route: { http: 404, close: false, unexecuted: true },
+  not_imported: { http: 404, close: false },
+  no_route: { http: 404, close: false },
   no_endpoint: AWAY,
   gateway_unreachable: AWAY,
   endpoint_unreachable: AWAY,
@@ -67,24 +65,22 @@ export const LOCAL_REPLY: { readonly [N in RefusalName]: LocalReply } = {
   draining: AWAY,
   snapshot_missing: AWAY,
   tunnel_abuse: AWAY,
-  loop: { http: 508, close: true, unexecuted: true },
+  loop: { http: 508, close: true },
   upstream_reset: BROKEN,
   upstream_malformed: BROKEN,
-  upstream_timeout: { http: 504, close: false, unexecuted: false },
+  upstream_timeout: { http: 504, close: false },
   http_malformed: BAD,
   http_framing: BAD,
   http_host: BAD,
-  http_head_too_large: { http: 431, close: true, unexecuted: true },
-  http_timeout: { http: 408, close: true, unexecuted: true },
-  http_version: { http: 505, close: true, unexecuted: true },
-  http_method: { http: 405, close: true, unexecuted: true },
-  http_expectation: { http: 417, close: true, unexecuted: true },
+  http_head_too_large: { http: 431, close: true },
+  http_timeout: { http: 408, close: true },
+  http_version: { http: 505, close: true },
+  http_method: { http: 405, close: true },
+  http_expectation: { http: 417, close: true },
 };
 
 export function localReply(name: ProblemName): LocalReply {
-  return Object.hasOwn(LOCAL_REPLY, name)
-    ? LOCAL_REPLY[name as RefusalName]
-    : { http: 500, close: true, unexecuted: false };
+  return Object.hasOwn(LOCAL_REPLY, name) ? LOCAL_REPLY[name as RefusalName] : { http: 500, close: true };
 }
 
 const NAME_BY_CODE = new Map<string, ProblemName>(
