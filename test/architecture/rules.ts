@@ -1,4 +1,4 @@
-/** Which folder may import what (design §2), as data. `architecture.test.ts` runs them over the real import graph. */
+/** Which folder may import what, as data. `architecture.test.ts` runs them over the real import graph. */
 export interface ImportRule {
   readonly because: string;
   /** A folder (`gateway/edge/`) or a file. */

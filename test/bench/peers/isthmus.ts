@@ -25,7 +25,7 @@ export function isReady(value: unknown): value is Ready {
   );
 }
 
-/** Two clusters, one export to one workload, one import: what the issue's own example has, policy included. */
+/** Two clusters, one export to one workload, one import: the README's example, policy included. */
 export function federationYaml(agents: boolean, backendPort: number): string {
   return `apiVersion: isthmus.dev/v1alpha1
 kind: LocalFederation
