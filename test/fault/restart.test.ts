@@ -13,18 +13,15 @@ describe("when the only gateway or agent ends", () => {
     { role: "gateway", cluster: "east" },
     { role: "agent", cluster: "east" },
   ] as const)(
-    "SIGTERM of the $role of $cluster under load loses nothing that was under way and is over within 2 s",
+    "SIGTERM of the $role of $cluster under load fails no request",
     async (member) => {
       const load = await scene.load();
       const before = scene.federation.signal(member, "SIGTERM");
       await until("the old process is gone", 8_000, () => (alive(before) ? undefined : true));
       await goesOn(load, 2_000, CONNECTIONS);
       const { failed } = await load.stop();
-      // Its successor binds the same port in time, unless the machine is too busy to start a process within the second for
-      // which the old one goes on accepting: then callers are refused until it is there.
-      const kinds = Object.keys(tally(failed)).filter((what) => what !== "refused");
-      expect(kinds).toEqual([]);
-      expect((failed.at(-1)?.at ?? 0) - (failed.at(0)?.at ?? 0)).toBeLessThan(2_000);
+      // The old process accepts until its successor says that it serves, however long that takes.
+      expect(tally(failed)).toEqual({});
       expect(scene.federation.pid(member)).not.toBe(before);
     },
   );
