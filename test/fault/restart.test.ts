@@ -12,19 +12,16 @@ describe("when the only gateway or agent ends", () => {
     { role: "gateway", cluster: "west" },
     { role: "gateway", cluster: "east" },
     { role: "agent", cluster: "east" },
-  ] as const)(
-    "SIGTERM of the $role of $cluster under load fails no request",
-    async (member) => {
-      const load = await scene.load();
-      const before = scene.federation.signal(member, "SIGTERM");
-      await until("the old process is gone", 8_000, () => (alive(before) ? undefined : true));
-      await goesOn(load, 2_000, CONNECTIONS);
-      const { failed } = await load.stop();
-      // The old process accepts until its successor says that it serves, however long that takes.
-      expect(tally(failed)).toEqual({});
-      expect(scene.federation.pid(member)).not.toBe(before);
-    },
-  );
+  ] as const)("SIGTERM of the $role of $cluster under load fails no request", async (member) => {
+    const load = await scene.load();
+    const before = scene.federation.signal(member, "SIGTERM");
+    await until("the old process is gone", 8_000, () => (alive(before) ? undefined : true));
+    await goesOn(load, 2_000, CONNECTIONS);
+    const { failed } = await load.stop();
+    // The old process accepts until its successor says that it serves, however long that takes.
+    expect(tally(failed)).toEqual({});
+    expect(scene.federation.pid(member)).not.toBe(before);
+  });
 
   test("kill -9 of the agent beside the caller is over within 2 s of its return, at the same address", async () => {
     const near = { role: "agent", cluster: "west" } as const;
