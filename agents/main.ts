@@ -1,5 +1,5 @@
 import { reportCrash, runMember } from "../gateway/process/member.ts";
-import { VERSION } from "../gateway/version.ts";
+import { VERSION } from "../federation/model/version.ts";
 import { buildAgent } from "./proxy/stack.ts";
 
 process.on("uncaughtException", reportCrash);

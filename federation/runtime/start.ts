@@ -2,6 +2,7 @@ import { createApp } from "../http/app.ts";
 import type { Logger } from "../model/log.ts";
 import { type Problem, problem } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
+import { VERSION } from "../model/version.ts";
 import { Registry } from "../registry/registry.ts";
 import { createTrustAuthority } from "../registry/trust-authority.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
@@ -9,9 +10,6 @@ import { systemClock } from "./clock.ts";
 import type { RegistryConfig } from "./config.ts";
 import { type Listening, listen } from "./serve.ts";
 import { adminTokenFile, openKeys, prepareStateDir } from "./state-dir.ts";
-
-/** Kept equal to package.json by its test. */
-export const VERSION = "0.1.0";
 
 export interface RunningRegistry {
   readonly address: string;

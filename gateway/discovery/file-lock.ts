@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 import { type Problem, problem } from "../../federation/model/problem.ts";
 import { err, type Result } from "../../federation/model/result.ts";
 import type { Clock } from "../process/clock.ts";
+import { isProcessAlive } from "../process/process-alive.ts";
 import { errorCode, fileProblem } from "./atomic-file.ts";
 
 export interface FileLockOptions {
@@ -87,7 +88,7 @@ async function moveAside(path: string, holder: string): Promise<void> {
 }
 
 /** Can be known of this machine's processes only. */
-function hasDied(holder: string, { alive = processLives }: FileLockOptions): boolean {
+function hasDied(holder: string, { alive = isProcessAlive }: FileLockOptions): boolean {
   const [pid, host] = holder.split(" ");
   return host === hostname() && !alive(Number(pid));
 }
@@ -98,16 +99,6 @@ async function readLock(path: string): Promise<string | undefined> {
   } catch (error) {
     if (errorCode(error) === "ENOENT") return undefined;
     throw error;
-  }
-}
-
-function processLives(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errorCode(error) === "EPERM";
   }
 }
 

@@ -8,7 +8,8 @@ import { systemClock, systemRandom } from "./clock.ts";
 import { parseProcessConfig, type ProcessConfig } from "./config.ts";
 import { exitCodeOf, listenProblem, renderFatal } from "./fatal.ts";
 import { type Ipc, openIpc } from "./ipc.ts";
-import { isProcessAlive, openPortClaims } from "./port-claims.ts";
+import { openPortClaims } from "./port-claims.ts";
+import { isProcessAlive } from "./process-alive.ts";
 import type { Proxy } from "./proxy.ts";
 import {
   createShutdown,

@@ -2,7 +2,8 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { isProcessAlive, openPortClaims } from "./port-claims.ts";
+import { openPortClaims } from "./port-claims.ts";
+import { isProcessAlive } from "./process-alive.ts";
 
 describe("port claims", () => {
   let stateDir: string;

@@ -22,13 +22,3 @@ export function openPortClaims(stateDir: string, pid: number, isAlive: (pid: num
     },
   };
 }
-
-/** A process of another user counts as alive: it may still hold the port. */
-export function isProcessAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}

@@ -1,14 +1,7 @@
-import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { parseRegistryConfig } from "./config.ts";
-import { VERSION } from "./start.ts";
 
 const parse = (settings: Record<string, string>) => parseRegistryConfig((key) => settings[key]);
-
-test("the registry's version is the package's", () => {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  expect(JSON.parse(text)).toMatchObject({ version: VERSION });
-});
 
 test("settings have defaults where they can", () => {
   expect(parse({ ISTHMUS_STATE_DIR: "state" })).toEqual({
