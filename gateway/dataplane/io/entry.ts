@@ -1,4 +1,3 @@
-import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
 import { serviceKey, type ServiceName } from "../../../federation/model/service.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
@@ -10,6 +9,7 @@ import type { Counter, Metrics } from "./counters.ts";
 import type { EventLog } from "./event-log.ts";
 import type { PortClaims } from "./shared-port.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
+import type { OpenedStream, RequestFields } from "./tunnel-stream.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** What entries need from the process they run in. */
@@ -78,10 +78,10 @@ export class Entry {
   }
 
   /** Opens a stream to the service through a ready tunnel; `undefined` when there is none. */
-  open(onDrain: () => void, extra?: OutgoingHttpHeaders): ClientHttp2Stream | undefined {
+  open(onDrain: () => void, extra?: RequestFields): OpenedStream | undefined {
     const { decision } = this;
     if (decision.kind !== "forward") return undefined;
-    const headers: OutgoingHttpHeaders = {
+    const headers: RequestFields = {
       ":method": "CONNECT",
       ":authority": decision.authority,
       [TUNNEL_HEADER.destination]: decision.destination,

@@ -1,4 +1,3 @@
-import { type ClientHttp2Stream, constants } from "node:http2";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
 import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts";
@@ -7,6 +6,7 @@ import { BodyForwarder, MALFORMED } from "./http1-body.ts";
 import type { Http1Connection } from "./http1-connection.ts";
 import { abort, BULK_BYTES, corkForTurn, ignore, isCut } from "./relay.ts";
 import type { StreamPool } from "./stream-pool.ts";
+import { ErrorCode, type OpenedStream, type TunnelStream } from "./tunnel-stream.ts";
 
 // More interim answers than any real server sends before the final one.
 const MAX_INTERIM = 8;
@@ -21,7 +21,7 @@ export class Http1Stream {
   /** Has answered a request before: its loss may be the far side's idle timeout, not a failure. */
   reused = false;
   idleSinceMs = 0;
-  readonly #stream: ClientHttp2Stream;
+  readonly #stream: OpenedStream;
   readonly #pool: StreamPool;
   readonly #body = new BodyForwarder();
   #connection: Http1Connection | undefined;
@@ -34,7 +34,7 @@ export class Http1Stream {
   #draining = false;
   #refusal: Problem | undefined;
 
-  constructor(stream: ClientHttp2Stream, pool: StreamPool) {
+  constructor(stream: OpenedStream, pool: StreamPool) {
     this.#stream = stream;
     this.#pool = pool;
     stream.on("data", (chunk: Buffer) => this.#onData(chunk));
@@ -42,7 +42,7 @@ export class Http1Stream {
     stream.once("response", (headers) => {
       if (headers[":status"] === 200) return;
       this.#refusal = refusalOf(headers);
-      stream.close(constants.NGHTTP2_CANCEL);
+      stream.close(ErrorCode.cancel);
     });
     stream.once("end", () => this.#onEnd());
     stream.on("error", ignore);
@@ -62,7 +62,7 @@ export class Http1Stream {
     this.#stream.write(head, "latin1");
   }
 
-  get writable(): ClientHttp2Stream {
+  get writable(): TunnelStream {
     return this.#stream;
   }
 
@@ -179,7 +179,7 @@ export class Http1Stream {
     if (this.#stream.destroyed || this.#stream.closed) return;
     // Politely: the workload sees a FIN and closes its side. One that does not is cut a little later.
     this.#stream.end();
-    setTimeout(() => this.#stream.close(constants.NGHTTP2_CANCEL), LINGER_MS).unref();
+    setTimeout(() => this.#stream.close(ErrorCode.cancel), LINGER_MS).unref();
   }
 
   #onEnd(): void {

@@ -1,4 +1,4 @@
-import http2, { type ClientHttp2Session, type ClientHttp2Stream, type OutgoingHttpHeaders } from "node:http2";
+import http2, { type ClientHttp2Session } from "node:http2";
 import tls, { type TLSSocket } from "node:tls";
 import { type Address, parseAddress } from "../../../federation/model/address.ts";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
@@ -11,6 +11,7 @@ import {
   SESSION_WINDOW_BYTES,
   TUNNEL_SETTINGS,
 } from "./tunnel-settings.ts";
+import type { OpenedStream, RequestFields } from "./tunnel-stream.ts";
 
 // A handshake needs two round trips; five seconds covers a lossy link and bounds a peer that never answers.
 const HANDSHAKE_TIMEOUT_MS = 5_000;
@@ -76,7 +77,7 @@ export class Link {
   }
 
   /** Opens a CONNECT stream; `undefined` when this link takes no more. `onDrain` runs at most once per stream. */
-  open(headers: OutgoingHttpHeaders, onDrain: () => void): ClientHttp2Stream | undefined {
+  open(headers: RequestFields, onDrain: () => void): OpenedStream | undefined {
     const session = this.#session;
     if (session === undefined || this.#draining || session.closed || session.destroyed) return undefined;
     const limit = session.remoteSettings?.maxConcurrentStreams ?? 100;

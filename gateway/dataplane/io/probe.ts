@@ -1,4 +1,3 @@
-import { constants } from "node:http2";
 import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
 import { err, ok, type Result } from "../../../federation/model/result.ts";
 import type { Entry } from "./entry.ts";
@@ -6,6 +5,7 @@ import { lossOf, refusalOf } from "./forward.ts";
 import type { ListenerKey, ListenerSet } from "./listener-set.ts";
 import { ignore } from "./relay.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
+import { ErrorCode } from "./tunnel-stream.ts";
 
 const PROBE_TIMEOUT_MS = 5_000;
 
@@ -37,7 +37,7 @@ function probeEntry(entry: Entry, monotonicMs: () => number): Promise<Result<num
     const finish = (outcome: Result<number, Problem>): void => {
       clearTimeout(timer);
       resolve(outcome);
-      stream.close(constants.NGHTTP2_NO_ERROR);
+      stream.close(ErrorCode.noError);
     };
     const timer = setTimeout(
       () => finish(err(problem("upstream_timeout", "no answer to the probe"))),

@@ -1,10 +1,9 @@
-import { constants, type Http2Stream } from "node:http2";
 import type { Socket } from "node:net";
-import type { Writable } from "node:stream";
 import type { Counter } from "./counters.ts";
+import { ErrorCode, type TunnelStream } from "./tunnel-stream.ts";
 
 /** One end of a relay: a tunnel stream or a workload's TCP connection. */
-export type RelayEnd = Http2Stream | Socket;
+export type RelayEnd = TunnelStream | Socket;
 
 /** Bytes from the side that asked (`up`) and towards it (`down`). */
 export interface RelayCounters {
@@ -41,14 +40,14 @@ export const BULK_BYTES = 4_096;
  * Gathers what is written to `to` in this turn of the event loop into one system call or session write. A TLS record and an
  * HTTP/2 frame differ by nine bytes, so bulk data comes in pairs of a long and a short chunk, several pairs at a time.
  */
-export function corkForTurn(to: Writable): void {
+export function corkForTurn(to: RelayEnd): void {
   if (to.writableCorked > 0) return;
   to.cork();
   // Not nextTick, which runs between the chunks of one read.
   setImmediate(uncork, to);
 }
 
-function uncork(to: Writable): void {
+function uncork(to: RelayEnd): void {
   to.uncork();
 }
 
@@ -63,9 +62,9 @@ function pump(from: RelayEnd, to: RelayEnd, counter: Counter): void {
   from.on("error", ignore);
 }
 
-/** node:http2 emits `end` for a stream that was cut with CANCEL, and when its session's socket is gone. */
+/** `end` comes for a stream that was cut with CANCEL, and when its session's socket is gone. */
 export function isCut(end: RelayEnd): boolean {
-  return "rstCode" in end && end.rstCode !== undefined && end.rstCode !== constants.NGHTTP2_NO_ERROR;
+  return "rstCode" in end && end.rstCode !== undefined && end.rstCode !== ErrorCode.noError;
 }
 
 function follow(closed: RelayEnd, other: RelayEnd): void {

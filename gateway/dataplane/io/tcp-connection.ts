@@ -1,9 +1,9 @@
-import { type ClientHttp2Stream, constants } from "node:http2";
 import type { Socket } from "node:net";
 import type { Problem } from "../../../federation/model/problem.ts";
 import type { Entry } from "./entry.ts";
 import { lossOf, refusalOf } from "./forward.ts";
 import { ignore, relay } from "./relay.ts";
+import { ErrorCode, type OpenedStream } from "./tunnel-stream.ts";
 
 /** A workload's opaque connection: one tunnel stream for its life, bytes untouched, either side may speak first. */
 export class TcpConnection {
@@ -43,7 +43,7 @@ export class TcpConnection {
     });
   }
 
-  #join(stream: ClientHttp2Stream): void {
+  #join(stream: OpenedStream): void {
     stream.once("response", (headers) => {
       if (headers[":status"] === 200) {
         this.#answered = true;
@@ -51,7 +51,7 @@ export class TcpConnection {
       }
       this.#answered = true;
       this.cut(refusalOf(headers));
-      stream.close(constants.NGHTTP2_CANCEL);
+      stream.close(ErrorCode.cancel);
     });
     stream.once("close", () => {
       if (!this.#answered && !this.socket.destroyed) this.cut(lossOf(stream.rstCode));

@@ -1,9 +1,4 @@
-import http2, {
-  constants,
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from "node:http2";
+import http2, { type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { DropArgument } from "node:net";
 import tls, { type TLSSocket } from "node:tls";
 import { type Address, formatAddress } from "../../../federation/model/address.ts";
@@ -19,12 +14,14 @@ import { TICK_MS } from "./ticker.ts";
 import { peerChain, secureContextOptions, TUNNEL_ALPN } from "./tls-context.ts";
 import type { TunnelEnvironment } from "./tunnel.ts";
 import {
+  DRAIN_HINT,
   MAX_SESSION_MEMORY_MB,
   MAX_STREAMS_PER_SESSION,
   SESSION_WINDOW_BYTES,
   TUNNEL_HEADER,
   TUNNEL_SETTINGS,
 } from "./tunnel-settings.ts";
+import { ErrorCode, type ReceivedFields, type ServedStream } from "./tunnel-stream.ts";
 
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 const MAX_CONNECTIONS = 4_096;
@@ -36,8 +33,8 @@ const PEER_GAVE_UP = "ERR_HTTP2_SESSION_ERROR";
 
 /** A CONNECT request from a verified peer; the handler answers on `stream`. */
 export interface TunnelRequest {
-  readonly stream: ServerHttp2Stream;
-  readonly headers: IncomingHttpHeaders;
+  readonly stream: ServedStream;
+  readonly headers: ReceivedFields;
   readonly peer: Peer;
 }
 
@@ -160,7 +157,7 @@ export class TunnelServer {
     session.on("stream", (stream, headers) => {
       stream.on("error", ignore);
       if (headers[":method"] === "CONNECT") onRequest({ stream, headers, peer });
-      else stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      else stream.close(ErrorCode.refusedStream);
       if (stream.closed) this.#cut(served, conduct.refusal());
     });
   }
@@ -177,7 +174,7 @@ export class TunnelServer {
   #cut({ session, peer }: ServedSession, reason: Problem | undefined): void {
     if (reason === undefined) return;
     this.#refused(reason, peer.spiffeId.uri);
-    session.destroy(new Error(reason.detail), constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    session.destroy(new Error(reason.detail), ErrorCode.enhanceYourCalm);
   }
 
   #cutUntrusted(): void {
@@ -207,12 +204,12 @@ export class TunnelServer {
 }
 
 /** Whether an answer can still be sent: on a stream that its peer reset, `respond` throws before `destroyed` is true. */
-export function isUnanswered(stream: ServerHttp2Stream): boolean {
+export function isUnanswered(stream: ServedStream): boolean {
   return !stream.destroyed && !stream.closed && !stream.headersSent;
 }
 
 /** Answers a tunnel request with a refusal; peers are verified, so they may know the reason. */
-export function refuseTunnel(stream: ServerHttp2Stream, reason: Problem): void {
+export function refuseTunnel(stream: ServedStream, reason: Problem): void {
   if (!isUnanswered(stream)) return abort(stream);
   stream.respond(
     {
@@ -222,7 +219,16 @@ export function refuseTunnel(stream: ServerHttp2Stream, reason: Problem): void {
     },
     { endStream: true },
   );
-  stream.close(constants.NGHTTP2_NO_ERROR);
+  stream.close(ErrorCode.noError);
+}
+
+/** Tells the hop before that this stream's way is draining: it must not be used for another request. */
+export function hintDrain(stream: ServedStream): void {
+  // Every served stream is one of node:http2's, and a server stream's session is a server session.
+  const { session } = stream as ServerHttp2Stream;
+  const { id } = stream;
+  if (stream.destroyed || session === undefined || session.destroyed || id === undefined) return;
+  (session as ServerHttp2Session).altsvc(DRAIN_HINT, id);
 }
 
 const MAX_DETAIL = 512;

@@ -1,4 +1,3 @@
-import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import type { Logger } from "../../../federation/model/log.ts";
 import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
 import type { TunnelStatus } from "../../../federation/model/resource.ts";
@@ -8,6 +7,7 @@ import { type ExpectedPeer, type PeerTrust, trustsDomain } from "../identity/pee
 import { type TunnelEvent, type TunnelState, transition } from "../lifecycle/tunnel-state.ts";
 import type { Watch } from "../lifecycle/watch.ts";
 import { Link } from "./link.ts";
+import type { OpenedStream, RequestFields } from "./tunnel-stream.ts";
 
 /** What every tunnel of a process shares. */
 export interface TunnelEnvironment {
@@ -54,7 +54,7 @@ export class Tunnel implements Load {
     return this.#current?.streams ?? 0;
   }
 
-  open(headers: OutgoingHttpHeaders, onDrain: () => void): ClientHttp2Stream | undefined {
+  open(headers: RequestFields, onDrain: () => void): OpenedStream | undefined {
     return this.#current?.open(headers, onDrain);
   }
 

@@ -1,8 +1,8 @@
-import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import type { TunnelStatus } from "../../../federation/model/resource.ts";
 import { type Load, pickLeastLoaded, pickPacked } from "../balance/pick.ts";
 import type { ExpectedPeer } from "../identity/peer-trust.ts";
 import { Tunnel, type TunnelEnvironment } from "./tunnel.ts";
+import type { OpenedStream, RequestFields } from "./tunnel-stream.ts";
 
 // Two sessions per address, so that one lossy TCP connection does not stall everyone: the second takes over from this many
 // streams on. Fewer streams on more sessions cost up to a third more CPU time per request.
@@ -31,7 +31,7 @@ class ReadyAddress implements Load {
     return sum;
   }
 
-  open(headers: OutgoingHttpHeaders, onDrain: () => void): ClientHttp2Stream | undefined {
+  open(headers: RequestFields, onDrain: () => void): OpenedStream | undefined {
     const picked = pickPacked(this.tunnels, FULL_SESSION_STREAMS);
     const stream = picked?.open(headers, onDrain);
     if (stream !== undefined) return stream;
@@ -90,7 +90,7 @@ export class Upstream {
   }
 
   /** Opens a stream to the less loaded of two ready addresses, or says that there is none. */
-  open(headers: OutgoingHttpHeaders, onDrain: () => void): ClientHttp2Stream | undefined {
+  open(headers: RequestFields, onDrain: () => void): OpenedStream | undefined {
     const picked = pickLeastLoaded(this.#ready, this.#env.random());
     const stream = picked?.open(headers, onDrain);
     if (stream !== undefined || picked === undefined) return stream;
