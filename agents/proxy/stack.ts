@@ -8,7 +8,6 @@ import {
   createMemberEngine,
   createTunnelServer,
 } from "../../gateway/process/proxy-parts.ts";
-import { endpointsByService, workloadIds } from "../../gateway/process/static-workloads.ts";
 import { createInbound } from "./inbound.ts";
 
 /** Assembles an agent: the gateway's engine from the workload's side. */
@@ -24,15 +23,15 @@ export function buildAgent(context: MemberContext): Proxy {
   const listeners = createListeners(context, engine, () => gateways);
 
   const followServices = (): Promise<void> => {
-    const services = discovery.services.current;
-    endpoints.replace(endpointsByService(services));
-    gateways.setAddresses(services?.spec.gateways ?? []);
-    return listeners.setWorkloads(workloadIds(services, trustDomain));
+    const topology = discovery.services.topology.current;
+    gateways.setAddresses(topology.gateways);
+    return listeners.setWorkloads(topology.workloads);
   };
 
   return {
     async start(listen: Address) {
-      discovery.services.subscribe(() => void followServices());
+      discovery.services.followEndpoints((port, addresses) => endpoints.set(port, addresses));
+      discovery.services.topology.subscribe(() => void followServices());
       const bound = await server.listen(listen);
       await followServices();
       return bound;

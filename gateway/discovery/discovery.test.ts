@@ -64,7 +64,7 @@ describe("openDiscovery", () => {
     const discovery = unwrap(await open());
     await clock.advanceAsync(0);
     expect(discovery.snapshot.current?.revision).toBe(1);
-    expect(discovery.services.current?.metadata.name).toBe("east");
+    expect(discovery.services.topology.current.offered?.map(({ name }) => name)).toEqual(["cart"]);
     expect(discovery.credentials.credential.current.spiffeId.uri).toBe(
       "spiffe://east.demo.mesh/ns/isthmus-system/sa/gateway",
     );
@@ -104,7 +104,7 @@ describe("openDiscovery", () => {
     await clock.advanceAsync(20);
     writeFileSync(servicesFile, services(81));
     clock.advance(5000);
-    await eventually(() => discovery.services.current?.spec.workloads[0]?.services[0]?.port === 81);
+    await eventually(() => discovery.services.topology.current.offered?.[0]?.ports[0]?.port === 81);
     await clock.advanceAsync(20);
     expect(registry.services.map(([service]) => service?.ports[0]?.port)).toEqual([80, 81]);
     registry.mood = "down";
@@ -193,7 +193,7 @@ describe("openDiscovery", () => {
     const discovery = unwrap(await openDiscovery(rest));
     discovery.startReporting(() => SELF);
     await clock.advanceAsync(20);
-    expect(discovery.services.current).toBeUndefined();
+    expect(discovery.services.topology.current.offered).toBeUndefined();
     expect(registry.services).toEqual([]);
     discovery.stop();
   });

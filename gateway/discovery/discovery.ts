@@ -4,8 +4,7 @@ import type { MemberReport } from "../../federation/model/resource.ts";
 import { ok, type Result } from "../../federation/model/result.ts";
 import type { Service } from "../../federation/model/service.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
-import { systemSpiffeId } from "../../federation/model/spiffe-id.ts";
-import { servicesOf, type StaticCluster } from "../../federation/model/static-cluster.ts";
+import { systemSpiffeId, type TrustDomain } from "../../federation/model/spiffe-id.ts";
 import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Random } from "../process/clock.ts";
 import { type AddressBook, openAddressBook } from "./address-book.ts";
@@ -17,7 +16,9 @@ import { createMemberClient, type MemberClient } from "./member-client.ts";
 import { createReporter, type Reporter } from "./reporter.ts";
 import type { SnapshotSourceStatus } from "./snapshot-poll.ts";
 import { openSnapshotSource, type SnapshotSource } from "./snapshot-source.ts";
-import { openStaticServices, type StaticFileProblem, type StaticServices } from "./static-services.ts";
+import { noServices, type ServicesSource } from "./services-source.ts";
+import { createStaticSource } from "./static-source.ts";
+import { openStaticServices, type StaticFileProblem } from "./static-services.ts";
 
 export interface DiscoveryOptions {
   readonly role: "gateway" | "agent";
@@ -25,6 +26,8 @@ export interface DiscoveryOptions {
   readonly member: string;
   readonly stateDir: string;
   readonly servicesFile?: string;
+  /** Instead of a file. */
+  readonly servicesSource?: ServicesSource;
   /** Instead of the URL the cluster joined. */
   readonly registry?: string;
   readonly svidTtlMs?: number;
@@ -45,8 +48,7 @@ export interface Discovery {
   /** `undefined`: never had one. Starts from the last good one on disk. */
   readonly snapshot: Watch<Snapshot | undefined>;
   readonly status: Watch<SnapshotSourceStatus>;
-  /** `undefined`: no services file was given. */
-  readonly services: Watch<StaticCluster | undefined>;
+  readonly services: ServicesSource;
   readonly addresses: AddressBook;
   /** Begins to report; call it once the process serves. `changed` announces that `describe` answers something new. */
   startReporting(describe: () => SelfReport): { changed(): void };
@@ -60,8 +62,9 @@ export async function openDiscovery(
   const { role, stateDir, clock, random, log } = options;
   const initial = readClusterState(stateDir);
   if (!initial.ok) return initial;
-  const file = await openServices(options);
-  if (!file.ok) return file;
+  const opened = await openServices(options, initial.value.trustDomain);
+  if (!opened.ok) return opened;
+  const services = opened.value;
 
   const stateSource = openClusterStateSource({ stateDir, initial: initial.value, clock, random, log });
   const { state } = stateSource;
@@ -85,7 +88,6 @@ export async function openDiscovery(
   source.snapshot.subscribe(followBundles);
   if (role === "gateway") stateSource.startRenewing(client);
 
-  const services: Watch<StaticCluster | undefined> = file.value?.cluster ?? createWatch(undefined);
   let reporter: Reporter | undefined;
   return ok({
     state,
@@ -101,36 +103,39 @@ export async function openDiscovery(
       return { changed: started.reportChanged };
     },
     stop() {
-      for (const part of [reporter, source, credentials, stateSource, file.value]) part?.stop();
+      for (const part of [reporter, source, credentials, stateSource, services]) part?.stop();
     },
   });
 }
 
-async function openServices({
-  servicesFile,
-  clock,
-  log,
-}: DiscoveryOptions): Promise<Result<StaticServices | undefined, StaticFileProblem>> {
-  return servicesFile === undefined ? ok(undefined) : openStaticServices({ path: servicesFile, clock, log });
+async function openServices(
+  { servicesSource, servicesFile, clock, log }: DiscoveryOptions,
+  trustDomain: TrustDomain,
+): Promise<Result<ServicesSource, StaticFileProblem>> {
+  if (servicesSource !== undefined) return ok(servicesSource);
+  if (servicesFile === undefined) return ok(noServices());
+  const file = await openStaticServices({ path: servicesFile, clock, log });
+  return file.ok ? ok(createStaticSource(file.value.cluster, trustDomain, () => file.value.stop())) : file;
 }
 
 function startReporting(
   options: DiscoveryOptions & { readonly client: MemberClient; readonly cluster: string },
   source: SnapshotSource,
-  services: Watch<StaticCluster | undefined>,
+  { topology }: ServicesSource,
   describe: () => SelfReport,
 ): Reporter {
   const { role, version } = options;
-  const offer = (): readonly Service[] =>
-    services.current === undefined ? [] : servicesOf(services.current);
   const reporter = createReporter({
     ...options,
     report: () => ({ role, version, ...appliedState(source), ...selfOf(role, describe()) }),
-    // Without a file somebody else tells the registry what the cluster offers: an empty list would withdraw it.
-    ...(role === "gateway" && services.current !== undefined ? { services: offer } : {}),
+    ...(role === "gateway"
+      ? { services: (): readonly Service[] | undefined => topology.current.offered }
+      : {}),
   });
   source.snapshot.subscribe(reporter.reportChanged);
-  services.subscribe(reporter.servicesChanged);
+  topology.subscribe((next, previous) => {
+    if (next.offered !== previous.offered) reporter.servicesChanged();
+  });
   source.status.subscribe((next, previous) => {
     if (next.connected && !previous.connected) reporter.reconnected();
     else if (next.refusedCode !== previous.refusedCode) reporter.reportChanged();

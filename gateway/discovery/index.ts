@@ -8,4 +8,5 @@ export { type CredentialSource, createCredentialSource } from "./credential-sour
 export { type Discovery, type DiscoveryOptions, openDiscovery, type SelfReport } from "./discovery.ts";
 export { type JoinOptions, joinCluster } from "./membership.ts";
 export type { SnapshotSourceStatus } from "./snapshot-poll.ts";
+export type { EndpointListener, EntryPort, PodEntries, ServicesSource, Topology } from "./services-source.ts";
 export { parseStaticCluster, readStaticCluster, type StaticFileProblem } from "./static-services.ts";

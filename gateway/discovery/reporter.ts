@@ -15,8 +15,8 @@ export interface ReporterOptions {
   readonly log: Logger;
   /** Asked at the moment of sending, so that a report never tells of the past. */
   readonly report: () => MemberReport;
-  /** Gateways only: the complete list, `undefined` where no file was given. */
-  readonly services?: () => readonly Service[];
+  /** Gateways only: the complete list; `undefined` while it is not known, since an empty list would withdraw all. */
+  readonly services?: () => readonly Service[] | undefined;
 }
 
 export interface Reporter {
@@ -45,13 +45,12 @@ export function createReporter(options: ReporterOptions): Reporter {
   const pushes: Push[] = [reports];
   let servicesPush: Push | undefined;
   if (services !== undefined) {
-    servicesPush = createPush(clock, random, SERVICES_TIMES, () =>
-      write("services", {
-        method: "PUT",
-        path: `/v1/clusters/${cluster}/services`,
-        body: { services: services() },
-      }),
-    );
+    servicesPush = createPush(clock, random, SERVICES_TIMES, async () => {
+      const known = services();
+      if (known === undefined) return true;
+      const path = `/v1/clusters/${cluster}/services`;
+      return write("services", { method: "PUT", path, body: { services: known } });
+    });
     pushes.push(servicesPush);
   }
   return {

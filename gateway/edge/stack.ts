@@ -12,7 +12,6 @@ import {
 import type { MemberContext } from "../process/member.ts";
 import type { Proxy } from "../process/proxy.ts";
 import { createListeners, createMemberEngine, createTunnelServer } from "../process/proxy-parts.ts";
-import { endpointsByService, workloadIds } from "../process/static-workloads.ts";
 import { createEgress } from "./egress.ts";
 import { createIngress } from "./ingress.ts";
 import { PeerGateways } from "./peer-gateways.ts";
@@ -33,12 +32,10 @@ export function buildGateway(context: MemberContext): Proxy {
   const listeners = createListeners(context, engine, (destination) => peers.get(destination));
 
   const followServices = (): Promise<void> => {
-    const services = discovery.services.current;
-    endpoints.replace(endpointsByService(services));
-    agents.setAddresses(services?.spec.agents ?? []);
+    const topology = discovery.services.topology.current;
+    agents.setAddresses(topology.agents);
     // Where agents run, workloads enter there; only without them does the gateway listen for workloads itself.
-    const ownWorkloads = services !== undefined && services.spec.agents.length === 0;
-    return listeners.setWorkloads(ownWorkloads ? workloadIds(services, trustDomain) : []);
+    return listeners.setWorkloads(topology.agents.length === 0 ? topology.workloads : []);
   };
   const followSnapshot = (): void => {
     if (discovery.snapshot.current !== undefined) peers.follow(discovery.snapshot.current);
@@ -47,7 +44,8 @@ export function buildGateway(context: MemberContext): Proxy {
   return {
     async start(listen: Address) {
       discovery.snapshot.subscribe(followSnapshot);
-      discovery.services.subscribe(() => void followServices());
+      discovery.services.followEndpoints((port, addresses) => endpoints.set(port, addresses));
+      discovery.services.topology.subscribe(() => void followServices());
       followSnapshot();
       const bound = await server.listen(listen);
       await followServices();

@@ -9,6 +9,7 @@ import type { StaticCluster, StaticWorkload } from "../../federation/model/stati
 import { type Credential, issueSvid, mintCallerToken } from "../../federation/trust/index.ts";
 import { createWatch, type PublishableWatch } from "../../gateway/dataplane/lifecycle/watch.ts";
 import type { ClusterState, Discovery } from "../../gateway/discovery/index.ts";
+import { createStaticSource } from "../../gateway/discovery/static-source.ts";
 import { buildGateway } from "../../gateway/edge/stack.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
 import type { Proxy } from "../../gateway/process/proxy.ts";
@@ -173,7 +174,7 @@ function fakeDiscovery(
     },
     snapshot,
     status: createWatch({ connected: false }),
-    services: createWatch<StaticCluster | undefined>(services),
+    services: createStaticSource(createWatch(services), trustDomain),
     addresses: { allocate: async (keys) => ok(keys.map(() => "127.0.0.1:0")) },
     startReporting: () => ({ changed: () => {} }),
     stop: () => {},

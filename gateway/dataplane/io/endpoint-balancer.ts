@@ -8,20 +8,22 @@ interface EndpointLoad extends Load {
 /** The endpoints of the services of one cluster and how many connections each has; replaced lists keep their counts. */
 export class EndpointBalancer {
   readonly #random: () => number;
-  #byService = new Map<string, readonly EndpointLoad[]>();
+  readonly #byService = new Map<string, readonly EndpointLoad[]>();
 
   constructor(random: () => number) {
     this.#random = random;
   }
 
-  /** `endpoints` by `cart.shop:80`. */
-  replace(endpoints: ReadonlyMap<string, readonly string[]>): void {
-    const known = new Map([...this.#byService.values()].flat().map((load) => [load.address, load]));
-    this.#byService = new Map(
-      [...endpoints].map(([service, addresses]) => [
-        service,
-        addresses.map((address) => known.get(address) ?? { address, streams: 0 }),
-      ]),
+  /** One service port's endpoints, whole: `cart.shop:80`. The work is that of this port, however many there are. */
+  set(service: string, addresses: readonly string[]): void {
+    if (addresses.length === 0) {
+      this.#byService.delete(service);
+      return;
+    }
+    const known = new Map(this.#byService.get(service)?.map((load) => [load.address, load]));
+    this.#byService.set(
+      service,
+      addresses.map((address) => known.get(address) ?? { address, streams: 0 }),
     );
   }
 
