@@ -6,7 +6,7 @@ import type { Result } from "../model/result.ts";
 import type { Caller } from "../registry/authority.ts";
 import type { Registry } from "../registry/registry.ts";
 import { roleCovers } from "../trust/index.ts";
-import { problemError, ProblemError } from "./problem-error.ts";
+import { orThrow, problemError, ProblemError } from "./problem-error.ts";
 import { readBody } from "./read-body.ts";
 
 const NOTHING = new Uint8Array();
@@ -23,13 +23,21 @@ export async function requireOperator(registry: Registry, c: Context, role: Role
   return caller.subject;
 }
 
+export interface MemberAccess {
+  readonly actor: string;
+  readonly role: SystemRole;
+  readonly body: Uint8Array;
+  /** Whoever changes something calls it first: the same signature is refused from then on, by every instance. */
+  readonly spend: () => Promise<void>;
+}
+
 /** A gateway or agent of just this cluster. The body is read first, because it is signed. */
 export async function requireMember(
   registry: Registry,
   c: Context,
   cluster: string,
   roles: readonly SystemRole[] = ["gateway", "agent"],
-): Promise<{ readonly actor: string; readonly role: SystemRole; readonly body: Uint8Array }> {
+): Promise<MemberAccess> {
   const body = c.req.method === "GET" ? NOTHING : await readBody(c);
   const caller = await authenticate(registry, c, body);
   if (caller.kind !== "member") throw problemError("forbidden", "only the cluster's own members may do this");
@@ -37,7 +45,8 @@ export async function requireMember(
   if (caller.cluster !== cluster || role === undefined)
     throw problemError("forbidden", `${caller.id.uri} is no member of cluster ${cluster}`);
   if (!roles.includes(role)) throw problemError("forbidden", `only a ${roles.join(" or ")} may do this`);
-  return { actor: caller.id.uri, role, body };
+  const spend = async (): Promise<void> => orThrow(await registry.spendSignature(caller.signature));
+  return { actor: caller.id.uri, role, body, spend };
 }
 
 /** An operator with `role`, or any member of `cluster`. */

@@ -6,6 +6,8 @@ export interface EndpointDeps {
   readonly registry: Registry;
   /** Where the process is with its life: not ready while it drains. */
   readonly accepting: () => boolean;
+  /** Whether a request may be held until there is news; where a request is paid by its time, it may not. */
+  readonly waits: boolean;
 }
 
 /** Who may call: `token` is the join token in the body. */
@@ -22,6 +24,8 @@ export interface Endpoint {
   readonly query?: z.ZodObject;
   /** Status and schema of the good answer; no schema: no body. */
   readonly answer: { readonly status: 200 | 201 | 204; readonly schema?: z.ZodType; readonly type?: string };
+  /** Answered without asking what the federation's state is now. */
+  readonly stateless?: true;
   readonly handle: (c: Context, deps: EndpointDeps) => Promise<Response> | Response;
 }
 

@@ -10,7 +10,13 @@ import type { FederationState } from "./state.ts";
 /** Who asks: an operator by role, or a member of one cluster. */
 export type Caller =
   | { readonly kind: "operator"; readonly subject: string; readonly role: Role }
-  | { readonly kind: "member"; readonly cluster: string; readonly id: SpiffeId };
+  | {
+      readonly kind: "member";
+      readonly cluster: string;
+      readonly id: SpiffeId;
+      /** Names the signature, so that it is worth something once. */
+      readonly signature: { readonly id: string; readonly untilMs: number };
+    };
 
 export interface SignedRequest {
   /** The whole Authorization header. */
@@ -28,7 +34,7 @@ export interface Authority {
     readonly csr: string;
     readonly trustDomain: TrustDomain;
     readonly now: number;
-  }): Result<IssuedCa, Problem>;
+  }): Promise<Result<IssuedCa, Problem>>;
   /** Whether two CA certificates (DER, base64) are for the same key and begin within a few minutes of each other. */
   isSameIssue(a: string, b: string): boolean;
   createJoinToken(cluster: string, now: number): Promise<IssuedJoinToken>;

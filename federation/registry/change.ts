@@ -23,6 +23,10 @@ export interface Draft {
   readonly puts: readonly Item[];
   readonly deletes: readonly ItemKey[];
   readonly audit: { readonly action: string; readonly targets: readonly string[] };
+  /** Where the change leaves revisions out on purpose; otherwise the next one. */
+  readonly revision?: number;
+  /** Every snapshot gets the new revision, whether its content changed or not. */
+  readonly allSnapshots?: boolean;
 }
 
 /** `draft` is absent where everything is as commanded already. */
@@ -34,16 +38,22 @@ export interface Plan<A> {
 
 export type Planned<A> = Result<Plan<A>, Refusal>;
 
-/** One atomic write. */
-export interface Change {
+/** What a change did, as other instances follow it. */
+export interface LoggedChange {
   /** The federation's revision must still be this one. */
   readonly baseRevision: number;
+  /** The federation's revision afterwards: the next one, unless an operator left some out. */
+  readonly revision: number;
   readonly puts: readonly Item[];
   readonly deletes: readonly ItemKey[];
   /** Clusters whose snapshot has other content from the new revision on. */
   readonly snapshots: readonly string[];
   readonly firstSeen: readonly { readonly key: string; readonly time: string }[];
   readonly audit: AuditEntry;
+}
+
+/** One atomic write. */
+export interface Change extends LoggedChange {
   /** Repeating the request with this token gets `response` again and changes nothing. */
   readonly request?: StoredRequest;
 }
@@ -73,7 +83,14 @@ export function applyDraft(state: FederationState, draft: Draft, time: string): 
     if (!firstSeen.has(key)) firstSeen.set(key, time);
     put(clusters, owned, item);
   }
-  return { ...state, revision: state.revision + 1, clusters, firstSeen };
+  return { ...state, revision: draft.revision ?? state.revision + 1, clusters, firstSeen };
+}
+
+/** The state after a change that another instance made. */
+export function applyLogged(state: FederationState, change: LoggedChange): FederationState {
+  const { revision, puts, deletes, audit } = change;
+  const applied = applyDraft(state, { revision, puts, deletes, audit }, audit.time);
+  return withSnapshotRevisions(applied, change.snapshots);
 }
 
 type MutableCluster = {
@@ -161,13 +178,15 @@ export function completeChange(
   changedSnapshots: (before: FederationState, after: FederationState, draft: Draft) => readonly string[],
 ): { readonly change: Change; readonly after: FederationState } {
   const applied = applyDraft(before, draft, context.time);
-  const snapshots = changedSnapshots(before, applied, draft);
+  const snapshots =
+    draft.allSnapshots === true ? [...applied.clusters.keys()] : changedSnapshots(before, applied, draft);
   const firstSeen = draft.puts
     .map((item) => keyText(keyOf(item)))
     .filter((key) => !before.firstSeen.has(key))
     .map((key) => ({ key, time: context.time }));
   const change: Change = {
     baseRevision: before.revision,
+    revision: applied.revision,
     puts: draft.puts,
     deletes: draft.deletes,
     snapshots,

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Problem } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
-import { completeChange, type Planned, type Refusal, type StoredRequest } from "./change.ts";
+import { applyLogged, completeChange, type Planned, type Refusal, type StoredRequest } from "./change.ts";
 import { changedSnapshots } from "./changed-snapshots.ts";
 import { type Clock, timestamp } from "./clock.ts";
 import type { RootBundle } from "./compile-snapshot.ts";
@@ -11,8 +11,10 @@ import type { RegistryStore, StoreFailure } from "./store.ts";
 
 /** Changes wait for each other; a line this long means that the disk does not keep up. */
 const MAX_WAITING = 1_000;
-/** Another process changed the store between planning and writing; more often than this is no accident. */
-const MAX_ATTEMPTS = 5;
+/** Another instance changed the store between planning and writing; more often than this is no accident. */
+const MAX_ATTEMPTS = 12;
+/** Instances that collided once should not do so again in step. */
+const COLLISION_MS = 20;
 
 export interface Execution {
   /** For the audit record. */
@@ -29,20 +31,29 @@ export interface Execution {
 export class Ledger {
   readonly #store: RegistryStore;
   readonly #clock: Clock;
+  readonly #random: () => number;
   readonly #root: RootBundle;
   readonly #onPublish: (changedSnapshots: readonly string[]) => void;
   #state: FederationState;
   #tail: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #writable = true;
+  #reading: Promise<unknown> = Promise.resolve();
+  #nextRead: Promise<StoreFailure | undefined> | undefined;
 
   constructor(
-    deps: { readonly store: RegistryStore; readonly clock: Clock; readonly root: RootBundle },
+    deps: {
+      readonly store: RegistryStore;
+      readonly clock: Clock;
+      readonly random: () => number;
+      readonly root: RootBundle;
+    },
     initial: FederationState,
     onPublish: (changedSnapshots: readonly string[]) => void,
   ) {
     this.#store = deps.store;
     this.#clock = deps.clock;
+    this.#random = deps.random;
     this.#root = deps.root;
     this.#state = initial;
     this.#onPublish = onPublish;
@@ -55,6 +66,21 @@ export class Ledger {
   /** Whether the last write could be written. */
   get writable(): boolean {
     return this.#writable;
+  }
+
+  /**
+   * Follows what other instances wrote before this call. Calls that come while one is reading share the read after it:
+   * a thousand polls at once cost two reads. Answers why, where it cannot be known.
+   */
+  refresh(): Promise<StoreFailure | undefined> {
+    if (!this.#store.shared) return Promise.resolve(undefined);
+    this.#nextRead ??= this.#reading.then(() => {
+      this.#nextRead = undefined;
+      const read = this.#catchUp();
+      this.#reading = read;
+      return read;
+    });
+    return this.#nextRead;
   }
 
   /** `plan` may run several times, each time with the state that is current then. */
@@ -87,9 +113,9 @@ export class Ledger {
     plan: (state: FederationState) => Planned<A>,
   ): Promise<Result<A, Refusal>> {
     const fingerprint = execution.request === undefined ? "" : fingerprintOf(execution);
-    const repeated = await this.#recall<A>(execution, fingerprint);
-    if (repeated !== undefined) return repeated;
     for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+      const repeated = await this.#recall<A>(execution, fingerprint);
+      if (repeated !== undefined) return repeated;
       const planned = plan(this.#state);
       if (!planned.ok) return planned;
       const { draft, answer } = planned.value;
@@ -101,13 +127,19 @@ export class Ledger {
       this.#writable = written.ok || written.error.kind === "conflict";
       if (written.ok) {
         this.#publish(after, change.snapshots);
+        if (written.value.checkpointDue === true) await this.#store.saveCheckpoint(after);
         return ok(value);
       }
-      const reloaded = await this.#reload();
+      const unread = await this.#catchUp();
       if (written.error.kind === "unavailable") return unavailable(written.error);
-      if (reloaded !== undefined) return unavailable(reloaded);
+      if (unread !== undefined) return unavailable(unread);
+      if (attempt > 1) await this.#pause(COLLISION_MS * attempt * this.#random());
     }
     return refuse("store_unavailable", "the store was changed by another process again and again");
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#clock.after(ms, resolve));
   }
 
   #complete(execution: Execution, draft: Parameters<typeof completeChange>[1]) {
@@ -131,25 +163,38 @@ export class Ledger {
     return ok(JSON.parse(found.value.response) as A);
   }
 
+  /** Not backwards: while a change was being written, a read may have brought it and more. */
   #publish(next: FederationState, changed: readonly string[]): void {
-    this.#state = next;
+    if (next.revision > this.#state.revision) this.#state = next;
     this.#onPublish(changed);
   }
 
-  /** After a write that failed: what is there now, whoever wrote it. Answers why, where even that cannot be read. */
+  async #catchUp(): Promise<StoreFailure | undefined> {
+    const known = this.#state;
+    const revision = await this.#store.revision();
+    if (!revision.ok) return revision.error;
+    if (revision.value === known.revision) return undefined;
+    // A lower one: an older copy was put in place of the store.
+    if (revision.value < known.revision) return this.#reload();
+    const changes = await this.#store.changesAfter(known.revision);
+    if (!changes.ok) return changes.error;
+    if (changes.value === undefined) return this.#reload();
+    for (const change of changes.value) {
+      if (change.baseRevision === this.#state.revision)
+        this.#publish(applyLogged(this.#state, change), change.snapshots);
+    }
+    return undefined;
+  }
+
+  /** What is there now, whoever wrote it. */
   async #reload(): Promise<StoreFailure | undefined> {
     const loaded = await this.#store.load();
     if (!loaded.ok) return loaded.error;
     const before = this.#state;
-    if (loaded.value.revision === before.revision) return undefined;
-    const changed = [...loaded.value.clusters.values()].filter(
-      ({ record, snapshotRevision }) =>
-        before.clusters.get(record.name)?.snapshotRevision !== snapshotRevision,
-    );
-    this.#publish(
-      loaded.value,
-      changed.map(({ record }) => record.name),
-    );
+    this.#state = loaded.value;
+    const names = new Set([...before.clusters.keys(), ...loaded.value.clusters.keys()]);
+    const revisionIn = (state: FederationState, name: string) => state.clusters.get(name)?.snapshotRevision;
+    this.#onPublish([...names].filter((name) => revisionIn(before, name) !== revisionIn(loaded.value, name)));
     return undefined;
   }
 }

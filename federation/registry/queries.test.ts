@@ -9,7 +9,7 @@ const directory = useTempDirs();
 test("lists clusters by name, whichever was registered first", async () => {
   const { registry } = await openRegistryScene({ directory: directory() });
   for (const name of ["west", "north", "east"]) unwrap(await registry.register("ops", name, false));
-  expect(registry.clusterStatuses().map(({ name }) => name)).toEqual(["east", "north", "west"]);
+  expect(unwrap(await registry.clusterStatuses()).map(({ name }) => name)).toEqual(["east", "north", "west"]);
   expect(listResources(registry.state, { kind: "Cluster" }).map(({ metadata }) => metadata.name)).toEqual([
     "east",
     "north",

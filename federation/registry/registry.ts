@@ -19,7 +19,7 @@ import type { Refusal } from "./change.ts";
 import { type Clock, timestamp } from "./clock.ts";
 import { compileBundles } from "./compile-snapshot.ts";
 import { Ledger, unavailable } from "./ledger.ts";
-import { MemberDirectory } from "./member-directory.ts";
+import { type MemberDirectory, openMemberDirectory } from "./member-directory.ts";
 import { checkJoinToken, planDeleteCluster, planJoin, planRegister, planRenew } from "./plan/clusters.ts";
 import { planAdvertise, planServices } from "./plan/members.ts";
 import { refuse } from "./plan/refuse.ts";
@@ -33,6 +33,8 @@ import { Wakeups, type WakeupLimits } from "./wakeups.ts";
 export interface RegistryDeps {
   readonly store: RegistryStore;
   readonly clock: Clock;
+  /** Between 0 and 1: spreads what must not happen in step. */
+  readonly random: () => number;
   readonly authority: Authority;
   readonly waiting?: WakeupLimits;
 }
@@ -42,6 +44,9 @@ type Answer<A> = Promise<Result<A, Refusal>>;
 /** Two thousand clusters with a few processes each, and room for a restart's second connection. */
 const WAITING: WakeupLimits = { total: 20_000, perName: 500 };
 
+/** How soon a waiting member hears of what another instance wrote. */
+const FOLLOW_MS = 500;
+
 /** The registry's use cases. Who may call which is the HTTP layer's to judge; what they do is planned in `plan/`. */
 export class Registry {
   readonly authority: Authority;
@@ -49,18 +54,21 @@ export class Registry {
   readonly wakeups: Wakeups;
   readonly #store: RegistryStore;
   readonly #ledger: Ledger;
+  readonly #random: () => number;
   readonly #members: MemberDirectory;
   readonly #snapshots: SnapshotFeed;
+  #following = false;
 
   private constructor(deps: RegistryDeps, state: FederationState, members: MemberDirectory) {
-    const { store, clock, authority } = deps;
+    const { store, clock, random, authority } = deps;
     this.authority = authority;
     this.clock = clock;
     this.wakeups = new Wakeups(clock, deps.waiting ?? WAITING);
     this.#store = store;
+    this.#random = random;
     this.#members = members;
-    this.#snapshots = new SnapshotFeed(authority, clock);
-    this.#ledger = new Ledger({ store, clock, root: authority.root }, state, (changed) => {
+    this.#snapshots = new SnapshotFeed(authority, store, clock);
+    this.#ledger = new Ledger({ store, clock, random, root: authority.root }, state, (changed) => {
       for (const name of changed) this.wakeups.wake(name);
     });
   }
@@ -68,10 +76,16 @@ export class Registry {
   static async open(deps: RegistryDeps): Answer<Registry> {
     const state = await deps.store.load();
     if (!state.ok) return unavailable(state.error);
-    const members = await deps.store.members();
+    const members = deps.store.shared ? ok([]) : await deps.store.members();
     if (!members.ok) return unavailable(members.error);
-    const directory = new MemberDirectory(deps.store, deps.clock, members.value);
+    const directory = openMemberDirectory(deps.store, deps.clock, members.value);
     return ok(new Registry(deps, state.value, directory));
+  }
+
+  /** Follows what other instances wrote; whoever is about to decide or to answer calls it first. */
+  async refresh(): Answer<void> {
+    const unread = await this.#ledger.refresh();
+    return unread === undefined ? ok(undefined) : unavailable(unread);
   }
 
   get state(): FederationState {
@@ -100,7 +114,7 @@ export class Registry {
     // Before any certificate is made: a spent token must not cost a signature.
     const spendable = checkJoinToken(this.state, cluster, tokenId);
     if (!spendable.ok) return spendable;
-    const ca = this.authority.issueClusterCa({ csr: request.csr, trustDomain, now: this.clock.now() });
+    const ca = await this.authority.issueClusterCa({ csr: request.csr, trustDomain, now: this.clock.now() });
     if (!ca.ok) return { ok: false, error: { problem: ca.error } };
     const joined = await this.#ledger.execute({ actor: `cluster:${cluster}` }, (state) =>
       planJoin(state, { cluster, tokenId, ca: ca.value, time: this.#time() }),
@@ -112,7 +126,7 @@ export class Registry {
 
   async renew(actor: string, cluster: string, csr: string): Answer<RenewResponse> {
     const trustDomain = trustDomainOf(this.state.federation, cluster);
-    const issued = this.authority.issueClusterCa({ csr, trustDomain, now: this.clock.now() });
+    const issued = await this.authority.issueClusterCa({ csr, trustDomain, now: this.clock.now() });
     if (!issued.ok) return { ok: false, error: { problem: issued.error } };
     const last = this.state.clusters.get(cluster)?.record.authorities[0];
     // A repetition, because the answer got lost or two processes of the cluster renew: they share one certificate.
@@ -146,8 +160,45 @@ export class Registry {
       const advertised = await this.#advertise(actor, cluster, member, report.advertise);
       if (!advertised.ok) return advertised;
     }
-    if (this.#members.report(cluster, member, report)) return ok(undefined);
+    const reported = await this.#members.report(cluster, member, report);
+    if (!reported.ok) return unavailable(reported.error);
+    if (reported.value) return ok(undefined);
     return refuse("limit_exceeded", `cluster ${cluster} has as many members as a cluster may have`);
+  }
+
+  /** `undefined`: too many wait already. Otherwise resolves at news of the cluster, after `ms`, or when `signal` aborts. */
+  waitForNews(cluster: string, ms: number, signal: AbortSignal): Promise<void> | undefined {
+    const waiting = this.wakeups.wait(cluster, ms, signal);
+    if (this.#store.shared && !this.#following) this.#follow();
+    return waiting;
+  }
+
+  /** While anybody waits: others write to the store as well, and it calls nobody. */
+  #follow(): void {
+    this.#following = this.wakeups.waiting > 0;
+    if (!this.#following) return;
+    const again = (): void => this.#follow();
+    this.clock.after(FOLLOW_MS * (0.75 + this.#random() / 2), () => void this.#ledger.refresh().then(again));
+  }
+
+  /** Whether a report says something that other clusters will hear of. */
+  isNewAddress(cluster: string, member: string, report: MemberReport): boolean {
+    if (report.role !== "gateway") return false;
+    const gateways = this.state.clusters.get(cluster)?.record.gateways ?? [];
+    return gateways.find(({ id }) => id === member)?.address !== report.advertise;
+  }
+
+  /**
+   * Every instance remembers the signatures that it saw; what changes something must not be repeated to another one
+   * either.
+   */
+  async spendSignature(signature: { readonly id: string; readonly untilMs: number }): Answer<void> {
+    if (!this.#store.shared) return ok(undefined);
+    const spent = await this.#store.spend(signature.id, signature.untilMs, this.clock.now());
+    if (!spent.ok) return unavailable(spent.error);
+    return spent.value
+      ? ok(undefined)
+      : refuse("member_request_invalid", "the same signature was used before");
   }
 
   /** A gateway that is gone for good: its address leaves the snapshots of others. */
@@ -187,15 +238,21 @@ export class Registry {
     );
   }
 
-  clusterStatuses(): readonly ClusterStatus[] {
-    return clustersByName(this.state).map((cluster) =>
-      clusterStatus(this.state, cluster, this.#members.list(cluster.record.name)),
+  async clusterStatuses(): Answer<readonly ClusterStatus[]> {
+    const members = await this.#members.all();
+    if (!members.ok) return unavailable(members.error);
+    return ok(
+      clustersByName(this.state).map((cluster) =>
+        clusterStatus(this.state, cluster, members.value.get(cluster.record.name) ?? []),
+      ),
     );
   }
 
-  clusterStatus(name: string): ClusterStatus | undefined {
+  async clusterStatus(name: string): Answer<ClusterStatus> {
     const cluster = this.state.clusters.get(name);
-    return cluster === undefined ? undefined : clusterStatus(this.state, cluster, this.#members.list(name));
+    if (cluster === undefined) return refuse("not_found", `there is no cluster ${name}`);
+    const members = await this.#members.list(name);
+    return members.ok ? ok(clusterStatus(this.state, cluster, members.value)) : unavailable(members.error);
   }
 
   async audit(page: { readonly after: number; readonly limit: number }): Answer<AuditList> {

@@ -1,10 +1,13 @@
 import type { MemberStatus } from "../model/resource.ts";
 import type { Result } from "../model/result.ts";
 import type { AuditRecord } from "../model/wire/api.ts";
-import type { Change, StoredRequest } from "./change.ts";
+import type { Change, LoggedChange, StoredRequest } from "./change.ts";
 import type { FederationState } from "./state.ts";
 
-/** Why a write did not happen. `unavailable`: disk full, read-only, broken; nothing was written. */
+/**
+ * Why a write was not acknowledged. `conflict`: it was not written. `unavailable`: disk full, read-only, unreachable,
+ * throttled for too long; a store over a network may have written it all the same, whole, and a request token tells.
+ */
 export type StoreFailure =
   | { readonly kind: "conflict" }
   | { readonly kind: "unavailable"; readonly detail: string };
@@ -28,18 +31,37 @@ export interface StoredMember {
  * survives the death of process and machine; the other verbs say where they promise less.
  */
 export interface RegistryStore {
+  /** Whether other instances may write to it at any time: then whoever decides asks for the revision first. */
+  readonly shared: boolean;
   /** `undefined` before the first start. */
   foundation(): Stored<Foundation | undefined>;
   /** Writes it once; later calls get the one that is there. */
   found(foundation: Foundation): Stored<Foundation>;
+  /** The federation's revision, as of the last acknowledged change: one small read. */
+  revision(): Stored<number>;
   load(): Stored<FederationState>;
+  /** Oldest first and without a gap; `undefined` where the store does not reach back that far: then `load`. */
+  changesAfter(revision: number): Stored<readonly LoggedChange[] | undefined>;
   /** All of the change or nothing; `conflict` where the federation's revision is not `baseRevision` any more. */
-  commit(change: Change): Stored<{ readonly revision: number }>;
+  commit(change: Change): Stored<Committed>;
+  /** The state whole, so that a start need not read every change; only speed depends on it. */
+  saveCheckpoint(state: FederationState): Stored<void>;
   findRequest(token: string): Stored<StoredRequest | undefined>;
   audit(page: { readonly after: number; readonly limit: number }): Stored<readonly AuditRecord[]>;
   /** Heartbeats: the last ones may be lost, members send them again. */
   saveMembers(members: readonly StoredMember[]): Stored<void>;
   forgetMembers(cluster: string, member?: string): Stored<void>;
-  members(): Stored<readonly StoredMember[]>;
+  /** Of one cluster, or of all. */
+  members(cluster?: string): Stored<readonly StoredMember[]>;
+  /** Whether this name was not spent before; it is remembered at least until `untilMs`. */
+  spend(name: string, untilMs: number, nowMs: number): Stored<boolean>;
+  /** Removes what nobody will ask for any more; nothing depends on when, or whether, it runs. */
+  cleanUp(nowMs: number): Stored<void>;
   close(): void;
+}
+
+export interface Committed {
+  readonly revision: number;
+  /** Enough was written since the last one that a start would feel it. */
+  readonly checkpointDue?: boolean;
 }

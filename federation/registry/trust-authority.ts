@@ -1,13 +1,15 @@
-import { createHash, timingSafeEqual, X509Certificate } from "node:crypto";
+import { createHash, timingSafeEqual } from "node:crypto";
 import { type Problem, problem } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
 import {
   type BundleIndex,
   createJoinToken,
   indexBundles,
-  issueClusterCa,
+  encodePem,
+  issueClusterCaWith,
   issueOperatorToken,
-  type Root,
+  parseCertificate,
+  type RootSigner,
   signingKeySet,
   type SigningKey,
   signSnapshot,
@@ -29,7 +31,7 @@ const SHARED_ROOT_SEQUENCE = 1;
 /** The registry's authority over keys that lie at hand. */
 export function createTrustAuthority(options: {
   readonly federation: string;
-  readonly root: Root;
+  readonly root: RootSigner;
   readonly key: SigningKey;
   /** Hex; the one token that exists before any other can be issued. */
   readonly adminTokenSha256: string;
@@ -40,22 +42,21 @@ export function createTrustAuthority(options: {
   return {
     root: { sequence: SHARED_ROOT_SEQUENCE, x509Authorities: [root.certificateDer.toString("base64")] },
     snapshotKeys: { keys: keySet.keys.map(({ kty, ...rest }) => ({ kty: kty ?? "", ...rest })) },
-    issueClusterCa({ csr, trustDomain, now }) {
-      const issued = issueClusterCa({ root, csrPem: csr, trustDomain, now });
+    async issueClusterCa({ csr, trustDomain, now }) {
+      const issued = await issueClusterCaWith({ root, csrPem: csr, trustDomain, now });
       if (!issued.ok) return issued;
-      const certificate = new X509Certificate(issued.value);
-      const notAfter = timestamp(certificate.validToDate.getTime());
+      const certificate = readCertificate(issued.value);
       return ok({
-        certificatePem: issued.value,
-        certificateDer: certificate.raw.toString("base64"),
-        notAfter,
+        certificatePem: encodePem("CERTIFICATE", issued.value),
+        certificateDer: issued.value.toString("base64"),
+        notAfter: timestamp(certificate.notAfterMs),
       });
     },
     isSameIssue(a, b) {
-      const [one, other] = [a, b].map((der) => new X509Certificate(Buffer.from(der, "base64")));
+      const [one, other] = [a, b].map((der) => readCertificate(Buffer.from(der, "base64")));
       if (one === undefined || other === undefined) return false;
-      const apart = Math.abs(one.validFromDate.getTime() - other.validFromDate.getTime());
-      return apart <= SAME_ISSUE_MS && one.publicKey.equals(other.publicKey);
+      const apart = Math.abs(one.notBeforeMs - other.notBeforeMs);
+      return apart <= SAME_ISSUE_MS && one.publicKeyInfo.equals(other.publicKeyInfo);
     },
     async createJoinToken(cluster, now) {
       const { token, jti, expiresAtMs } = await createJoinToken({ key, federation, cluster, now });
@@ -82,6 +83,13 @@ export function createTrustAuthority(options: {
   };
 }
 
+/** Of our own making; one that cannot be read is a fault of ours. */
+function readCertificate(der: Buffer) {
+  const certificate = parseCertificate(der);
+  if (!certificate.ok) throw new TypeError(certificate.error);
+  return certificate.value;
+}
+
 function isAdminToken(token: string, sha256: string): boolean {
   const expected = Buffer.from(sha256, "hex");
   const given = createHash("sha256").update(token).digest();
@@ -101,13 +109,22 @@ function createMemberVerifier(federation: string): Authority["verifyMember"] {
       },
     };
     const { header, method, url, body } = request;
-    const spend = (id: string, untilMs: number): boolean => spent.spend(id, untilMs, now);
+    let signature = { id: "", untilMs: 0 };
+    const spend = (id: string, untilMs: number): boolean => {
+      signature = { id, untilMs };
+      return spent.spend(id, untilMs, now);
+    };
     const verified = verifyMemberRequest(header, { method, url, body, bundles, now, spend });
     if (!verified.ok) return verified;
     const { trustDomain } = verified.value;
     if (!trustDomain.endsWith(suffix))
       return err(problem("member_request_invalid", `${trustDomain} is not of ${federation}`));
-    return ok({ kind: "member", cluster: trustDomain.slice(0, -suffix.length), id: verified.value });
+    return ok({
+      kind: "member",
+      cluster: trustDomain.slice(0, -suffix.length),
+      id: verified.value,
+      signature,
+    });
   };
 }
 

@@ -6,6 +6,7 @@ import { VERSION } from "../model/version.ts";
 import { Registry } from "../registry/registry.ts";
 import { createTrustAuthority } from "../registry/trust-authority.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
+import { localRootSigner } from "../trust/index.ts";
 import { systemClock } from "./clock.ts";
 import type { RegistryConfig } from "./config.ts";
 import { type Listening, listen } from "./serve.ts";
@@ -34,8 +35,8 @@ export async function startRegistry(
     return keys;
   }
   const { root, signing, foundation } = keys.value;
-  const authority = createTrustAuthority({ ...foundation, root, key: signing });
-  const registry = await Registry.open({ store, clock: systemClock, authority });
+  const authority = createTrustAuthority({ ...foundation, root: localRootSigner(root), key: signing });
+  const registry = await Registry.open({ store, clock: systemClock, random: Math.random, authority });
   if (!registry.ok) return err(problem("state_unusable", registry.error.problem.detail));
   let accepting = true;
   const app = createApp({ registry: registry.value, log, version: VERSION, accepting: () => accepting });

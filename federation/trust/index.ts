@@ -16,8 +16,17 @@ export type { MemberRequestExpectation } from "./member-request.ts";
 export { isRole, issueOperatorToken, ROLES, roleCovers, verifyOperatorToken } from "./operator-token.ts";
 export type { Operator, Role } from "./operator-token.ts";
 export { decodePem, encodePem } from "./pem.ts";
-export { createRoot, issueClusterCa, loadRoot } from "./root.ts";
-export type { Root } from "./root.ts";
+export { parseCertificate } from "./certificate.ts";
+export {
+  createRoot,
+  createRootWith,
+  issueClusterCa,
+  issueClusterCaWith,
+  loadRoot,
+  loadRootSigner,
+  localRootSigner,
+} from "./root.ts";
+export type { Root, RootSigner } from "./root.ts";
 export { readSecretFile, writeSecretFile } from "./secret-file.ts";
 export { createSigningKey, loadSigningKey, signingKeySet } from "./signing-key.ts";
 export type { SigningKey } from "./signing-key.ts";

@@ -53,8 +53,20 @@ export interface CertificateSpec {
   readonly extra?: readonly { readonly oid: string; readonly critical: boolean; readonly value: Buffer }[];
 }
 
+/** `issuerKey` may be public: the signature is made elsewhere. */
+export type UnsignedSpec = Omit<CertificateSpec, "signingKey"> & { readonly issuerKey: KeyObject };
+
 /** One P-256 certificate in DER. What goes into it is the caller's decision; see root.ts, cluster-ca.ts and svid.ts. */
 export function issueCertificate(spec: CertificateSpec): Buffer {
+  const { tbs, withSignature } = certificateToSign({ ...spec, issuerKey: spec.signingKey });
+  return withSignature(sign("sha256", tbs, spec.signingKey));
+}
+
+/** A certificate but for its signature, for keys that lie elsewhere: `tbs` is what is signed, ECDSA in DER is put in. */
+export function certificateToSign(spec: UnsignedSpec): {
+  readonly tbs: Buffer;
+  readonly withSignature: (signature: Buffer) => Buffer;
+} {
   const algorithm = sequence(oid("ecdsaWithSha256"));
   const subject = spec.subject ?? sequence();
   const point = publicPoint(spec.publicKey);
@@ -68,8 +80,10 @@ export function issueCertificate(spec: CertificateSpec): Buffer {
     publicKeyInfo(point),
     tagged(3, sequence(...extensions(spec, point))),
   );
-  const signature = sign("sha256", encodeDer(tbs), spec.signingKey);
-  return encodeDer(sequence(tbs, algorithm, bitString(signature)));
+  return {
+    tbs: encodeDer(tbs),
+    withSignature: (signature) => encodeDer(sequence(tbs, algorithm, bitString(signature))),
+  };
 }
 
 export function publicKeyInfo(point: Buffer): DerItem {
@@ -94,7 +108,7 @@ function randomSerial(): Buffer {
   return serial;
 }
 
-function extensions(spec: CertificateSpec, point: Buffer): DerItem[] {
+function extensions(spec: UnsignedSpec, point: Buffer): DerItem[] {
   const list = [
     extension("basicConstraints", true, basicConstraints(spec.ca)),
     extension("keyUsage", true, keyUsage(spec.keyUsage)),
@@ -102,7 +116,7 @@ function extensions(spec: CertificateSpec, point: Buffer): DerItem[] {
     extension(
       "authorityKeyIdentifier",
       false,
-      sequence(taggedBytes(0, keyIdentifier(publicPoint(spec.signingKey)))),
+      sequence(taggedBytes(0, keyIdentifier(publicPoint(spec.issuerKey)))),
     ),
   ];
   if (spec.extendedKeyUsage.length > 0) {

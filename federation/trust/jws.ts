@@ -72,8 +72,22 @@ export function parseJws(
 export function isSignatureOf(jws: CompactJws, algorithm: JwsAlgorithm, key: KeyObject): boolean {
   const bytes = Buffer.from(jws.signingInput);
   return algorithm === "ES256"
-    ? verify("sha256", bytes, { key, dsaEncoding: "ieee-p1363" }, jws.signature)
+    ? verify("sha256", bytes, key, ecdsaDer(jws.signature))
     : verify(null, bytes, key, jws.signature);
+}
+
+/** r and s as DER has them, because workerd's `verify` knows no other form. RFC 3279 §2.2.3. */
+function ecdsaDer(signature: Buffer): Buffer {
+  const half = signature.length / 2;
+  const parts = [signature.subarray(0, half), signature.subarray(half)].map((part) => {
+    let start = 0;
+    while (start < half - 1 && part[start] === 0) start += 1;
+    const positive = (part[start] ?? 0) >= 0x80 ? [Buffer.of(0)] : [];
+    const body = Buffer.concat([...positive, part.subarray(start)]);
+    return Buffer.concat([Buffer.of(0x02, body.length), body]);
+  });
+  const body = Buffer.concat(parts);
+  return Buffer.concat([Buffer.of(0x30, body.length), body]);
 }
 
 /**

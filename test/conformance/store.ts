@@ -157,6 +157,7 @@ const REQUEST = { token: "request-1", fingerprint: "f1", response: '{"revision":
 function change(baseRevision: number, parts: Partial<Change>): Change {
   return {
     baseRevision,
+    revision: baseRevision + 1,
     puts: [],
     deletes: [],
     snapshots: [],

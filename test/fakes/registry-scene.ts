@@ -23,6 +23,7 @@ import {
   loadClusterCa,
   loadRoot,
   loadSigningKey,
+  localRootSigner,
   privateKeyToPem,
   signMemberRequest,
   verifySnapshot,
@@ -91,9 +92,14 @@ export async function openRegistryScene(options: SceneOptions): Promise<Registry
   unwrap(await store.found({ federation: FEDERATION, adminTokenSha256 }));
   const root = unwrap(loadRoot(createRoot({ federation: FEDERATION, now: clock.now() })));
   const key = unwrap(loadSigningKey(createSigningKey().privateKeyPem));
-  const authority = createTrustAuthority({ federation: FEDERATION, adminTokenSha256, root, key });
+  const authority = createTrustAuthority({
+    federation: FEDERATION,
+    adminTokenSha256,
+    root: localRootSigner(root),
+    key,
+  });
   const waiting = options.waiting === undefined ? {} : { waiting: options.waiting };
-  const registry = unwrap(await Registry.open({ store, clock, authority, ...waiting }));
+  const registry = unwrap(await Registry.open({ store, clock, random: () => 0.5, authority, ...waiting }));
   const app = createApp({
     registry,
     log: options.log ?? SILENT_LOGGER,

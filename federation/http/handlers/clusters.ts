@@ -8,7 +8,7 @@ import {
 } from "../../model/wire/api.ts";
 import { requireOperator, requireOperatorOrMember } from "../access.ts";
 import { type Endpoint, pathParam } from "../endpoint.ts";
-import { orThrow, problemError } from "../problem-error.ts";
+import { orThrow } from "../problem-error.ts";
 import { decodeQuery } from "../query.ts";
 import { decodeBody, readBody } from "../read-body.ts";
 
@@ -36,7 +36,7 @@ export const CLUSTER_ENDPOINTS: readonly Endpoint[] = [
     answer: { status: 200, schema: clusterList },
     async handle(c, { registry }) {
       await requireOperator(registry, c, "viewer");
-      return c.json({ revision: registry.state.revision, items: registry.clusterStatuses() });
+      return c.json({ revision: registry.state.revision, items: orThrow(await registry.clusterStatuses()) });
     },
   },
   {
@@ -48,9 +48,7 @@ export const CLUSTER_ENDPOINTS: readonly Endpoint[] = [
     async handle(c, { registry }) {
       const name = pathParam(c, "name");
       await requireOperatorOrMember(registry, c, { role: "viewer", cluster: name });
-      const status = registry.clusterStatus(name);
-      if (status === undefined) throw problemError("not_found", `there is no cluster ${name}`);
-      return c.json(status);
+      return c.json(orThrow(await registry.clusterStatus(name)));
     },
   },
   {

@@ -11,6 +11,7 @@ export const HEALTH_ENDPOINTS: readonly Endpoint[] = [
     summary: "Whether the process lives",
     security: ["open"],
     answer: { status: 200, schema: healthy },
+    stateless: true,
     handle: (c) => c.json({ ok: true }),
   },
   {
@@ -19,10 +20,11 @@ export const HEALTH_ENDPOINTS: readonly Endpoint[] = [
     summary: "Whether the registry takes requests; `writable` tells whether the last change could be written",
     security: ["open"],
     answer: { status: 200, schema: ready },
+    stateless: true,
     // A registry that cannot write still answers reads, and members live on those: it stays ready, and says so.
-    handle(c, { registry, accepting }) {
+    async handle(c, { registry, accepting }) {
+      const isReady = (await registry.refresh()).ok && accepting();
       const { revision } = registry.state;
-      const isReady = accepting();
       return c.json({ ready: isReady, writable: registry.writable, revision }, isReady ? 200 : 503);
     },
   },

@@ -29,8 +29,9 @@ export const JOIN_ENDPOINTS: readonly Endpoint[] = [
     answer: { status: 200, schema: renewResponse },
     async handle(c, { registry }) {
       const name = pathParam(c, "name");
-      const { actor, body } = await requireMember(registry, c, name, ["gateway"]);
+      const { actor, body, spend } = await requireMember(registry, c, name, ["gateway"]);
       const { csr } = decodeBody(c, body, renewRequest);
+      await spend();
       return c.json(orThrow(await registry.renew(actor, name, csr)));
     },
   },

@@ -15,15 +15,15 @@ export const SNAPSHOT_ENDPOINTS: readonly Endpoint[] = [
       "The cluster's signed snapshot. `If-None-Match` with its ETag answers 304; `Prefer: wait=N` waits up to N seconds for news first",
     security: ["member"],
     answer: { status: 200, schema: z.string(), type: "application/jose" },
-    async handle(c, { registry, accepting }) {
+    async handle(c, { registry, accepting, waits }) {
       const name = pathParam(c, "name");
       await requireMember(registry, c, name);
       const known = c.req.header("if-none-match");
-      const wait = accepting() ? preferredWait(c.req.header("prefer")) : 0;
+      const wait = waits && accepting() ? preferredWait(c.req.header("prefer")) : 0;
       // A poll without news compares two numbers: nothing is compiled or signed for it.
       const revision = () => registry.state.clusters.get(name)?.snapshotRevision;
       if (wait > 0 && known === etagOf(revision())) {
-        const waiting = registry.wakeups.wait(name, wait * 1_000, c.req.raw.signal);
+        const waiting = registry.waitForNews(name, wait * 1_000, c.req.raw.signal);
         if (waiting === undefined)
           throw problemError("limit_exceeded", "too many members wait for news already");
         await waiting;

@@ -4,9 +4,10 @@ import { type Problem, problem } from "../../model/problem.ts";
 import { err, ok, type Result } from "../../model/result.ts";
 import type { MemberStatus } from "../../model/resource.ts";
 import type { AuditRecord } from "../../model/wire/api.ts";
-import type { Change, StoredRequest } from "../../registry/change.ts";
+import type { Change, LoggedChange, StoredRequest } from "../../registry/change.ts";
+import { SpentIds } from "../../registry/spent-ids.ts";
 import type { FederationState } from "../../registry/state.ts";
-import type { Foundation, RegistryStore, Stored, StoredMember } from "../../registry/store.ts";
+import type { Committed, Foundation, RegistryStore, Stored, StoredMember } from "../../registry/store.ts";
 import { HighWaterMark, readHighWaterMark } from "./high-water.ts";
 import { loadState } from "./load-state.ts";
 import { corrupt, describe, openDatabase } from "./open.ts";
@@ -40,8 +41,11 @@ export function openSqliteStore(
 }
 
 export class SqliteStore implements RegistryStore {
+  /** The exclusive lock sees to it. */
+  readonly shared = false;
   readonly #database: DatabaseSync;
   readonly #mark: HighWaterMark;
+  readonly #spent = new SpentIds();
   readonly #statements = new Map<string, StatementSync>();
 
   constructor(database: DatabaseSync, mark: HighWaterMark) {
@@ -75,16 +79,30 @@ export class SqliteStore implements RegistryStore {
     );
   }
 
+  revision(): Stored<number> {
+    return attempt(() => this.#revision());
+  }
+
+  /** Rows are the state, not its history. */
+  async changesAfter(): Stored<readonly LoggedChange[] | undefined> {
+    return ok(undefined);
+  }
+
+  /** Every row is one already. */
+  async saveCheckpoint(): Stored<void> {
+    return ok(undefined);
+  }
+
   load(): Stored<FederationState> {
     return attempt(() => loadState(this.#database, this.#foundation()?.federation ?? "", this.#revision()));
   }
 
-  async commit(change: Change): Stored<{ readonly revision: number }> {
-    const revision = change.baseRevision + 1;
+  async commit(change: Change): Stored<Committed> {
+    const { revision } = change;
     const written = await attempt(() =>
       this.#transaction(() => {
         if (this.#revision() !== change.baseRevision) return false;
-        this.#write(change, revision);
+        this.#write(change);
         return true;
       }),
     );
@@ -127,12 +145,21 @@ export class SqliteStore implements RegistryStore {
     });
   }
 
-  members(): Stored<readonly StoredMember[]> {
+  members(cluster?: string): Stored<readonly StoredMember[]> {
     return attempt(() =>
-      this.#sql("SELECT cluster, body FROM members")
-        .all()
+      this.#sql("SELECT cluster, body FROM members WHERE ? IS NULL OR cluster = ?")
+        .all(cluster ?? null, cluster ?? null)
         .map((row) => ({ cluster: String(row["cluster"]), status: parse<MemberStatus>(row["body"]) })),
     );
+  }
+
+  /** Kept here and not on disk: a signature is worth a minute, and one process writes to this store. */
+  async spend(name: string, untilMs: number, nowMs: number): Stored<boolean> {
+    return ok(this.#spent.spend(name, untilMs, nowMs));
+  }
+
+  async cleanUp(): Stored<void> {
+    return ok(undefined);
   }
 
   close(): void {
@@ -140,7 +167,8 @@ export class SqliteStore implements RegistryStore {
     this.#database.close();
   }
 
-  #write(change: Change, revision: number): void {
+  #write(change: Change): void {
+    const { revision } = change;
     this.#sql("UPDATE meta SET value = ? WHERE key = 'revision'").run(String(revision));
     const remove = this.#sql(
       "DELETE FROM items WHERE kind = ? AND cluster = ? AND namespace = ? AND name = ?",
