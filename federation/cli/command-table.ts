@@ -1,3 +1,4 @@
+// Longer than other files because every command is read in one table.
 import { PROBLEMS } from "../model/problem.ts";
 import type { Command } from "./invocation.ts";
 import { FORMATS } from "./output/format.ts";
@@ -180,9 +181,26 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: "egress list",
     group: "Federate",
-    summary: "policies: which workloads may leave to which services",
+    summary: "policies: which workloads may leave, to where and as whom",
     options: [CLUSTER, ...CONNECTION],
     load: async () => (await import("./commands/egress.ts")).list,
+  },
+  {
+    path: "egress test",
+    group: "Federate",
+    summary: "would this workload reach that host? exit 0 yes, 1 no, 2 cannot tell",
+    args: [
+      { name: "<workload>", summary: "such as ns/shop/sa/web" },
+      { name: "<destination>", summary: "host:port (443 unless given), or a service's clusterset name" },
+    ],
+    options: [
+      { flags: "-f, --file <path...>", summary: "by the policies of these files; else by a gateway's own" },
+      { flags: "--method <name>", summary: "for HTTP: with this method" },
+      { flags: "--path <path>", summary: "for HTTP: and this path" },
+      CLUSTER,
+      ...CONNECTION,
+    ],
+    load: async () => (await import("./commands/egress-test.ts")).test,
   },
   {
     path: "apply",

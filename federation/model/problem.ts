@@ -173,6 +173,61 @@ export const PROBLEMS = {
     title: "this peer may not open such a tunnel",
     fix: "tunnels come from gateways of other clusters and agents of the same one",
   },
+  egress_host_denied: {
+    code: "ISTH-2201",
+    title: "no enforced EgressPolicy lets the workload reach this external destination",
+    fix: "name the host, or its range, and port in an EgressPolicy: isthmus egress test",
+  },
+  egress_request_denied: {
+    code: "ISTH-2202",
+    title: "an EgressPolicy lets the workload make other requests to this host",
+    fix: "add the method and path to the policy; a path with two readings is never permitted by a path rule",
+  },
+  egress_address_denied: {
+    code: "ISTH-2203",
+    title: "the address lies in a loopback, private, link-local, metadata or otherwise guarded range",
+    fix: "if it is meant, name exactly that range as cidr beside the hostname in the EgressPolicy",
+  },
+  egress_name_mismatch: {
+    code: "ISTH-2204",
+    title: "the host that was asked for, SNI, Host and the request target do not agree",
+    fix: "connect to the host that the request names",
+  },
+  egress_name_missing: {
+    code: "ISTH-2205",
+    title: "the connection does not say which host it wants",
+    fix: "send SNI, or use the HTTP proxy",
+  },
+  egress_name_hidden: {
+    code: "ISTH-2206",
+    title: "an encrypted ClientHello hides which host is wanted",
+    fix: "turn ECH off for this client: the policy must see the name",
+  },
+  egress_destination_invalid: {
+    code: "ISTH-2207",
+    title: "the destination is not a plain host and port",
+    fix: "write host:port without user information, zone, trailing dot or letters outside ASCII",
+  },
+  egress_rate_limited: {
+    code: "ISTH-2208",
+    title: "the workload has used up the rate that its EgressPolicy gives it",
+    fix: "slow down, or raise spec.rateLimit of the policy",
+  },
+  egress_caller_unknown: {
+    code: "ISTH-2209",
+    title: "the proxy does not know which workload is calling",
+    fix: "use the workload's own proxy address, or present its SVID",
+  },
+  egress_protocol: {
+    code: "ISTH-2210",
+    title: "the workload speaks another protocol than the EgressPolicy says",
+    fix: "speak TLS where the policy says passthrough, plain HTTP where the gateway originates TLS",
+  },
+  ingress_certificate_required: {
+    code: "ISTH-2211",
+    title: "this host takes only callers with a certificate of its CA",
+    fix: "present a client certificate that the host's CA issued",
+  },
   no_route: {
     code: "ISTH-3001",
     title: "nothing is known under that name",
@@ -232,6 +287,46 @@ export const PROBLEMS = {
     code: "ISTH-3012",
     title: "the tunnel peer floods this proxy, or says nothing",
     fix: "the peer is broken or hostile: look at its log",
+  },
+  external_unresolved: {
+    code: "ISTH-3401",
+    title: "the name of the external host does not resolve",
+    fix: "check the name and the gateway's DNS servers",
+  },
+  external_unreachable: {
+    code: "ISTH-3402",
+    title: "no address of the external host accepts a connection",
+    fix: "check that the host is up and that the gateway's network lets it out",
+  },
+  external_wrong_name: {
+    code: "ISTH-3403",
+    title: "the external host presented a certificate for another name",
+    fix: "check the hostname; if the name is right, set tls.sni or tls.validation.subjectAltNames",
+  },
+  external_expired: {
+    code: "ISTH-3404",
+    title: "the external host's certificate has expired or is not valid yet",
+    fix: "tell the owner of the host; compare the gateway's clock",
+  },
+  external_untrusted: {
+    code: "ISTH-3405",
+    title: "the external host's certificate chains to no CA that the EgressPolicy trusts",
+    fix: "name its CA in tls.validation.caCertificateRefs",
+  },
+  external_handshake: {
+    code: "ISTH-3406",
+    title: "the TLS handshake with the external host failed",
+    fix: "check that it speaks TLS 1.2 or newer there, and whether it wants a client certificate",
+  },
+  external_timeout: {
+    code: "ISTH-3407",
+    title: "the external host did not answer in time",
+    fix: "check the host, or raise spec.timeouts of the EgressPolicy",
+  },
+  external_credential: {
+    code: "ISTH-3408",
+    title: "the client certificate or CA that the EgressPolicy names is not usable at this gateway",
+    fix: "put tls.crt, tls.key or ca.crt into the gateway's secrets: the log names the directory",
   },
   http_malformed: {
     code: "ISTH-4001",

@@ -1,3 +1,4 @@
+import type { EgressPolicySpec } from "./egress-policy.ts";
 import type { ServicePort } from "./service.ts";
 import type { TrustDomain } from "./spiffe-id.ts";
 import type { WorkloadPattern } from "./workload-pattern.ts";
@@ -70,11 +71,7 @@ export type ServiceImportResource = ResourceOf<
 export type EgressPolicyResource = ResourceOf<
   "EgressPolicy",
   ClusterScopedName & Versioned,
-  {
-    readonly mode: "observe" | "enforce";
-    readonly from: readonly { readonly workload: WorkloadPattern }[];
-    readonly to: readonly { readonly service: { readonly namespace: string; readonly name: string } }[];
-  }
+  EgressPolicySpec
 >;
 
 /** What people write: `isthmus apply` takes these. Clusters are registered, services reported. */

@@ -1,3 +1,4 @@
+import type { EgressRateLimit, EgressTimeouts, EgressTls, ExternalTarget } from "./egress-policy.ts";
 import type { ServiceName, ServicePort } from "./service.ts";
 import type { TrustDomain } from "./spiffe-id.ts";
 import type { TrustBundle } from "./trust-bundle.ts";
@@ -70,4 +71,10 @@ export interface SnapshotEgressPolicy {
   readonly from: readonly WorkloadPattern[];
   /** Local names of imported services. */
   readonly to: readonly ServiceName[];
+  // What follows is there only where it is used, so that members of an earlier version read the snapshots they can enforce.
+  readonly priority?: number;
+  readonly external?: readonly ExternalTarget[];
+  readonly tls?: EgressTls;
+  readonly rateLimit?: EgressRateLimit;
+  readonly timeouts?: EgressTimeouts;
 }

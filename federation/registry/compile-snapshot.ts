@@ -9,6 +9,7 @@ import type {
 } from "../model/snapshot.ts";
 import type { TrustDomain } from "../model/spiffe-id.ts";
 import type { TrustBundle } from "../model/trust-bundle.ts";
+import { snapshotPolicy } from "../model/egress-policy.ts";
 import { acceptedConsumers, resolveImport } from "./links.ts";
 import { type ClusterRecord, type ClusterState, type FederationState, trustDomainOf } from "./state.ts";
 
@@ -108,12 +109,7 @@ function compilePeers(
 }
 
 function compilePolicies(cluster: ClusterState): readonly SnapshotEgressPolicy[] {
-  return sortedValues(cluster.policies).map(({ metadata, spec }) => ({
-    name: metadata.name,
-    mode: spec.mode,
-    from: spec.from.map(({ workload }) => workload),
-    to: spec.to.map(({ service }) => service),
-  }));
+  return sortedValues(cluster.policies).map((policy) => snapshotPolicy(policy));
 }
 
 const TRUST_DOMAINS = new WeakMap<ClusterRecord, TrustDomain>();

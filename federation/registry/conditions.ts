@@ -1,3 +1,5 @@
+import { type EgressOverlap, findOverlaps } from "../model/egress-overlap.ts";
+import { serviceTargets } from "../model/egress-policy.ts";
 import type {
   AppliedResource,
   Condition,
@@ -29,6 +31,8 @@ export const CONDITION_REASONS = {
     "NoGateway",
     "NotImported",
   ],
+  /** EgressPolicy, where another one fits the same callers and destinations: whether it matters who wins. */
+  Distinct: ["Overlapping", "Contradicting"],
   /** Cluster. */
   Joined: ["Joined", "Pending"],
 } as const;
@@ -55,7 +59,7 @@ export function conditionsOf(state: FederationState, resource: Resource): readon
     case "ServiceImport":
       return [importReady(state, resource)];
     case "EgressPolicy":
-      return [policyReady(state, resource)];
+      return [policyReady(state, resource), ...policyOverlaps(state, resource)];
     case "Cluster":
       return [clusterJoined(state, resource.metadata.name)];
     case "Service":
@@ -127,14 +131,43 @@ function missingText(state: FederationState, resource: ServiceImportResource, mi
 
 function policyReady(state: FederationState, { metadata, spec }: EgressPolicyResource): Condition {
   const imports = state.clusters.get(metadata.cluster)?.imports;
-  const missing = spec.to
-    .map(({ service }) => service)
-    .filter((service) => imports?.has(serviceId(service)) !== true);
+  const missing = serviceTargets(spec).filter((service) => imports?.has(serviceId(service)) !== true);
   const [first] = missing;
   if (first === undefined)
     return condition("Ready", "True", "Ready", "every service that it names is imported");
   const text = `cluster ${metadata.cluster} does not import ${missing.map(shortName).join(", ")}`;
   return condition("Ready", "False", "NotImported", text + didYouMean(first, imports?.values()));
+}
+
+/** Who wins where another policy fits the same callers and external destinations. */
+function policyOverlaps(state: FederationState, { metadata }: EgressPolicyResource): readonly Condition[] {
+  const policies = state.clusters.get(metadata.cluster)?.policies;
+  const overlaps = (policies === undefined ? undefined : overlapsOf(policies).get(metadata.name)) ?? [];
+  if (overlaps.length === 0) return [];
+  const text = overlaps.map(overlapText).join("; ");
+  return [
+    overlaps.some(({ differing }) => differing.length > 0)
+      ? condition("Distinct", "False", "Contradicting", text)
+      : condition("Distinct", "True", "Overlapping", text),
+  ];
+}
+
+function overlapText({ winner, loser, destination, reason, differing }: EgressOverlap): string {
+  const about = differing.length === 0 ? "they say the same" : `they differ in ${differing.join(", ")}`;
+  return `${winner} wins over ${loser} for ${destination} (${reason}); ${about}`;
+}
+
+const OVERLAPS = new WeakMap<ClusterState["policies"], ReturnType<typeof findOverlaps>>();
+
+/** Derived once per map, which never changes: a listing asks for every policy in turn. */
+function overlapsOf(policies: ClusterState["policies"]): ReturnType<typeof findOverlaps> {
+  const known = OVERLAPS.get(policies);
+  if (known !== undefined) return known;
+  const made = findOverlaps(
+    [...policies.values()].map(({ metadata, spec }) => ({ name: metadata.name, spec })),
+  );
+  OVERLAPS.set(policies, made);
+  return made;
 }
 
 function clusterJoined(state: FederationState, name: string): Condition {

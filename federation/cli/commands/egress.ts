@@ -1,6 +1,6 @@
+import { sourcePattern, targetText } from "../../model/egress-policy.ts";
 import type { EgressPolicyResource, WithStatus } from "../../model/resource.ts";
 import { ok } from "../../model/result.ts";
-import { serviceKey } from "../../model/service.ts";
 import { connect } from "../connection.ts";
 import { EXIT } from "../exit.ts";
 import { resourceName } from "../input/resource-file.ts";
@@ -41,10 +41,10 @@ export const EGRESS_COLUMNS = [
   { head: "CLUSTER", cell: (policy: Policy) => policy.metadata.cluster },
   { head: "POLICY", cell: (policy: Policy) => policy.metadata.name },
   { head: "MODE", cell: (policy: Policy) => policy.spec.mode },
-  { head: "FROM", cell: (policy: Policy) => policy.spec.from.map(({ workload }) => workload).join(",") },
+  { head: "FROM", cell: (policy: Policy) => policy.spec.from.map(sourcePattern).join(",") },
   {
     head: "TO",
-    cell: (policy: Policy) => policy.spec.to.map(({ service }) => serviceKey(service)).join(",") || "nothing",
+    cell: (policy: Policy) => policy.spec.to.map(targetText).join(" ") || "nothing",
   },
   { head: "STATUS", cell: (policy: Policy) => conditionWord(policy.status.conditions) },
   {

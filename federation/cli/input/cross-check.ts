@@ -1,5 +1,6 @@
 import type { Issue } from "../../model/problem.ts";
 import type { AppliedResource, ServiceExportResource, ServiceImportResource } from "../../model/resource.ts";
+import { sourcePattern } from "../../model/egress-policy.ts";
 import { serviceKey } from "../../model/service.ts";
 import { parseSpiffeId } from "../../model/spiffe-id.ts";
 import { servicesOf, staticWorkloadName } from "../../model/static-cluster.ts";
@@ -32,8 +33,9 @@ export function crossCheck(
       checkImport(findings, resource);
       break;
     case "EgressPolicy":
-      resource.spec.from.forEach(({ workload }, index) => {
-        checkPattern(findings, `spec.from[${index}].workload`, resource.metadata.cluster, workload);
+      resource.spec.from.forEach((source, index) => {
+        const path = `spec.from[${index}]`;
+        checkPattern(findings, path, resource.metadata.cluster, sourcePattern(source));
       });
       break;
   }

@@ -9,6 +9,7 @@ import type {
 } from "../resource.ts";
 import type { Result } from "../result.ts";
 import { alsoCheck, decode, textField, uniqueBy } from "./decode.ts";
+import { egressPolicySpec } from "./egress-policy.ts";
 import { apiVersion, label, revision, timestamp, workloadPattern } from "./fields.ts";
 
 /** Bounds of one object; what needs more is split into several. */
@@ -53,16 +54,7 @@ export const egressPolicy = z.strictObject({
   apiVersion,
   kind: z.literal("EgressPolicy"),
   metadata: clusterScoped,
-  spec: z.strictObject({
-    mode: z.enum(["observe", "enforce"]),
-    from: z
-      .array(z.strictObject({ workload: workloadPattern }))
-      .min(1)
-      .max(MAX_PATTERNS),
-    to: z
-      .array(z.strictObject({ service: z.strictObject({ namespace: label, name: label }) }))
-      .max(MAX_CONSUMERS),
-  }),
+  spec: egressPolicySpec,
 }) satisfies z.ZodType<EgressPolicyResource>;
 
 export const appliedResource = z.discriminatedUnion("kind", [serviceExport, serviceImport, egressPolicy]);

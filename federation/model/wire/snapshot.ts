@@ -4,6 +4,13 @@ import type { Result } from "../result.ts";
 import type { Snapshot } from "../snapshot.ts";
 import { decode } from "./decode.ts";
 import {
+  egressPriority,
+  egressRateLimit,
+  egressTimeouts,
+  egressTls,
+  externalTarget,
+} from "./egress-policy.ts";
+import {
   address,
   apiVersion,
   federationName,
@@ -63,6 +70,11 @@ export const snapshot = z.strictObject({
         mode: z.enum(["observe", "enforce"]),
         from: z.array(workloadPattern),
         to: z.array(z.strictObject(serviceName)),
+        priority: egressPriority.exactOptional(),
+        external: z.array(externalTarget).exactOptional(),
+        tls: egressTls.exactOptional(),
+        rateLimit: egressRateLimit.exactOptional(),
+        timeouts: egressTimeouts.exactOptional(),
       }),
     ),
   }),

@@ -71,6 +71,13 @@ function referenceIssues(state: FederationState, resource: AppliedResource, inde
   if (resource.kind === "ServiceImport" && resource.spec.from.cluster === cluster) {
     issues.push({ path: `${at}.spec.from.cluster`, message: "a cluster does not import from itself" });
   }
+  if (resource.kind === "EgressPolicy") {
+    resource.spec.from.forEach((source, position) => {
+      if (source.cluster === undefined || source.cluster === cluster) return;
+      const path = `${at}.spec.from[${position}].cluster`;
+      issues.push({ path, message: `a policy of ${cluster} speaks of that cluster's own workloads only` });
+    });
+  }
   if (resource.kind === "ServiceExport") {
     resource.spec.consumers.forEach((consumer, position) => {
       if (consumer.cluster !== cluster) return;

@@ -13,10 +13,11 @@ import {
 } from "../../../test/fakes/rules.ts";
 import { importOf } from "../routing/tables.ts";
 import { authorizeExport, authorizeImport } from "./authorize.ts";
+import { compileEgress } from "./egress-table.ts";
 
 const WEB = id("west/shop/web");
 
-const NO_POLICY = { policies: [] };
+const NO_POLICY = compileEgress({ policies: [] });
 
 describe("authorizeImport", () => {
   const route = (workloads: readonly string[]) => {
@@ -45,7 +46,7 @@ describe("authorizeImport", () => {
   );
 
   it("denies by egress policy what the owner permits", () => {
-    const egress = { policies: [{ name: "p", mode: "enforce" as const, from: [], to: [] }] };
+    const egress = compileEgress({ policies: [{ name: "p", mode: "enforce", from: [], to: [] }] });
     expect(authorizeImport(route(["*"]), egress, WEB)).toMatchObject({
       kind: "denied",
       problem: { name: "egress_denied" },
@@ -57,16 +58,17 @@ describe("authorizeImport", () => {
       namespace: "shop",
       name: "basket",
     });
-    const allow = (name: string) => ({
-      policies: [{ name: "p", mode: "enforce" as const, from: ["*"], to: [{ namespace: "shop", name }] }],
-    });
+    const allow = (name: string) =>
+      compileEgress({
+        policies: [{ name: "p", mode: "enforce", from: ["*"], to: [{ namespace: "shop", name }] }],
+      });
     if (alias === undefined) throw new Error("no route");
     expect(authorizeImport(alias, allow("basket"), WEB).kind).toBe("allowed");
     expect(authorizeImport(alias, allow("cart"), WEB).kind).toBe("denied");
   });
 
   it("marks what an observing policy would deny", () => {
-    const egress = { policies: [{ name: "p", mode: "observe" as const, from: [], to: [] }] };
+    const egress = compileEgress({ policies: [{ name: "p", mode: "observe", from: [], to: [] }] });
     expect(authorizeImport(route(["*"]), egress, WEB)).toMatchObject({ permit: { wouldDeny: true } });
   });
 });

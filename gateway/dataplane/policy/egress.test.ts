@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { SnapshotEgressPolicy } from "../../../federation/model/snapshot.ts";
 import { CART, id } from "../../../test/fakes/rules.ts";
 import { judgeEgress } from "./egress.ts";
+import { compileEgress } from "./egress-table.ts";
 
 const WEB = id("west/shop/web");
 
@@ -40,13 +41,16 @@ describe("egress", () => {
     ],
     ["with neither kind fitting", [ENFORCE_NO, OBSERVE_NO], false, false],
   ] as const)("%s: allowed %o, would deny %o", (_what, policies, allowed, wouldDeny) => {
-    expect(judgeEgress({ policies }, WEB, CART)).toEqual({ allowed, wouldDeny });
-    expect(judgeEgress({ policies: [...policies].reverse() }, WEB, CART)).toEqual({ allowed, wouldDeny });
+    expect(judgeEgress(compileEgress({ policies }), WEB, CART)).toEqual({ allowed, wouldDeny });
+    expect(judgeEgress(compileEgress({ policies: [...policies].reverse() }), WEB, CART)).toEqual({
+      allowed,
+      wouldDeny,
+    });
   });
 
   it("needs the service and the namespace to fit", () => {
     const judge = (namespace: string, name: string) =>
-      judgeEgress({ policies: [ENFORCE_YES] }, WEB, { namespace, name });
+      judgeEgress(compileEgress({ policies: [ENFORCE_YES] }), WEB, { namespace, name });
     expect(judge("shop", "cart").allowed).toBe(true);
     expect(judge("blog", "cart").allowed).toBe(false);
     expect(judge("shop", "other").allowed).toBe(false);
@@ -55,6 +59,6 @@ describe("egress", () => {
   it("needs caller and service to fit in one policy", () => {
     const other = { namespace: "shop", name: "other" };
     const policies = [{ ...ENFORCE_YES, to: [other] }, ENFORCE_NO];
-    expect(judgeEgress({ policies }, WEB, CART).allowed).toBe(false);
+    expect(judgeEgress(compileEgress({ policies }), WEB, CART).allowed).toBe(false);
   });
 });

@@ -9,7 +9,9 @@ export type RefusalName = Extract<
   | `http_${string}`
   | `upstream_${string}`
   | "export_denied"
-  | "egress_denied"
+  | `egress_${string}`
+  | `ingress_${string}`
+  | `external_${string}`
   | "not_exported"
   | "not_imported"
   | "no_route"
@@ -55,6 +57,25 @@ export const LOCAL_REPLY: { readonly [N in RefusalName]: LocalReply } = {
   caller_token_audience: DENY,
   export_denied: DENY,
   egress_denied: DENY,
+  egress_host_denied: DENY,
+  egress_request_denied: DENY,
+  egress_address_denied: DENY,
+  egress_name_mismatch: { http: 421, close: true },
+  egress_name_missing: BAD,
+  egress_name_hidden: DENY,
+  egress_destination_invalid: BAD,
+  egress_rate_limited: { http: 429, close: false },
+  egress_caller_unknown: { http: 407, close: true },
+  egress_protocol: BAD,
+  ingress_certificate_required: DENY,
+  external_unresolved: BROKEN,
+  external_unreachable: AWAY,
+  external_wrong_name: BROKEN,
+  external_expired: BROKEN,
+  external_untrusted: BROKEN,
+  external_handshake: BROKEN,
+  external_timeout: { http: 504, close: false },
+  external_credential: AWAY,
   not_exported: DENY,
   not_imported: { http: 404, close: false },
   no_route: { http: 404, close: false },

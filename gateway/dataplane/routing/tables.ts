@@ -1,9 +1,4 @@
-import type {
-  Snapshot,
-  SnapshotEgress,
-  SnapshotExport,
-  SnapshotImport,
-} from "../../../federation/model/snapshot.ts";
+import type { Snapshot, SnapshotExport, SnapshotImport } from "../../../federation/model/snapshot.ts";
 import {
   clustersetHost,
   type ServiceName,
@@ -11,6 +6,7 @@ import {
   serviceAudience,
   serviceKey,
 } from "../../../federation/model/service.ts";
+import { compileEgress, type EgressTable } from "../policy/egress-table.ts";
 import type { TrustDomain } from "../../../federation/model/spiffe-id.ts";
 
 /** A snapshot arranged for look-ups; built once per revision, so that a request's cost does not grow with the federation. */
@@ -27,7 +23,7 @@ export interface RouteTables {
   readonly importsByAudience: ReadonlyMap<string, readonly ImportRoute[]>;
   /** By `cart.shop`. */
   readonly exports: ReadonlyMap<string, ExportRoute>;
-  readonly egress: SnapshotEgress;
+  readonly egress: EgressTable;
 }
 
 export interface ImportRoute {
@@ -65,7 +61,7 @@ export function compileTables(snapshot: Snapshot): RouteTables {
     imports,
     importsByAudience,
     exports,
-    egress: snapshot.egress,
+    egress: compileEgress(snapshot.egress),
   };
 }
 

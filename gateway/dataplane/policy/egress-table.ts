@@ -1,0 +1,266 @@
+import { durationMs } from "../../../federation/model/duration.ts";
+import {
+  type EgressMode,
+  type EgressTls,
+  type ExternalHttpRules,
+  type ExternalTarget,
+  portsOf,
+  protocolOf,
+} from "../../../federation/model/egress-policy.ts";
+import {
+  callerRank,
+  compareRanks,
+  placeRank,
+  type RuleRank,
+} from "../../../federation/model/egress-precedence.ts";
+import {
+  type Cidr,
+  cidrHas,
+  type IpAddress,
+  maskOf,
+  parseCidr,
+} from "../../../federation/model/ip-address.ts";
+import { serviceKey } from "../../../federation/model/service.ts";
+import type { SnapshotEgress, SnapshotEgressPolicy } from "../../../federation/model/snapshot.ts";
+import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
+import type { WorkloadPattern } from "../../../federation/model/workload-pattern.ts";
+
+/** One caller pattern, one external destination, and how it is spoken to. */
+export interface ExternalRule {
+  readonly policy: string;
+  readonly mode: EgressMode;
+  readonly rank: RuleRank;
+  readonly hostname: string | undefined;
+  readonly ports: readonly number[];
+  readonly protocol: "http" | "tcp";
+  readonly http: ExternalHttpRules | undefined;
+  readonly tls: EgressTls | undefined;
+  /** With a hostname: where its addresses must lie. */
+  readonly within: Cidr | undefined;
+  /** Ranges that the policy names: the guard does not hold for them. */
+  readonly opened: readonly Cidr[];
+  readonly limit: RateLimit | undefined;
+  readonly timeouts: ExternalTimeouts;
+}
+
+export interface RateLimit {
+  readonly requests: number;
+  readonly intervalMs: number;
+  readonly burst: number;
+}
+
+export interface ExternalTimeouts {
+  readonly connectMs: number;
+  readonly requestMs: number;
+  readonly idleMs: number;
+}
+
+// Resolve, connect and handshake: several round trips around the world, and a bound on a peer that never answers.
+const CONNECT_MS = 5_000;
+const REQUEST_MS = 300_000;
+const IDLE_MS = 600_000;
+export const DEFAULT_TIMEOUTS: ExternalTimeouts = {
+  connectMs: CONNECT_MS,
+  requestMs: REQUEST_MS,
+  idleMs: IDLE_MS,
+};
+
+/** Rules of one caller pattern, arranged so that a look-up costs the length of a name, whatever the number of rules. */
+interface Places {
+  readonly names: Map<string, ExternalRule[]>;
+  /** By what follows `*.`. */
+  readonly suffixes: Map<string, ExternalRule[]>;
+  /** By family, prefix length and masked value. */
+  readonly ranges: Map<string, ExternalRule[]>;
+  readonly prefixes: Set<number>[];
+  readonly services: Set<string>;
+}
+
+/** All egress policies of a cluster, compiled when a snapshot is published. */
+export interface EgressTable {
+  readonly enforced: boolean;
+  readonly observed: boolean;
+  /** By mode, then by caller pattern. */
+  readonly enforcing: ReadonlyMap<WorkloadPattern, Places>;
+  readonly observing: ReadonlyMap<WorkloadPattern, Places>;
+  readonly policies: readonly SnapshotEgressPolicy[];
+}
+
+export function compileEgress({ policies }: SnapshotEgress): EgressTable {
+  const enforcing = new Map<WorkloadPattern, Places>();
+  const observing = new Map<WorkloadPattern, Places>();
+  for (const policy of policies) addPolicy(policy.mode === "enforce" ? enforcing : observing, policy);
+  for (const places of [...enforcing.values(), ...observing.values()]) sortPlaces(places);
+  return {
+    enforced: policies.some(({ mode }) => mode === "enforce"),
+    observed: policies.some(({ mode }) => mode === "observe"),
+    enforcing,
+    observing,
+    policies,
+  };
+}
+
+function addPolicy(index: Map<WorkloadPattern, Places>, policy: SnapshotEgressPolicy): void {
+  const external = policy.external ?? [];
+  const opened = external.flatMap(({ hostname, cidr }) => (hostname === undefined ? cidrs(cidr) : []));
+  for (const pattern of policy.from) {
+    const places = index.get(pattern) ?? emptyPlaces();
+    index.set(pattern, places);
+    for (const service of policy.to) places.services.add(serviceKey(service));
+    external.forEach((target, position) =>
+      addRule(places, compileRule(policy, target, pattern, position, opened)),
+    );
+  }
+}
+
+function emptyPlaces(): Places {
+  return {
+    names: new Map(),
+    suffixes: new Map(),
+    ranges: new Map(),
+    prefixes: [new Set(), new Set()],
+    services: new Set(),
+  };
+}
+
+function compileRule(
+  policy: SnapshotEgressPolicy,
+  target: ExternalTarget,
+  pattern: WorkloadPattern,
+  position: number,
+  opened: readonly Cidr[],
+): ExternalRule {
+  const own = cidrs(target.cidr);
+  const { rateLimit, timeouts = {}, tls } = policy;
+  return {
+    policy: policy.name,
+    mode: policy.mode,
+    rank: {
+      priority: policy.priority ?? 0,
+      place: placeRank(target),
+      caller: callerRank(pattern),
+      policy: policy.name,
+      position,
+    },
+    hostname: target.hostname,
+    ports: portsOf(target),
+    protocol: protocolOf(target, tls),
+    http: target.http,
+    tls,
+    within: own[0],
+    opened: [...own, ...opened],
+    limit:
+      rateLimit === undefined
+        ? undefined
+        : {
+            requests: rateLimit.requests,
+            intervalMs: durationMs(rateLimit.interval ?? "1s"),
+            burst: rateLimit.burst ?? rateLimit.requests,
+          },
+    timeouts: {
+      connectMs: timeouts.connect === undefined ? CONNECT_MS : durationMs(timeouts.connect),
+      requestMs: timeouts.request === undefined ? REQUEST_MS : durationMs(timeouts.request),
+      idleMs: timeouts.idle === undefined ? IDLE_MS : durationMs(timeouts.idle),
+    },
+  };
+}
+
+function cidrs(text: string | undefined): readonly Cidr[] {
+  const parsed = text === undefined ? undefined : parseCidr(text);
+  return parsed?.ok === true ? [parsed.value] : [];
+}
+
+function addRule(places: Places, rule: ExternalRule): void {
+  const { hostname, within } = rule;
+  if (hostname?.startsWith("*.") === true) push(places.suffixes, hostname.slice(2), rule);
+  else if (hostname !== undefined) push(places.names, hostname, rule);
+  else if (within !== undefined) {
+    places.prefixes[within.base.family === 4 ? 0 : 1]?.add(within.prefix);
+    push(places.ranges, rangeKey(within.base, within.prefix), rule);
+  }
+}
+
+function push(map: Map<string, ExternalRule[]>, key: string, rule: ExternalRule): void {
+  const rules = map.get(key);
+  if (rules === undefined) map.set(key, [rule]);
+  else rules.push(rule);
+}
+
+function sortPlaces({ names, suffixes, ranges }: Places): void {
+  for (const map of [names, suffixes, ranges])
+    for (const rules of map.values()) rules.sort((a, b) => compareRanks(a.rank, b.rank));
+}
+
+function rangeKey({ family, value }: IpAddress, prefix: number): string {
+  return `${family}/${prefix}/${value.toString(16)}`;
+}
+
+/** The five patterns that can fit a workload: there are no others (`WORKLOAD_PATTERN`). */
+function patternsOf(caller: SpiffeId): readonly WorkloadPattern[] {
+  const [, ns, namespace, sa, account, ...rest] = caller.path.split("/");
+  if (ns !== "ns" || sa !== "sa" || rest.length > 0 || namespace === undefined || account === undefined)
+    return ["*"];
+  return [`ns/${namespace}/sa/${account}`, `ns/${namespace}/sa/*`, `ns/*/sa/${account}`, "ns/*/sa/*", "*"];
+}
+
+function placesFor(index: ReadonlyMap<WorkloadPattern, Places>, caller: SpiffeId): readonly Places[] {
+  return patternsOf(caller).flatMap((pattern) => index.get(pattern) ?? []);
+}
+
+/** Every rule of the caller for a name and port, the winning one first. */
+export function rulesForName(
+  index: ReadonlyMap<WorkloadPattern, Places>,
+  caller: SpiffeId,
+  name: string,
+  port: number,
+): readonly ExternalRule[] {
+  const found: ExternalRule[] = [];
+  for (const { names, suffixes } of placesFor(index, caller)) {
+    take(found, names.get(name), port);
+    if (suffixes.size === 0) continue;
+    for (let dot = name.indexOf("."); dot !== -1; dot = name.indexOf(".", dot + 1))
+      take(found, suffixes.get(name.slice(dot + 1)), port);
+  }
+  return found.sort((a, b) => compareRanks(a.rank, b.rank));
+}
+
+/** Every rule of the caller for an address and port, the winning one first. */
+export function rulesForAddress(
+  index: ReadonlyMap<WorkloadPattern, Places>,
+  caller: SpiffeId,
+  address: IpAddress,
+  port: number,
+): readonly ExternalRule[] {
+  const found: ExternalRule[] = [];
+  for (const { ranges, prefixes } of placesFor(index, caller)) {
+    for (const prefix of prefixes[address.family === 4 ? 0 : 1] ?? [])
+      take(found, ranges.get(rangeKey(maskOf(address, prefix), prefix)), port);
+  }
+  return found.sort((a, b) => compareRanks(a.rank, b.rank));
+}
+
+function take(found: ExternalRule[], rules: readonly ExternalRule[] | undefined, port: number): void {
+  for (const rule of rules ?? []) if (rule.ports.includes(port)) found.push(rule);
+}
+
+export function allowsService(
+  index: ReadonlyMap<WorkloadPattern, Places>,
+  caller: SpiffeId,
+  service: string,
+): boolean {
+  return placesFor(index, caller).some(({ services }) => services.has(service));
+}
+
+/** Whether an address is one that a rule lets its name resolve to. */
+export function liesWithin(rule: ExternalRule, address: IpAddress): boolean {
+  return rule.hostname === undefined || rule.within === undefined || cidrHas(rule.within, address);
+}
+
+/** Whether any policy speaks of this caller and of the outside, or of nothing at all: then the ways out are opened for it. */
+export function hasWaysOut({ policies }: EgressTable, caller: SpiffeId): boolean {
+  const patterns = new Set(patternsOf(caller));
+  return policies.some(
+    ({ from, to, external = [] }) =>
+      (external.length > 0 || to.length === 0) && from.some((pattern) => patterns.has(pattern)),
+  );
+}
