@@ -20,7 +20,7 @@ export function buildAgent(context: MemberContext): Proxy {
   const gateways = new Upstream(cluster, { trustDomain, role: "gateway" }, engine.tunnels, onChange);
   const inbound = createInbound(new TunnelAccess(engine), endpoints, trustDomain);
   const server = createTunnelServer(context, engine, inbound);
-  const listeners = createListeners(context, engine, () => gateways);
+  const listeners = createListeners(context, engine, { upstreamFor: () => gateways });
 
   const followServices = (): Promise<void> => {
     const topology = discovery.services.topology.current;

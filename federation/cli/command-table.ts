@@ -165,7 +165,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     args: [SERVICE],
     options: [
       CLUSTER,
-      { flags: "--from <cluster>", summary: "who exports it" },
+      { flags: "--from <clusters>", summary: "who exports it; several with commas" },
       { flags: "--as <service>", summary: "another local name: name.namespace" },
       ...CHANGE,
     ],

@@ -46,7 +46,7 @@ export type ClusterResource = ResourceOf<
 export type ServiceResource = ResourceOf<
   "Service",
   NamespacedName & Versioned,
-  { readonly ports: readonly ServicePort[] }
+  { readonly ports: readonly ServicePort[]; readonly versions?: readonly string[] }
 >;
 
 export type ServiceExportResource = ResourceOf<
@@ -65,8 +65,22 @@ export type ServiceImportResource = ResourceOf<
   "ServiceImport",
   NamespacedName & Versioned,
   /** Namespace and name default to the import's own; giving them makes the import an alias. */
-  { readonly from: { readonly cluster: string; readonly namespace?: string; readonly name?: string } }
+  {
+    readonly from: {
+      readonly cluster: string;
+      /** Further clusters that have the service; its traffic goes to all of them. The importing cluster itself may be one. */
+      readonly also?: readonly string[];
+      readonly namespace?: string;
+      readonly name?: string;
+    };
+  }
 >;
+
+/** Every cluster that an import takes its service from, each once. */
+export function sourceClusters({ spec }: ServiceImportResource): readonly string[] {
+  const { cluster, also } = spec.from;
+  return also === undefined ? [cluster] : [...new Set([cluster, ...also])];
+}
 
 export type EgressPolicyResource = ResourceOf<
   "EgressPolicy",

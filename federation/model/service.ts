@@ -14,6 +14,15 @@ export interface Service {
   readonly namespace: string;
   readonly name: string;
   readonly ports: readonly ServicePort[];
+  /** Versions that some of its endpoints have; absent where none says one. */
+  readonly versions?: readonly string[];
+}
+
+/** One dialable address of a service port. */
+export interface ServiceEndpoint {
+  readonly address: string;
+  /** `v2`: which of the service's versions runs there. */
+  readonly version?: string;
 }
 
 export interface ServiceName {

@@ -38,10 +38,15 @@ export interface SnapshotGateway {
   readonly address: string;
 }
 
-/** A service of another cluster that this cluster accepted, under its local name. */
+/**
+ * A service of another cluster that this cluster accepted, under its local name. One name may stand several times, once for
+ * each cluster that the service is imported from; that may be this cluster itself.
+ */
 export interface SnapshotImport extends ServiceName {
   readonly from: ServiceName & { readonly cluster: string; readonly trustDomain: TrustDomain };
   readonly ports: readonly ServicePort[];
+  /** What its owner reports; absent where no endpoint says one. */
+  readonly versions?: readonly string[];
   /** Callers of this cluster that the owner permits. */
   readonly workloads: readonly WorkloadPattern[];
 }

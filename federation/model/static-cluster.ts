@@ -1,5 +1,5 @@
 import type { API_VERSION } from "./resource.ts";
-import type { PortProtocol, Service, ServicePort } from "./service.ts";
+import type { PortProtocol, Service, ServiceName, ServicePort } from "./service.ts";
 
 /** What a cluster without Kubernetes consists of, as its file says. Defaults are filled in by the decoder. */
 export interface StaticCluster {
@@ -28,28 +28,41 @@ export interface StaticService {
   readonly name: string;
   readonly port: number;
   readonly protocol: PortProtocol;
+  /** Version that these endpoints run; endpoints of another version are a workload of their own. */
+  readonly version?: string;
   /** Dialable addresses, `host:port`. */
   readonly endpoints: readonly string[];
 }
 
 /** The cluster's services without their endpoints, in a stable order: what the registry is told. */
 export function servicesOf(cluster: StaticCluster): readonly Service[] {
-  const found = new Map<string, { namespace: string; name: string; ports: Map<number, ServicePort> }>();
+  const found = new Map<string, FoundService>();
   for (const workload of cluster.spec.workloads) {
-    for (const { name, port, protocol } of workload.services) {
+    for (const { name, port, protocol, version } of workload.services) {
       const key = `${workload.namespace}/${name}`;
-      const service = found.get(key) ?? { namespace: workload.namespace, name, ports: new Map() };
+      const service = found.get(key) ?? foundService(workload.namespace, name);
       if (!service.ports.has(port)) service.ports.set(port, { port, protocol });
+      if (version !== undefined) service.versions.add(version);
       found.set(key, service);
     }
   }
   return [...found.entries()]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([, { namespace, name, ports }]) => ({
+    .map(([, { namespace, name, ports, versions }]) => ({
       namespace,
       name,
       ports: [...ports.values()].sort((a, b) => a.port - b.port),
+      ...(versions.size === 0 ? {} : { versions: [...versions].sort() }),
     }));
+}
+
+interface FoundService extends ServiceName {
+  readonly ports: Map<number, ServicePort>;
+  readonly versions: Set<string>;
+}
+
+function foundService(namespace: string, name: string): FoundService {
+  return { namespace, name, ports: new Map(), versions: new Set() };
 }
 
 /** `ns/shop/sa/web`: the short form of the workload's identity. */

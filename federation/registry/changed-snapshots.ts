@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { AppliedResource } from "../model/resource.ts";
+import { type AppliedResource, sourceClusters } from "../model/resource.ts";
 import type { Draft } from "./change.ts";
 import { compileSnapshot, type RootBundle } from "./compile-snapshot.ts";
 import { type ClusterState, type FederationState, findResource, type ItemKey, keyOf } from "./state.ts";
@@ -75,7 +75,7 @@ function linked(cluster: ClusterState | undefined): readonly string[] {
 }
 
 function ownerOf(resource: AppliedResource | undefined): readonly string[] {
-  return resource?.kind === "ServiceImport" ? [resource.spec.from.cluster] : [];
+  return resource?.kind === "ServiceImport" ? sourceClusters(resource) : [];
 }
 
 /** What each consumer is permitted, as text that can be compared. */

@@ -1,4 +1,4 @@
-import { API_VERSION } from "../model/resource.ts";
+import { API_VERSION, type ServiceImportResource, sourceClusters } from "../model/resource.ts";
 import type {
   Snapshot,
   SnapshotConsumer,
@@ -37,7 +37,7 @@ export function compileSnapshot(
   const joined = cluster.record.state === "joined";
   const imports = joined ? compileImports(state, cluster) : [];
   const exports = joined ? compileExports(state, cluster) : [];
-  const peers = compilePeers(state, imports, exports);
+  const peers = compilePeers(state, name, imports, exports);
   const own = trustDomainOf(state.federation, name);
   return {
     apiVersion: API_VERSION,
@@ -59,20 +59,29 @@ export function compileSnapshot(
 }
 
 function compileImports(state: FederationState, cluster: ClusterState): readonly SnapshotImport[] {
-  return sortedValues(cluster.imports).flatMap((resource) => {
-    const resolved = resolveImport(state, resource);
-    if (!("link" in resolved)) return [];
-    const { exporter, service, workloads } = resolved.link;
-    const { name: owner } = exporter.record;
-    const { namespace, name } = resource.metadata;
-    const from = {
-      namespace: service.metadata.namespace,
-      name: service.metadata.name,
-      cluster: owner,
-      trustDomain: trustDomainOfCluster(state, exporter),
-    };
-    return [{ namespace, name, from, ports: service.spec.ports, workloads }];
-  });
+  return sortedValues(cluster.imports).flatMap((resource) =>
+    sourceClusters(resource).flatMap((owner) => compileSource(state, resource, owner)),
+  );
+}
+
+function compileSource(
+  state: FederationState,
+  resource: ServiceImportResource,
+  owner: string,
+): readonly SnapshotImport[] {
+  const resolved = resolveImport(state, resource, owner);
+  if (!("link" in resolved)) return [];
+  const { exporter, service, workloads } = resolved.link;
+  const { namespace, name } = resource.metadata;
+  const from = {
+    namespace: service.metadata.namespace,
+    name: service.metadata.name,
+    cluster: owner,
+    trustDomain: trustDomainOfCluster(state, exporter),
+  };
+  const { ports, versions } = service.spec;
+  // Absent rather than empty: members one release behind do not know the field.
+  return [{ namespace, name, from, ports, ...(versions === undefined ? {} : { versions }), workloads }];
 }
 
 function compileExports(state: FederationState, cluster: ClusterState): readonly SnapshotExport[] {
@@ -95,11 +104,12 @@ function compileExports(state: FederationState, cluster: ClusterState): readonly
 
 function compilePeers(
   state: FederationState,
+  own: string,
   imports: readonly SnapshotImport[],
   exports: readonly SnapshotExport[],
 ): readonly SnapshotPeer[] {
   const names = new Set<string>();
-  for (const { from } of imports) names.add(from.cluster);
+  for (const { from } of imports) if (from.cluster !== own) names.add(from.cluster);
   for (const { consumers } of exports) for (const { cluster } of consumers) names.add(cluster);
   return [...names].sort(compareText).map((cluster) => ({
     cluster,

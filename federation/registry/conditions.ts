@@ -1,14 +1,15 @@
 import { type EgressOverlap, findOverlaps } from "../model/egress-overlap.ts";
 import { serviceTargets } from "../model/egress-policy.ts";
-import type {
-  AppliedResource,
-  Condition,
-  EgressPolicyResource,
-  Resource,
-  ServiceExportResource,
-  ServiceImportResource,
-  ServiceResource,
-  WithStatus,
+import {
+  type AppliedResource,
+  type Condition,
+  type EgressPolicyResource,
+  type Resource,
+  type ServiceExportResource,
+  type ServiceImportResource,
+  type ServiceResource,
+  sourceClusters,
+  type WithStatus,
 } from "../model/resource.ts";
 import { nearest } from "../model/wire/nearest.ts";
 import { acceptedConsumers, type MissingLink, resolveImport, sourceId } from "./links.ts";
@@ -97,21 +98,37 @@ function exportUsed(state: FederationState, resource: ServiceExportResource): Co
   return condition("Exported", "True", "Exported", `imported by ${[...accepted].join(", ")}${rest}`);
 }
 
+/** Ready as soon as one source works; the message tells of those that do not. */
 function importReady(state: FederationState, resource: ServiceImportResource): Condition {
-  const resolved = resolveImport(state, resource);
-  if ("missing" in resolved) {
-    return condition("Ready", "False", resolved.missing, missingText(state, resource, resolved.missing));
-  }
-  const { exporter } = resolved.link;
-  if (exporter.record.gateways.length === 0) {
-    const text = `cluster ${exporter.record.name} has no gateway that others can reach yet`;
-    return condition("Ready", "False", "NoGateway", text);
-  }
-  return condition("Ready", "True", "Ready", `cluster ${exporter.record.name} exports it to this cluster`);
+  const sources = sourceClusters(resource).map((owner) => sourceReady(state, resource, owner));
+  const working = sources.filter(({ status }) => status === "True");
+  const broken = sources.filter(({ status }) => status !== "True");
+  const [first] = working.length === 0 ? broken : working;
+  const message = [...working, ...broken].map((source) => source.message).join("; ");
+  return condition("Ready", first?.status ?? "False", first?.reason ?? "ClusterUnknown", message);
 }
 
-function missingText(state: FederationState, resource: ServiceImportResource, missing: MissingLink): string {
-  const owner = resource.spec.from.cluster;
+function sourceReady(state: FederationState, resource: ServiceImportResource, owner: string) {
+  const resolved = resolveImport(state, resource, owner);
+  if ("missing" in resolved) {
+    const text = missingText(state, resource, owner, resolved.missing);
+    return { status: "False", reason: resolved.missing, message: text } as const;
+  }
+  if (owner === resource.metadata.cluster)
+    return { status: "True", reason: "Ready", message: `cluster ${owner} has it itself` } as const;
+  if (resolved.link.exporter.record.gateways.length === 0) {
+    const message = `cluster ${owner} has no gateway that others can reach yet`;
+    return { status: "False", reason: "NoGateway", message } as const;
+  }
+  return { status: "True", reason: "Ready", message: `cluster ${owner} exports it to this cluster` } as const;
+}
+
+function missingText(
+  state: FederationState,
+  resource: ServiceImportResource,
+  owner: string,
+  missing: MissingLink,
+): string {
   const [namespace = "", name = ""] = sourceId(resource).split("/");
   const service = shortName({ namespace, name });
   const cluster = state.clusters.get(owner);
@@ -125,7 +142,9 @@ function missingText(state: FederationState, resource: ServiceImportResource, mi
     case "NotPermitted":
       return `cluster ${owner} exports ${service}, but not to ${resource.metadata.cluster}`;
     case "NoService":
-      return `cluster ${owner} exports ${service}, but reports no such service`;
+      return owner === resource.metadata.cluster
+        ? `cluster ${owner} reports no service ${service}`
+        : `cluster ${owner} exports ${service}, but reports no such service`;
   }
 }
 

@@ -1,4 +1,9 @@
-import type { ServiceExportResource, ServiceImportResource, ServiceResource } from "../model/resource.ts";
+import {
+  type ServiceExportResource,
+  type ServiceImportResource,
+  type ServiceResource,
+  sourceClusters,
+} from "../model/resource.ts";
 import type { WorkloadPattern } from "../model/workload-pattern.ts";
 import { type ClusterState, type FederationState, serviceId } from "./state.ts";
 
@@ -24,15 +29,25 @@ export function sourceId(resource: ServiceImportResource): string {
   });
 }
 
-/** Matches an import with the export it needs: the whole rule of who may use what. */
+/**
+ * Matches one source of an import with the export it needs: the whole rule of who may use what. A cluster that names itself
+ * as a source needs no export: it lets its own workloads reach its own service.
+ */
 export function resolveImport(
   state: FederationState,
   resource: ServiceImportResource,
+  owner: string,
 ): { readonly link: Link } | { readonly missing: MissingLink } {
-  const exporter = state.clusters.get(resource.spec.from.cluster);
+  const exporter = state.clusters.get(owner);
   if (exporter === undefined) return { missing: "ClusterUnknown" };
   if (exporter.record.state === "pending") return { missing: "ClusterPending" };
   const id = sourceId(resource);
+  if (owner === resource.metadata.cluster) {
+    const own = exporter.services.get(id);
+    return own === undefined
+      ? { missing: "NoService" }
+      : { link: { exporter, service: own, workloads: EVERY_WORKLOAD } };
+  }
   const exported = exporter.exports.get(id);
   if (exported === undefined) return { missing: "NotExported" };
   const workloads = permittedWorkloads(exported).get(resource.metadata.cluster);
@@ -80,7 +95,9 @@ function importedSources(imports: ClusterState["imports"]): ReadonlySet<string> 
   const known = SOURCES.get(imports);
   if (known !== undefined) return known;
   const sources = new Set<string>();
-  for (const resource of imports.values()) sources.add(`${resource.spec.from.cluster}/${sourceId(resource)}`);
+  for (const resource of imports.values()) {
+    for (const owner of sourceClusters(resource)) sources.add(`${owner}/${sourceId(resource)}`);
+  }
   SOURCES.set(imports, sources);
   return sources;
 }

@@ -6,6 +6,7 @@ export {
   decideInbound,
   decideIngress,
   type EgressDecision,
+  type EntryForward,
   refuse,
   type Refuse,
   selectTunnel,
@@ -18,6 +19,7 @@ export { ListenerSet } from "./io/listener-set.ts";
 export { EndpointBalancer } from "./io/endpoint-balancer.ts";
 export { Entry, type EntryEnvironment } from "./io/entry.ts";
 export { forwardToEndpoint, forwardToUpstream } from "./io/forward.ts";
+export { LocalStream } from "./io/local-stream.ts";
 export { probeListener } from "./io/probe.ts";
 export type { RelayCounters } from "./io/relay.ts";
 export { type GrantedTunnel, TunnelAccess } from "./io/tunnel-access.ts";
@@ -25,5 +27,6 @@ export type { PortClaims } from "./io/shared-port.ts";
 export type { TunnelEnvironment } from "./io/tunnel.ts";
 export { refuseTunnel, type TunnelRequest, TunnelServer } from "./io/tunnel-server.ts";
 export { TUNNEL_HEADER } from "./io/tunnel-settings.ts";
+export type { OpenedStream } from "./io/tunnel-stream.ts";
 export { Upstream } from "./io/upstream.ts";
 export { WorkloadListener } from "./io/workload-listener.ts";

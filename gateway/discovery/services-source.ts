@@ -1,4 +1,4 @@
-import type { Service, ServiceName } from "../../federation/model/service.ts";
+import type { Service, ServiceEndpoint, ServiceName } from "../../federation/model/service.ts";
 import type { SpiffeId } from "../../federation/model/spiffe-id.ts";
 import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 
@@ -15,8 +15,8 @@ export interface ServicesSource {
   stop(): void;
 }
 
-/** `servicePort` is `cart.shop:80`; `addresses` are `host:port`, none when the port is gone. */
-export type EndpointListener = (servicePort: string, addresses: readonly string[]) => void;
+/** `servicePort` is `cart.shop:80`; no endpoints when the port is gone. */
+export type EndpointListener = (servicePort: string, endpoints: readonly ServiceEndpoint[]) => void;
 
 export interface Topology {
   /** What the registry is told; `undefined` while this source does not know, since an empty list would withdraw all. */

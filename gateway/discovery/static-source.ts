@@ -1,3 +1,4 @@
+import type { ServiceEndpoint } from "../../federation/model/service.ts";
 import { type SpiffeId, type TrustDomain, workloadSpiffeId } from "../../federation/model/spiffe-id.ts";
 import { servicesOf, type StaticCluster } from "../../federation/model/static-cluster.ts";
 import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
@@ -41,24 +42,30 @@ function workloadIds({ spec }: StaticCluster, trustDomain: TrustDomain): readonl
   return [...new Map(ids.map((id) => [id.uri, id])).values()];
 }
 
-type Endpoints = ReadonlyMap<string, readonly string[]>;
+type Endpoints = ReadonlyMap<string, readonly ServiceEndpoint[]>;
 
 /** Endpoints by `cart.shop:80`; workloads that serve the same port add up. */
 function endpointsByService({ spec }: StaticCluster): Endpoints {
-  const found = new Map<string, readonly string[]>();
+  const found = new Map<string, Map<string, ServiceEndpoint>>();
   for (const { namespace, services } of spec.workloads) {
-    for (const { name, port, endpoints } of services) {
+    for (const { name, port, version, endpoints } of services) {
       const key = `${name}.${namespace}:${port}`;
-      found.set(key, [...new Set([...(found.get(key) ?? []), ...endpoints])]);
+      const known = found.get(key) ?? new Map<string, ServiceEndpoint>();
+      found.set(key, known);
+      for (const address of endpoints) {
+        // An address that two workloads name runs what the first one says.
+        if (!known.has(address))
+          known.set(address, version === undefined ? { address } : { address, version });
+      }
     }
   }
-  return found;
+  return new Map([...found].map(([key, endpoints]) => [key, [...endpoints.values()]]));
 }
 
 function tellChanges(previous: Endpoints, next: Endpoints, listener: EndpointListener): void {
   for (const key of previous.keys()) if (!next.has(key)) listener(key, []);
-  for (const [key, addresses] of next) {
+  for (const [key, endpoints] of next) {
     const known = previous.get(key);
-    if (known === undefined || known.join() !== addresses.join()) listener(key, addresses);
+    if (known === undefined || JSON.stringify(known) !== JSON.stringify(endpoints)) listener(key, endpoints);
   }
 }

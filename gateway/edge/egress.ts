@@ -7,14 +7,23 @@ import {
   type TunnelRequest,
   type TunnelTarget,
 } from "../dataplane/index.ts";
+import { askedVersion, type Delivery } from "./delivery.ts";
 import type { PeerGateways } from "./peer-gateways.ts";
 
-/** Where tunnels of this cluster's agents leave it: the caller is judged again, by the rules of its own cluster. */
-export function createEgress(access: TunnelAccess, peers: PeerGateways) {
+/**
+ * Where tunnels of this cluster's agents leave it, or turn round to a service of its own: the caller is judged again, by the
+ * rules of its own cluster.
+ */
+export function createEgress(access: TunnelAccess, peers: PeerGateways, delivery: Delivery) {
   return (request: TunnelRequest, target: TunnelTarget): void => {
     const granted = access.grant(request, target, (tables, caller) => decideEgress(tables, target, caller));
     if (granted === undefined) return;
     const { decision, token, counters } = granted;
+    const version = askedVersion(request);
+    if (decision.local) {
+      const { service, port } = target;
+      return delivery.forward(request.stream, { service, port, version, token }, counters);
+    }
     const upstream = peers.get(decision.destination);
     if (upstream === undefined) {
       const reason = problem("gateway_unreachable", `${decision.destination} has no gateway yet`);
@@ -25,6 +34,7 @@ export function createEgress(access: TunnelAccess, peers: PeerGateways) {
       ":authority": decision.authority,
       [TUNNEL_HEADER.destination]: decision.destination,
       [TUNNEL_HEADER.caller]: token,
+      ...(version === undefined ? undefined : { [TUNNEL_HEADER.version]: version }),
     };
     forwardToUpstream(request.stream, upstream, headers, counters);
   };

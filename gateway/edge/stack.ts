@@ -12,6 +12,7 @@ import {
 import type { MemberContext } from "../process/member.ts";
 import type { Proxy } from "../process/proxy.ts";
 import { createListeners, createMemberEngine, createTunnelServer } from "../process/proxy-parts.ts";
+import { Delivery } from "./delivery.ts";
 import { createEgress } from "./egress.ts";
 import { createIngress } from "./ingress.ts";
 import { PeerGateways } from "./peer-gateways.ts";
@@ -25,11 +26,15 @@ export function buildGateway(context: MemberContext): Proxy {
   const endpoints = new EndpointBalancer(context.random);
   const peers = new PeerGateways(engine.tunnels, onChange);
   const agents = new Upstream(cluster, { trustDomain, role: "agent" }, engine.tunnels, onChange);
-  const ingress = createIngress(access, endpoints, agents);
-  const egress = createEgress(access, peers);
+  const delivery = new Delivery(endpoints, agents);
+  const ingress = createIngress(access, delivery);
+  const egress = createEgress(access, peers, delivery);
   const accept = (request: TunnelRequest): void => dispatch(request, engine, access, ingress, egress);
   const server = createTunnelServer(context, engine, accept);
-  const listeners = createListeners(context, engine, (destination) => peers.get(destination));
+  const listeners = createListeners(context, engine, {
+    upstreamFor: (destination) => peers.get(destination),
+    openLocal: (target) => delivery.open(target),
+  });
 
   const followServices = (): Promise<void> => {
     const topology = discovery.services.topology.current;

@@ -5,7 +5,6 @@ import {
   ListenerSet,
   type TunnelRequest,
   TunnelServer,
-  type Upstream,
 } from "../dataplane/index.ts";
 import type { MemberContext } from "./member.ts";
 
@@ -29,16 +28,16 @@ export function createTunnelServer(
   return new TunnelServer({ env: tunnels, events, metrics, claims: context.claims, onRequest });
 }
 
-/** `upstreamFor`: the way towards a trust domain. */
+/** The ways out that a gateway and an agent have: `upstreamFor` towards a trust domain, `openLocal` into the own cluster. */
 export function createListeners(
   context: MemberContext,
   engine: Engine,
-  upstreamFor: (destination: string) => Upstream | undefined,
+  ways: Pick<EntryEnvironment, "upstreamFor" | "openLocal">,
 ): ListenerSet {
-  const { discovery, claims, now, log, onChange } = context;
+  const { discovery, claims, now, random, log, onChange } = context;
   const { tables, metrics, events } = engine;
   const callerToken: EntryEnvironment["callerToken"] = (caller, audience) =>
     discovery.credentials.callerToken(caller, audience);
-  const entries = { tables, upstreamFor, callerToken, metrics, events, claims, now };
+  const entries = { tables, ...ways, callerToken, metrics, events, claims, now, random };
   return new ListenerSet(entries, (keys) => discovery.addresses.allocate(keys), log, onChange);
 }

@@ -1,5 +1,5 @@
 import { PROBLEMS } from "../../model/problem.ts";
-import type { Condition, Resource, WithStatus } from "../../model/resource.ts";
+import { type Condition, type Resource, sourceClusters, type WithStatus } from "../../model/resource.ts";
 import { serviceKey } from "../../model/service.ts";
 import { importedService } from "../input/cross-check.ts";
 import { type CheckResult, passed } from "./result.ts";
@@ -30,7 +30,7 @@ function statement(item: Resource): string | undefined {
     case "ServiceExport":
       return `${item.metadata.cluster} exports ${serviceKey(item.metadata)}`;
     case "ServiceImport":
-      return `${item.metadata.cluster} imports ${serviceKey(item.metadata)} from ${item.spec.from.cluster}`;
+      return `${item.metadata.cluster} imports ${serviceKey(item.metadata)} from ${sourceClusters(item).join(", ")}`;
     case "EgressPolicy":
       return `egress policy ${metadata.name} of ${item.metadata.cluster} names known services`;
     case "Cluster":

@@ -1,4 +1,4 @@
-import type { AppliedResource } from "../../model/resource.ts";
+import { type AppliedResource, sourceClusters } from "../../model/resource.ts";
 import { ok, type Result } from "../../model/result.ts";
 import type { ApplyResponse, ApplyResult } from "../../model/wire/api.ts";
 import { EXIT } from "../exit.ts";
@@ -116,7 +116,7 @@ export function clustersConcerned(resource: AppliedResource): readonly string[] 
     case "ServiceExport":
       return resource.spec.consumers.map((consumer) => consumer.cluster);
     case "ServiceImport":
-      return [resource.spec.from.cluster];
+      return sourceClusters(resource);
     case "EgressPolicy":
       return [];
   }

@@ -1,9 +1,10 @@
-import type {
-  Resource,
-  ServiceExportResource,
-  ServiceImportResource,
-  ServiceResource,
-  WithStatus,
+import {
+  type Resource,
+  type ServiceExportResource,
+  type ServiceImportResource,
+  type ServiceResource,
+  sourceClusters,
+  type WithStatus,
 } from "../../model/resource.ts";
 import { ok } from "../../model/result.ts";
 import { serviceKey } from "../../model/service.ts";
@@ -106,7 +107,9 @@ function ownRow(
   const key = keyOf(metadata);
   const exported = exports.find((item) => keyOf(item.metadata) === key);
   const importedBy = imports
-    .filter((item) => keyOf({ cluster: item.spec.from.cluster, ...importedService(item) }) === key)
+    .filter((item) =>
+      sourceClusters(item).some((cluster) => keyOf({ cluster, ...importedService(item) }) === key),
+    )
     .map((item) => item.metadata.cluster);
   return {
     cluster: metadata.cluster,
@@ -130,7 +133,7 @@ function importRow(
     cluster: item.metadata.cluster,
     service: serviceKey(item.metadata),
     ports: portsOf(services.get(keyOf({ cluster: from, ...origin }))),
-    importedFrom: `${from}${renamed}`,
+    importedFrom: `${sourceClusters(item).join(",")}${renamed}`,
     exportedTo: [],
     importedBy: [],
     status: conditionWord(item.status.conditions),

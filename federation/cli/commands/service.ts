@@ -49,7 +49,7 @@ export const importService: Command = async (invocation) => {
   const named = readNames(invocation, connection.cluster);
   if (!named.ok) return named;
   const { service, cluster } = named.value;
-  const from = flags.text("from");
+  const [from, ...also] = flags.text("from")?.split(",").filter(Boolean) ?? [];
   if (from === undefined) return usage("from whom?", "pass --from <cluster>");
   const alias = flags.text("as");
   const local = alias === undefined ? service : parseServiceName(alias);
@@ -60,7 +60,11 @@ export const importService: Command = async (invocation) => {
     kind: "ServiceImport",
     metadata: { cluster, ...local },
     spec: {
-      from: serviceKey(local) === serviceKey(service) ? { cluster: from } : { cluster: from, ...service },
+      from: {
+        cluster: from,
+        ...(also.length === 0 ? {} : { also }),
+        ...(serviceKey(local) === serviceKey(service) ? {} : service),
+      },
     },
   };
   const next = [`${terminal.program} service list`, `${terminal.program} check`];

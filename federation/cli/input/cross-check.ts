@@ -67,8 +67,9 @@ function checkExport(findings: Findings, { metadata, spec }: ServiceExportResour
 }
 
 function checkImport(findings: Findings, resource: ServiceImportResource): void {
-  const { cluster: owner } = resource.spec.from;
+  const { cluster: owner, also } = resource.spec.from;
   checkCluster(findings, "spec.from.cluster", owner);
+  also?.forEach((name, index) => checkCluster(findings, `spec.from.also[${index}]`, name));
   if (!findings.names.includes(owner) || exportOf(resource, findings.all) !== undefined) return;
   const message = `cluster ${owner} does not export ${serviceKey(importedService(resource))} to ${resource.metadata.cluster}; the import waits for that`;
   findings.warnings.push(issue("spec.from", message));
@@ -116,16 +117,17 @@ export function importedService({ metadata, spec }: ServiceImportResource) {
   return { namespace: spec.from.namespace ?? metadata.namespace, name: spec.from.name ?? metadata.name };
 }
 
-/** The export that makes the import work. */
+/** The export that makes the import work; of its first source unless another is named. */
 export function exportOf(
   resource: ServiceImportResource,
   all: readonly AppliedResource[],
+  owner = resource.spec.from.cluster,
 ): ServiceExportResource | undefined {
   const { namespace, name } = importedService(resource);
   return all.find(
     (candidate): candidate is ServiceExportResource =>
       candidate.kind === "ServiceExport" &&
-      candidate.metadata.cluster === resource.spec.from.cluster &&
+      candidate.metadata.cluster === owner &&
       candidate.metadata.namespace === namespace &&
       candidate.metadata.name === name &&
       candidate.spec.consumers.some((consumer) => consumer.cluster === resource.metadata.cluster),

@@ -1,5 +1,5 @@
 import { formatAddress, parseAddress } from "../../model/address.ts";
-import type { AppliedResource, WorkloadListenerStatus } from "../../model/resource.ts";
+import { type AppliedResource, sourceClusters, type WorkloadListenerStatus } from "../../model/resource.ts";
 import { serviceKey } from "../../model/service.ts";
 import { type StaticCluster, staticWorkloadName } from "../../model/static-cluster.ts";
 import type { LocalCluster, LocalFederation } from "../../model/wire/local-federation.ts";
@@ -157,10 +157,8 @@ function expectedImports(
 /** Clusters whose services this one imports and may use. */
 function ownersOfImports(cluster: string, resources: readonly AppliedResource[]): readonly string[] {
   const owners = resources.flatMap((resource) =>
-    resource.kind === "ServiceImport" &&
-    resource.metadata.cluster === cluster &&
-    exportOf(resource, resources) !== undefined
-      ? [resource.spec.from.cluster]
+    resource.kind === "ServiceImport" && resource.metadata.cluster === cluster
+      ? sourceClusters(resource).filter((owner) => exportOf(resource, resources, owner) !== undefined)
       : [],
   );
   return [...new Set(owners)].filter((owner) => owner !== cluster);

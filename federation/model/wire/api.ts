@@ -12,6 +12,7 @@ import {
   servicePort,
   timestamp,
   trustDomain,
+  version,
 } from "./fields.ts";
 import { memberReport } from "./member-report.ts";
 import { appliedKind, appliedResource, egressPolicy, serviceExport, serviceImport } from "./resource.ts";
@@ -34,6 +35,7 @@ type Frozen<T> = unknown extends T
 const MAX_APPLIED = 1_000;
 const MAX_SERVICES = 5_000;
 const MAX_PORTS = 64;
+const MAX_VERSIONS = 64;
 /** A CSR of a P-256 key has about 400 characters. */
 const MAX_CSR = 8_192;
 const MAX_TOKEN = 8_192;
@@ -63,6 +65,7 @@ export const service = z.strictObject({
   namespace: label,
   name: label,
   ports: servicePorts,
+  versions: z.array(version).min(1).max(MAX_VERSIONS).exactOptional(),
 }) satisfies z.ZodType<Service>;
 
 export const servicesRequest = z.strictObject({
@@ -163,7 +166,7 @@ const serviceResource = z.object({
   apiVersion,
   kind: z.literal("Service"),
   metadata: z.object({ cluster: label, namespace: label, name: label, ...observed }),
-  spec: z.object({ ports: z.array(servicePort) }),
+  spec: z.object({ ports: z.array(servicePort), versions: z.array(version).exactOptional() }),
   status,
 });
 

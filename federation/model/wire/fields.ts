@@ -61,6 +61,14 @@ export function hostPort(lowest: 0 | 1) {
   }, `must be host:port or [v6]:port with a port of ${lowest} to 65535`);
 }
 
+/** A version of a service: what Kubernetes allows as the value of a label, such as `v2` or `2024.1`. */
+export const version = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/,
+    `must be a version: letters, digits, "-", "_" and ".", at most 63 characters`,
+  );
+
 /** A dialable address. */
 export const address = hostPort(1);
 export const timestamp = z.iso.datetime({ offset: true });

@@ -15,6 +15,8 @@ import { apiVersion, label, revision, timestamp, workloadPattern } from "./field
 /** Bounds of one object; what needs more is split into several. */
 const MAX_CONSUMERS = 2_000;
 const MAX_PATTERNS = 256;
+/** Clusters that one import takes its service from. */
+const MAX_SOURCES = 64;
 
 const versioned = { resourceVersion: revision.exactOptional(), firstSeen: timestamp.exactOptional() };
 const clusterScoped = z.strictObject({ cluster: label, name: label, ...versioned });
@@ -44,6 +46,7 @@ export const serviceImport = z.strictObject({
   spec: z.strictObject({
     from: z.strictObject({
       cluster: label,
+      also: z.array(label).min(1).max(MAX_SOURCES).exactOptional(),
       namespace: label.exactOptional(),
       name: label.exactOptional(),
     }),

@@ -20,6 +20,7 @@ import {
   servicePort,
   timestamp,
   trustDomain,
+  version,
   workloadPattern,
 } from "./fields.ts";
 
@@ -57,6 +58,7 @@ export const snapshot = z.strictObject({
       ...serviceName,
       from: z.strictObject({ ...serviceName, cluster: label, trustDomain }),
       ports: z.array(servicePort),
+      versions: z.array(version).exactOptional(),
       workloads: z.array(workloadPattern),
     }),
   ),

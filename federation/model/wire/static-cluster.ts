@@ -3,7 +3,16 @@ import type { Issue } from "../problem.ts";
 import type { Result } from "../result.ts";
 import type { StaticCluster, StaticWorkload } from "../static-cluster.ts";
 import { alsoCheck, decode, textField, uniqueBy } from "./decode.ts";
-import { address, apiVersion, label, port, portProtocol, subdomain, workloadNamespace } from "./fields.ts";
+import {
+  address,
+  apiVersion,
+  label,
+  port,
+  portProtocol,
+  subdomain,
+  version,
+  workloadNamespace,
+} from "./fields.ts";
 
 const MAX_WORKLOADS = 5_000;
 const MAX_SERVICES = 256;
@@ -13,6 +22,7 @@ const service = z.strictObject({
   name: label,
   port,
   protocol: portProtocol,
+  version: version.exactOptional(),
   endpoints: z.array(address).min(1).max(MAX_ENDPOINTS),
 });
 
@@ -20,7 +30,8 @@ const services = alsoCheck(
   z.array(service).max(MAX_SERVICES),
   uniqueBy("service port", (item) => {
     const name = textField(item, "name");
-    return name === undefined || !("port" in item) ? undefined : `${name}:${String(item.port)}`;
+    if (name === undefined || !("port" in item)) return undefined;
+    return `${name}:${String(item.port)}${"version" in item ? ` ${String(item.version)}` : ""}`;
   }),
 );
 

@@ -1,3 +1,4 @@
+import { sourceClusters } from "../../model/resource.ts";
 import { ok } from "../../model/result.ts";
 import type { ClusterDeleteResponse, RegisterResponse } from "../../model/wire/api.ts";
 import type { Planned } from "../change.ts";
@@ -154,7 +155,7 @@ export function planDeleteCluster(
   const inUse = [
     ...appliedResources(cluster).filter(({ kind }) => kind !== "EgressPolicy"),
     ...[...state.clusters.values()].flatMap(({ imports }) =>
-      [...imports.values()].filter(({ spec }) => spec.from.cluster === name),
+      [...imports.values()].filter((resource) => sourceClusters(resource).includes(name)),
     ),
   ];
   if (inUse.length > 0) {

@@ -41,10 +41,10 @@ function serviceResource(
   existing: ServiceResource | undefined,
   service: Service,
 ): ServiceResource {
-  const { namespace, name } = service;
+  const { namespace, name, versions } = service;
   const ports = [...service.ports].sort((a, b) => a.port - b.port);
-  if (existing !== undefined && JSON.stringify(existing.spec.ports) === JSON.stringify(ports))
-    return existing;
+  const spec = versions === undefined ? { ports } : { ports, versions: [...new Set(versions)].sort() };
+  if (existing !== undefined && JSON.stringify(existing.spec) === JSON.stringify(spec)) return existing;
   return {
     apiVersion: "isthmus.dev/v1alpha1",
     kind: "Service",
@@ -55,7 +55,7 @@ function serviceResource(
       resourceVersion: state.revision + 1,
       firstSeen: existing?.metadata.firstSeen ?? command.time,
     },
-    spec: { ports },
+    spec,
   };
 }
 

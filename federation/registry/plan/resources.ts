@@ -69,7 +69,8 @@ function referenceIssues(state: FederationState, resource: AppliedResource, inde
   const issues: Issue[] = [];
   if (!state.clusters.has(cluster)) issues.push(unknownCluster(state, cluster, `${at}.metadata.cluster`));
   if (resource.kind === "ServiceImport" && resource.spec.from.cluster === cluster) {
-    issues.push({ path: `${at}.spec.from.cluster`, message: "a cluster does not import from itself" });
+    const message = "a cluster imports from another one first; its own name may stand in spec.from.also";
+    issues.push({ path: `${at}.spec.from.cluster`, message });
   }
   if (resource.kind === "EgressPolicy") {
     resource.spec.from.forEach((source, position) => {

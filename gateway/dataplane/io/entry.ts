@@ -3,7 +3,15 @@ import { serviceKey, type ServiceName } from "../../../federation/model/service.
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../federation/model/workload-pattern.ts";
 import type { Watch } from "../lifecycle/watch.ts";
-import { decideEntry, type EntryDecision } from "../routing/decide.ts";
+import { pickSource } from "../balance/pick-source.ts";
+import { type EntryDecision, type EntryForward, recheckTarget, refuse } from "../routing/decide.ts";
+import {
+  compileEntry,
+  decideRequest,
+  type EntryRules,
+  type RequestDecision,
+  type RequestView,
+} from "../routing/decide-request.ts";
 import type { RouteTables } from "../routing/tables.ts";
 import type { Counter, Metrics } from "./counters.ts";
 import type { EventLog } from "./event-log.ts";
@@ -17,11 +25,14 @@ export interface EntryEnvironment {
   readonly tables: Watch<RouteTables | undefined>;
   /** The way towards a trust domain: this cluster's gateways for an agent, the peer's for a gateway. */
   readonly upstreamFor: (destination: string) => Upstream | undefined;
+  /** Present where workloads of our own cluster are dialled from here: the way to one, `undefined` if there is none. */
+  readonly openLocal?: (target: EntryForward) => OpenedStream | undefined;
   readonly callerToken: (caller: SpiffeId, audience: string) => string;
   readonly metrics: Metrics;
   readonly events: EventLog;
   readonly claims: PortClaims;
   readonly now: () => number;
+  readonly random: () => number;
 }
 
 export interface EntryKey {
@@ -43,8 +54,8 @@ export interface EntryCounters {
 }
 
 /**
- * One workload's way to one port of one imported service. Caller and service are those of the local address, so the
- * decision is made when the rules change, and a request only reads it.
+ * One workload's way to one port of one imported service. Caller and service are those of the local address, so what may be
+ * decided without the request is decided when the rules change; where each request goes, it is asked for each.
  */
 export class Entry {
   readonly key: EntryKey;
@@ -52,7 +63,7 @@ export class Entry {
   readonly counters: EntryCounters;
   /** Via pseudonym (RFC 9110 §7.6.3): names the cluster, so that a request that comes round again is recognized. */
   readonly pseudonym: string;
-  decision: EntryDecision;
+  #rules: EntryRules;
   readonly #onChange = new Set<() => void>();
   readonly #unsubscribe: () => void;
 
@@ -61,9 +72,9 @@ export class Entry {
     this.env = env;
     this.counters = entryCounters(key, env.metrics);
     this.pseudonym = `isthmus-${key.caller.trustDomain}`;
-    this.decision = this.#decide();
+    this.#rules = this.#compile();
     this.#unsubscribe = env.tables.subscribe(() => {
-      this.decision = this.#decide();
+      this.#rules = this.#compile();
       for (const listener of [...this.#onChange]) listener();
     });
   }
@@ -73,34 +84,51 @@ export class Entry {
     return () => this.#onChange.delete(listener);
   }
 
-  upstream(): Upstream | undefined {
-    return this.decision.kind === "forward" ? this.env.upstreamFor(this.decision.destination) : undefined;
+  /** Where this request goes, by the rules in force. */
+  decide(request: RequestView): RequestDecision {
+    return decideRequest(this.#rules, request, this.env);
+  }
+
+  /** Where a connection goes of which no request is looked at. */
+  decideConnection(): EntryDecision {
+    const { always, sources } = this.#rules;
+    if (always?.kind === "refuse") return always;
+    return pickSource(sources, this.env.random()) ?? refuse("no_route", "no source");
+  }
+
+  /** Why the rules in force would not permit this target any more. */
+  recheck(target: EntryForward): Problem | undefined {
+    return recheckTarget(this.env.tables.current, target);
+  }
+
+  upstream(target: EntryForward): Upstream | undefined {
+    return target.local && this.env.openLocal !== undefined
+      ? undefined
+      : this.env.upstreamFor(target.destination);
   }
 
   /** Opens a stream to the service through a ready tunnel; `undefined` when there is none. */
-  open(onDrain: () => void, extra?: RequestFields): OpenedStream | undefined {
-    const { decision } = this;
-    if (decision.kind !== "forward") return undefined;
+  open(target: EntryForward, onDrain: () => void, extra?: RequestFields): OpenedStream | undefined {
+    if (target.local && this.env.openLocal !== undefined) return this.env.openLocal(target);
     const headers: RequestFields = {
       ":method": "CONNECT",
-      ":authority": decision.authority,
-      [TUNNEL_HEADER.destination]: decision.destination,
-      [TUNNEL_HEADER.caller]: this.env.callerToken(this.key.caller, decision.audience),
+      ":authority": target.authority,
+      [TUNNEL_HEADER.destination]: target.destination,
+      [TUNNEL_HEADER.caller]: this.env.callerToken(this.key.caller, target.audience),
+      ...(target.version === undefined ? undefined : { [TUNNEL_HEADER.version]: target.version }),
       ...extra,
     };
-    return this.upstream()?.open(headers, onDrain);
+    return this.upstream(target)?.open(headers, onDrain);
   }
 
   /** Why nothing can be opened now. */
-  unavailable(): Problem {
-    if (this.decision.kind === "refuse") return this.decision.problem;
-    const upstream = this.upstream();
+  unavailable(target: EntryForward): Problem {
+    if (target.local && this.env.openLocal !== undefined)
+      return problem("no_endpoint", `${target.authority} has no endpoint in this cluster`);
+    const upstream = this.upstream(target);
     return upstream?.hasReadyTunnel === true
       ? problem("overloaded", `every tunnel to ${upstream.cluster} carries as many streams as it may`)
-      : problem(
-          "gateway_unreachable",
-          `no tunnel to ${upstream?.cluster ?? this.decision.destination} is up`,
-        );
+      : problem("gateway_unreachable", `no tunnel to ${upstream?.cluster ?? target.destination} is up`);
   }
 
   refused(reason: Problem): void {
@@ -117,9 +145,9 @@ export class Entry {
     this.#onChange.clear();
   }
 
-  #decide(): EntryDecision {
+  #compile(): EntryRules {
     const { caller, service, port } = this.key;
-    return decideEntry(this.env.tables.current, caller, service, port);
+    return compileEntry(this.env.tables.current, caller, service, port);
   }
 }
 

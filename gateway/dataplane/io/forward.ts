@@ -15,7 +15,7 @@ import {
 import type { Upstream } from "./upstream.ts";
 
 // A workload on the same node or network answers a SYN in milliseconds, or is overloaded.
-const ENDPOINT_CONNECT_TIMEOUT_MS = 5_000;
+export const ENDPOINT_CONNECT_TIMEOUT_MS = 5_000;
 
 /** Passes a tunnel stream on to the next hop. Bytes flow before the far end has answered; a refusal travels back. */
 export function forwardToUpstream(

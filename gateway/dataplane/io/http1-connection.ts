@@ -4,7 +4,9 @@ import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
 import { parseRequestHead, type RequestHead } from "../http1/request-head.ts";
 import type { ResponseHead } from "../http1/response-head.ts";
+import { Http1RequestView } from "../http1/request-view.ts";
 import { localReply } from "../policy/local-reply.ts";
+import type { EntryForward } from "../routing/decide.ts";
 import type { Entry } from "./entry.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
 import type { Http1Stream } from "./http1-stream.ts";
@@ -25,10 +27,12 @@ const MAX_ATTEMPTS = 3;
 
 const NO_DEADLINE = 0;
 
+const VIEW = new Http1RequestView();
+
 /** What the listener does for its connections. */
 export interface Http1Host {
   readonly entry: Entry;
-  readonly pool: StreamPool;
+  poolOf(target: EntryForward): StreamPool;
   /** Milliseconds, moved on once a second: deadlines need no better. */
   readonly coarseNow: number;
   readonly draining: boolean;
@@ -49,6 +53,8 @@ export class Http1Connection {
   readonly #host: Http1Host;
   readonly #body = new BodyForwarder();
   #upstream: Http1Stream | undefined;
+  /** Where the request under way goes. */
+  #target: EntryForward | undefined;
   #active = false;
   #responded = false;
   #attempts = 0;
@@ -152,14 +158,20 @@ export class Http1Connection {
   upstreamFailed(stream: Http1Stream, reason: Problem): void {
     this.#upstream = undefined;
     if (this.#responded) return void this.socket.resetAndDestroy();
-    if (this.#mayRepeat(stream, reason)) return this.#attempt(false);
+    if (this.#target !== undefined && this.#mayRepeat(stream, reason))
+      return this.#attempt(this.#target, false);
     this.#refuse(reason);
   }
 
-  /** The rules no longer allow what is under way. What waits for a tunnel is refused when one is ready. */
-  cut(reason: Problem): void {
-    if (!this.#active || this.#upstream === undefined) return;
-    this.#upstream.abort();
+  /** Cuts what the rules in force no longer permit. What waits for a tunnel is refused when one is ready. */
+  recheck(): void {
+    if (!this.#active || this.#upstream === undefined || this.#target === undefined) return;
+    const reason = this.entry.recheck(this.#target);
+    if (reason !== undefined) this.#cut(this.#upstream, reason);
+  }
+
+  #cut(upstream: Http1Stream, reason: Problem): void {
+    upstream.abort();
     this.#upstream = undefined;
     if (!this.#responded) return this.#refuse(reason);
     this.entry.refused(reason);
@@ -208,34 +220,33 @@ export class Http1Connection {
     this.#responded = false;
     this.#bodySent = false;
     this.#attempts = 0;
-    const reason = this.#refusal(head);
-    if (reason !== undefined) return this.#refuse(reason);
+    const { entry } = this;
+    const decision = entry.decide(VIEW.of(head));
+    if (decision.kind === "refuse") return this.#refuse(decision.problem);
+    const { target } = decision;
+    if (target.permit.wouldDeny) entry.counters.wouldDeny.value += 1;
+    if (head.via !== undefined && passedThrough(head.via, entry.pseudonym))
+      return this.#refuse(problem("loop", `Via names ${entry.pseudonym} already`));
     if (!this.requestDone) this.#body.reset(head.body, true);
     this.#moveDeadline();
-    this.#attempt(true);
-  }
-
-  #refusal(head: RequestHead): Problem | undefined {
-    const { decision, pseudonym, counters } = this.entry;
-    if (decision.kind === "refuse") return decision.problem;
-    if (decision.permit.wouldDeny) counters.wouldDeny.value += 1;
-    return head.via !== undefined && passedThrough(head.via, pseudonym)
-      ? problem("loop", `Via names ${pseudonym} already`)
-      : undefined;
+    this.#target = target;
+    this.#attempt(target, true);
   }
 
   /** `mayReuse`: an idle stream will do; otherwise only a fresh one, so that one retry meets one cause. */
-  #attempt(mayReuse: boolean): void {
+  #attempt(target: EntryForward, mayReuse: boolean): void {
     this.#attempts += 1;
-    const stream = (mayReuse ? this.#host.pool.take() : undefined) ?? this.#host.pool.open();
+    const pool = this.#host.poolOf(target);
+    const stream = (mayReuse ? pool.take() : undefined) ?? pool.open();
     if (stream !== undefined) return this.#send(stream);
-    const upstream = this.entry.upstream();
-    if (upstream === undefined) return this.#refuse(this.entry.unavailable());
+    const upstream = this.entry.upstream(target);
+    if (upstream === undefined) return this.#refuse(this.entry.unavailable(target));
     this.socket.pause();
     upstream.whenReady((ready) => {
       if (this.socket.destroyed) return;
-      const late = ready ? this.#host.pool.open() : undefined;
-      if (late === undefined) this.#refuse(this.entry.unavailable());
+      const reason = this.entry.recheck(target);
+      const late = ready && reason === undefined ? this.#host.poolOf(target).open() : undefined;
+      if (late === undefined) this.#refuse(reason ?? this.entry.unavailable(target));
       else this.#send(late);
       this.#resumePending();
     });

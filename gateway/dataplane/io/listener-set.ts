@@ -112,15 +112,15 @@ export class ListenerSet {
 
   #wanted(): ReadonlyMap<string, Wanted> {
     const wanted = new Map<string, Wanted>();
-    for (const { rule, ports } of this.#env.tables.current?.imports.values() ?? []) {
+    for (const { service: serviceName, ports } of this.#env.tables.current?.imports.values() ?? []) {
       for (const { port, protocol } of ports.values()) {
         for (const caller of this.#workloads) {
           const want = {
             workload: workloadName(caller),
-            service: serviceKey(rule),
+            service: serviceKey(serviceName),
             port,
             caller,
-            serviceName: rule,
+            serviceName,
             protocol,
           };
           wanted.set(nameOf(want), want);

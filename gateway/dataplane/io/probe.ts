@@ -32,8 +32,10 @@ export async function probeListener(
 function probeEntry(entry: Entry, monotonicMs: () => number): Promise<Result<number, Problem>> {
   return new Promise((resolve) => {
     const startedMs = monotonicMs();
-    const stream = entry.open(ignore, { [TUNNEL_HEADER.probe]: "1" });
-    if (stream === undefined) return resolve(err(entry.unavailable()));
+    const target = entry.decideConnection();
+    if (target.kind === "refuse") return resolve(err(target.problem));
+    const stream = entry.open(target, ignore, { [TUNNEL_HEADER.probe]: "1" });
+    if (stream === undefined) return resolve(err(entry.unavailable(target)));
     const finish = (outcome: Result<number, Problem>): void => {
       clearTimeout(timer);
       resolve(outcome);

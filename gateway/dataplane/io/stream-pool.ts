@@ -1,3 +1,4 @@
+import type { EntryForward } from "../routing/decide.ts";
 import type { Entry } from "./entry.ts";
 import { Http1Stream } from "./http1-stream.ts";
 
@@ -5,17 +6,25 @@ import { Http1Stream } from "./http1-stream.ts";
 const IDLE_MS = 4_000;
 const MAX_IDLE = 1_024;
 
-/** Idle streams of one entry, most recently used first, so that those not needed grow old and end. */
+/** Idle streams of one entry to one target, most recently used first, so that those not needed grow old and end. */
 export class StreamPool {
+  readonly target: EntryForward;
   readonly #entry: Entry;
   readonly #idle: Http1Stream[] = [];
+  /** Idle and in use. */
+  readonly #open = new Set<Http1Stream>();
   readonly #unsubscribe: () => void;
 
-  constructor(entry: Entry) {
+  constructor(entry: Entry, target: EntryForward) {
     this.#entry = entry;
+    this.target = target;
     this.#unsubscribe = entry.onDecision(() => {
-      if (entry.decision.kind === "refuse") this.#retireAll();
+      if (entry.recheck(target) !== undefined) this.#retireAll();
     });
+  }
+
+  get isEmpty(): boolean {
+    return this.#open.size === 0;
   }
 
   take(): Http1Stream | undefined {
@@ -28,9 +37,10 @@ export class StreamPool {
   /** A fresh stream through a ready tunnel. */
   open(): Http1Stream | undefined {
     let opened: Http1Stream | undefined;
-    const stream = this.#entry.open(() => opened?.drain());
+    const stream = this.#entry.open(this.target, () => opened?.drain());
     if (stream === undefined) return undefined;
     opened = new Http1Stream(stream, this);
+    this.#open.add(opened);
     return opened;
   }
 
@@ -40,7 +50,9 @@ export class StreamPool {
     else this.#idle.push(stream);
   }
 
+  /** The stream serves no request any more. */
   remove(stream: Http1Stream): void {
+    this.#open.delete(stream);
     const index = this.#idle.indexOf(stream);
     if (index !== -1) this.#idle.splice(index, 1);
   }

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { Problem } from "../../../federation/model/problem.ts";
+import type { EntryForward } from "../routing/decide.ts";
 import type { Entry } from "./entry.ts";
 import { lossOf, refusalOf } from "./forward.ts";
 import { ignore, relay } from "./relay.ts";
@@ -10,6 +11,7 @@ export class TcpConnection {
   readonly socket: Socket;
   readonly #entry: Entry;
   readonly #onClosed: (connection: TcpConnection) => void;
+  #target: EntryForward | undefined;
   #answered = false;
 
   constructor(socket: Socket, entry: Entry, onClosed: (connection: TcpConnection) => void) {
@@ -21,6 +23,12 @@ export class TcpConnection {
     this.#start();
   }
 
+  /** Cuts what the rules in force no longer permit. */
+  recheck(): void {
+    const reason = this.#target === undefined ? undefined : this.#entry.recheck(this.#target);
+    if (reason !== undefined) this.cut(reason);
+  }
+
   /** TCP has no words for a reason: the connection is reset and the reason logged. */
   cut(reason: Problem): void {
     this.#entry.refused(reason);
@@ -28,17 +36,19 @@ export class TcpConnection {
   }
 
   #start(): void {
-    const { decision, counters } = this.#entry;
-    if (decision.kind === "refuse") return this.cut(decision.problem);
-    if (decision.permit.wouldDeny) counters.wouldDeny.value += 1;
-    const stream = this.#entry.open(ignore);
+    const entry = this.#entry;
+    const target = entry.decideConnection();
+    if (target.kind === "refuse") return this.cut(target.problem);
+    this.#target = target;
+    if (target.permit.wouldDeny) entry.counters.wouldDeny.value += 1;
+    const stream = entry.open(target, ignore);
     if (stream !== undefined) return this.#join(stream);
-    const upstream = this.#entry.upstream();
-    if (upstream === undefined) return this.cut(this.#entry.unavailable());
+    const upstream = entry.upstream(target);
+    if (upstream === undefined) return this.cut(entry.unavailable(target));
     upstream.whenReady((ready) => {
       if (this.socket.destroyed) return;
-      const late = ready ? this.#entry.open(ignore) : undefined;
-      if (late === undefined) this.cut(this.#entry.unavailable());
+      const late = ready ? entry.open(target, ignore) : undefined;
+      if (late === undefined) this.cut(entry.unavailable(target));
       else this.#join(late);
     });
   }

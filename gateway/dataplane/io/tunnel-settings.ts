@@ -26,6 +26,8 @@ export const TUNNEL_HEADER = {
   destination: "isthmus-destination",
   caller: "isthmus-caller",
   service: "isthmus-service",
+  /** Only endpoints of this version of the service will do. */
+  version: "isthmus-version",
   probe: "isthmus-probe",
   code: "isthmus-code",
   detail: "isthmus-detail",

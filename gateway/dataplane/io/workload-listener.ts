@@ -2,6 +2,7 @@ import net, { type Socket } from "node:net";
 import { type Address, formatAddress } from "../../../federation/model/address.ts";
 import { problem } from "../../../federation/model/problem.ts";
 import type { PortProtocol } from "../../../federation/model/service.ts";
+import type { EntryForward } from "../routing/decide.ts";
 import { Entry, type EntryEnvironment, type EntryKey } from "./entry.ts";
 import { Http1Connection, type Http1Host } from "./http1-connection.ts";
 import { listenShared } from "./shared-port.ts";
@@ -18,11 +19,12 @@ const READER_BUFFER_BYTES = 256 * 1024;
 /** The local address by which one workload reaches one port of one imported service. */
 export class WorkloadListener implements Http1Host {
   readonly entry: Entry;
-  readonly pool: StreamPool;
   readonly protocol: PortProtocol;
   coarseNow: number;
   draining = false;
   readonly #server: net.Server;
+  /** By the target's id. */
+  readonly #pools = new Map<string, StreamPool>();
   readonly #http = new Set<Http1Connection>();
   readonly #tcp = new Set<TcpConnection>();
   readonly #ticker: NodeJS.Timeout;
@@ -35,7 +37,6 @@ export class WorkloadListener implements Http1Host {
     maxConnections: number = MAX_CONNECTIONS,
   ) {
     this.entry = new Entry(key, env);
-    this.pool = new StreamPool(this.entry);
     this.protocol = protocol;
     this.coarseNow = env.now();
     this.#server = net.createServer(
@@ -47,10 +48,17 @@ export class WorkloadListener implements Http1Host {
     this.#server.on("drop", () => this.entry.refused(crowded));
     this.#ticker = setInterval(() => this.#tick(env.now()), TICK_MS).unref();
     this.entry.onDecision(() => {
-      const { decision } = this.entry;
-      if (decision.kind !== "refuse") return;
-      for (const connection of [...this.#tcp, ...this.#http]) connection.cut(decision.problem);
+      for (const connection of [...this.#tcp, ...this.#http]) connection.recheck();
     });
+  }
+
+  /** Streams to one target, of all connections. */
+  poolOf(target: EntryForward): StreamPool {
+    const known = this.#pools.get(target.id);
+    if (known !== undefined) return known;
+    const made = new StreamPool(this.entry, target);
+    this.#pools.set(target.id, made);
+    return made;
   }
 
   /** Resolves with the bound address; several agents, and a successor, may share it. */
@@ -81,7 +89,7 @@ export class WorkloadListener implements Http1Host {
     this.#server.close();
     this.entry.close();
     for (const { socket } of [...this.#http, ...this.#tcp]) socket.destroy();
-    this.pool.close();
+    for (const pool of this.#pools.values()) pool.close();
   }
 
   #accept(socket: Socket): void {
@@ -105,9 +113,17 @@ export class WorkloadListener implements Http1Host {
   #tick(now: number): void {
     this.coarseNow = now;
     expireDue(this.#http, now);
-    this.pool.sweep(now);
+    for (const pool of this.#pools.values()) this.#sweepPool(pool, now);
     if (!this.draining) return;
     for (const connection of this.#http) connection.endIfIdle();
+  }
+
+  /** A target that rules no longer choose must not keep its pool for ever. */
+  #sweepPool(pool: StreamPool, now: number): void {
+    pool.sweep(now);
+    if (!pool.isEmpty) return;
+    this.#pools.delete(pool.target.id);
+    pool.close();
   }
 
   #checkDrained(): void {

@@ -21,7 +21,7 @@ const NO_POLICY = compileEgress({ policies: [] });
 
 describe("authorizeImport", () => {
   const route = (workloads: readonly string[]) => {
-    const found = importOf(westTables({ imports: [importRule({ workloads })] }), CART);
+    const found = importOf(westTables({ imports: [importRule({ workloads })] }), CART)?.sources[0];
     if (found === undefined) throw new Error("no route");
     return found;
   };
@@ -54,10 +54,8 @@ describe("authorizeImport", () => {
   });
 
   it("judges egress by the local name of an alias", () => {
-    const alias = importOf(westTables({ imports: [importRule({ name: "basket" })] }), {
-      namespace: "shop",
-      name: "basket",
-    });
+    const basket = { namespace: "shop", name: "basket" };
+    const alias = importOf(westTables({ imports: [importRule(basket)] }), basket)?.sources[0];
     const allow = (name: string) =>
       compileEgress({
         policies: [{ name: "p", mode: "enforce", from: ["*"], to: [{ namespace: "shop", name }] }],

@@ -2,7 +2,7 @@ import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { serviceKey } from "../../../federation/model/service.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { matchWorkload, workloadName } from "../../../federation/model/workload-pattern.ts";
-import type { ExportRoute, ImportRoute } from "../routing/tables.ts";
+import type { ExportRoute, ImportSource } from "../routing/tables.ts";
 import { judgeEgress } from "./egress.ts";
 import type { EgressTable } from "./egress-table.ts";
 
@@ -21,8 +21,8 @@ export type Verdict =
   | { readonly kind: "denied"; readonly problem: Problem };
 
 /** Caller's side: the owner permits this caller, and the caller's own cluster lets it leave. */
-export function authorizeImport(route: ImportRoute, egress: EgressTable, caller: SpiffeId): Verdict {
-  const { rule } = route;
+export function authorizeImport(source: ImportSource, egress: EgressTable, caller: SpiffeId): Verdict {
+  const { rule } = source;
   if (!rule.workloads.some((pattern) => matchWorkload(pattern, caller))) {
     return denied(
       "export_denied",

@@ -7,15 +7,24 @@ import {
 } from "../../../federation/model/service.ts";
 import { type SpiffeId, systemRole, type TrustDomain } from "../../../federation/model/spiffe-id.ts";
 import { authorizeExport, authorizeImport, type Permit } from "../policy/authorize.ts";
-import { type ExportRoute, importOf, type ImportRoute, type RouteTables } from "./tables.ts";
+import { type ExportRoute, importOf, type ImportSource, type RouteTables } from "./tables.ts";
 
-/** What is needed to carry bytes towards a service of another cluster. */
+/** What is needed to carry bytes towards a service of another cluster, or of our own. */
 export interface EntryForward {
   readonly kind: "forward";
+  /** The same for equal destinations, authorities and versions, whatever the revision: streams are kept by it. */
+  readonly id: string;
+  /** In our own cluster. */
+  readonly local: boolean;
+  /** Its local name. */
+  readonly service: ServiceName;
+  readonly port: number;
   readonly destination: TrustDomain;
   /** Tunnel `:authority`. */
   readonly authority: string;
   readonly audience: string;
+  /** Only endpoints of this version will do. */
+  readonly version?: string;
   readonly permit: Permit;
 }
 
@@ -26,39 +35,78 @@ export interface Refuse {
 
 export type EntryDecision = EntryForward | Refuse;
 
-/** Where a workload's own bytes enter the mesh: the caller and the service are those of the local address it used. */
+/**
+ * Where a workload's own bytes enter the mesh: the caller and the service are those of the local address it used. Answers
+ * every cluster that the caller may use, our own first, or why there is none.
+ */
+export function decideSources(
+  tables: RouteTables | undefined,
+  caller: SpiffeId,
+  service: ServiceName,
+  port: number,
+): readonly EntryForward[] | Refuse {
+  if (tables === undefined) return refuse("snapshot_missing", "still waiting for the first snapshot");
+  const route = importOf(tables, service);
+  if (route === undefined)
+    return refuse("not_imported", `${serviceKey(service)} is not imported in ${tables.cluster}`);
+  const decisions = route.sources.map((source) => decideImport(tables, source, caller, port));
+  const permitted = decisions.filter((decision) => decision.kind === "forward");
+  if (permitted.length > 0) return permitted;
+  return decisions.find((decision) => decision.kind === "refuse") ?? refuse("no_route", "no source");
+}
+
+/** The first of them: what stands for the service where no request chooses. */
 export function decideEntry(
   tables: RouteTables | undefined,
   caller: SpiffeId,
   service: ServiceName,
   port: number,
 ): EntryDecision {
-  if (tables === undefined) return refuse("snapshot_missing", "still waiting for the first snapshot");
-  const route = importOf(tables, service);
-  if (route === undefined)
-    return refuse("not_imported", `${serviceKey(service)} is not imported in ${tables.cluster}`);
-  return decideImport(tables, route, caller, port);
+  const sources = decideSources(tables, caller, service, port);
+  return "kind" in sources ? sources : (sources[0] ?? refuse("no_route", "no source"));
 }
 
 function decideImport(
   tables: RouteTables,
-  route: ImportRoute,
+  source: ImportSource,
   caller: SpiffeId,
   port: number,
 ): EntryDecision {
   if (caller.trustDomain !== tables.trustDomain) {
     return refuse("caller_token_invalid", `${caller.uri} is not a workload of this cluster`);
   }
-  if (!route.ports.has(port)) return refuse("no_route", `${serviceKey(route.rule)} has no port ${port}`);
-  const verdict = authorizeImport(route, tables.egress, caller);
+  if (!source.ports.has(port)) return refuse("no_route", `${serviceKey(source.rule)} has no port ${port}`);
+  const verdict = authorizeImport(source, tables.egress, caller);
   if (verdict.kind === "denied") return { kind: "refuse", problem: verdict.problem };
+  const { trustDomain } = source.rule.from;
+  const authority = `${source.host}:${port}`;
   return {
     kind: "forward",
-    destination: route.rule.from.trustDomain,
-    authority: `${route.host}:${port}`,
-    audience: route.audience,
+    id: `${trustDomain} ${authority}`,
+    local: source.local,
+    service: source.rule,
+    port,
+    destination: trustDomain,
+    authority,
+    audience: source.audience,
     permit: verdict.permit,
   };
+}
+
+/** The same target, of one version only. */
+export function ofVersion(target: EntryForward, version: string): EntryForward {
+  return { ...target, id: `${target.id} ${version}`, version };
+}
+
+/** Whether what was permitted once still is, by the rules in force now. */
+export function recheckTarget(tables: RouteTables | undefined, target: EntryForward): Problem | undefined {
+  if (tables === undefined) return problem("snapshot_missing", "still waiting for the first snapshot");
+  const { caller } = target.permit;
+  const sources = decideSources(tables, caller, target.service, target.port);
+  if ("kind" in sources) return sources.problem;
+  return sources.some(({ audience }) => audience === target.audience)
+    ? undefined
+    : problem("not_imported", `${target.audience} is not imported in ${tables.cluster}`);
 }
 
 /** A tunnel request before its caller token was looked at: where it wants to go and which audience the token must name. */
@@ -107,13 +155,19 @@ export type EgressDecision = EntryDecision;
 
 /** Egress gateway: the same rules as at the entry, on the caller that the token proves. */
 export function decideEgress(tables: RouteTables, target: TunnelTarget, caller: SpiffeId): EgressDecision {
-  let decision: EgressDecision = refuse(
-    "not_imported",
-    `${target.audience} is not imported in ${tables.cluster}`,
-  );
+  return decideAudience(tables, target.audience, target.port, caller);
+}
+
+function decideAudience(
+  tables: RouteTables,
+  audience: string,
+  port: number,
+  caller: SpiffeId,
+): EgressDecision {
+  let decision: EgressDecision = refuse("not_imported", `${audience} is not imported in ${tables.cluster}`);
   // A tunnel does not say by which of several local names its service was called: one that permits is enough.
-  for (const route of tables.importsByAudience.get(target.audience) ?? []) {
-    decision = decideImport(tables, route, caller, target.port);
+  for (const source of tables.importsByAudience.get(audience) ?? []) {
+    decision = decideImport(tables, source, caller, port);
     if (decision.kind === "forward") return decision;
   }
   return decision;
@@ -160,6 +214,7 @@ function decideExport(
   port: number,
   caller: SpiffeId,
 ): ServiceForward | Refuse {
+  if (caller.trustDomain === tables.trustDomain) return decideOwn(tables, service, port, caller);
   const route: ExportRoute | undefined = tables.exports.get(serviceKey(service));
   if (route === undefined)
     return refuse("not_exported", `${tables.cluster} does not export ${serviceKey(service)}`);
@@ -167,6 +222,17 @@ function decideExport(
   const verdict = authorizeExport(route, caller);
   if (verdict.kind === "denied") return { kind: "refuse", problem: verdict.problem };
   return { kind: "forward", service, port, permit: verdict.permit };
+}
+
+/** Our own workload and our own service: the cluster has taken itself as a source of the import. */
+function decideOwn(
+  tables: RouteTables,
+  service: ServiceName,
+  port: number,
+  caller: SpiffeId,
+): ServiceForward | Refuse {
+  const decision = decideAudience(tables, serviceAudience(tables.trustDomain, service), port, caller);
+  return decision.kind === "refuse" ? decision : { kind: "forward", service, port, permit: decision.permit };
 }
 
 export function refuse(name: Problem["name"], detail: string): Refuse {

@@ -1,12 +1,22 @@
 import { describe, expect, it } from "vitest";
-import { CART, EAST, exportRule, importRule, eastTables, westTables } from "../../../test/fakes/rules.ts";
+import {
+  CART,
+  EAST,
+  exportRule,
+  importRule,
+  eastTables,
+  WEST,
+  westTables,
+} from "../../../test/fakes/rules.ts";
 import { importOf } from "./tables.ts";
 
 describe("compiled tables", () => {
   it("find an import by its local name", () => {
     expect(importOf(westTables(), CART)).toMatchObject({
-      audience: "east.test.mesh/shop/cart",
-      host: "cart.shop.svc.clusterset.local",
+      service: CART,
+      sources: [
+        { audience: "east.test.mesh/shop/cart", host: "cart.shop.svc.clusterset.local", local: false },
+      ],
       ports: new Map([[80, { port: 80, protocol: "http" }]]),
     });
   });
@@ -14,9 +24,8 @@ describe("compiled tables", () => {
   it("find nothing by the owner's name of an alias, and the owner's host behind the alias", () => {
     const tables = westTables({ imports: [importRule({ namespace: "mine", name: "basket" })] });
     expect(importOf(tables, CART)).toBeUndefined();
-    expect(importOf(tables, { namespace: "mine", name: "basket" })?.host).toBe(
-      "cart.shop.svc.clusterset.local",
-    );
+    const [source] = importOf(tables, { namespace: "mine", name: "basket" })?.sources ?? [];
+    expect(source?.host).toBe("cart.shop.svc.clusterset.local");
   });
 
   it("find all aliases of one service by its audience", () => {
@@ -30,6 +39,19 @@ describe("compiled tables", () => {
   it("keep services of one name in different namespaces and of different owners apart", () => {
     const other = importRule({ namespace: "blog", from: { ...CART, cluster: "north", trustDomain: EAST } });
     expect(westTables({ imports: [importRule(), other] }).imports.size).toBe(2);
+  });
+
+  it("gather every cluster behind one local name, our own first, with the ports of all", () => {
+    const local = importRule({
+      from: { ...CART, cluster: "west", trustDomain: WEST },
+      ports: [{ port: 8080, protocol: "http" }],
+    });
+    const route = importOf(westTables({ imports: [importRule(), local] }), CART);
+    expect(route?.sources.map(({ rule, local: own }) => [rule.from.cluster, own])).toEqual([
+      ["west", true],
+      ["east", false],
+    ]);
+    expect([...(route?.ports.keys() ?? [])].sort()).toEqual([80, 8080]);
   });
 
   it("find an export with its audience", () => {

@@ -20,18 +20,30 @@ export interface RouteTables {
    * By audience, `east.acme.mesh/shop/cart`: what a tunnel from our own agent asks for. More than one where aliases stand for
    * the same service.
    */
-  readonly importsByAudience: ReadonlyMap<string, readonly ImportRoute[]>;
+  readonly importsByAudience: ReadonlyMap<string, readonly ImportSource[]>;
   /** By `cart.shop`. */
   readonly exports: ReadonlyMap<string, ExportRoute>;
   readonly egress: EgressTable;
 }
 
+/** One local name, and every cluster that stands behind it. */
 export interface ImportRoute {
+  readonly service: ServiceName;
+  /** Never empty; our own cluster's first. */
+  readonly sources: readonly ImportSource[];
+  /** Of all sources; a port that two of them describe differently is as the first one says. */
+  readonly ports: ReadonlyMap<number, ServicePort>;
+}
+
+/** A service of one cluster that stands behind a local name. */
+export interface ImportSource {
   readonly rule: SnapshotImport;
   readonly ports: ReadonlyMap<number, ServicePort>;
   readonly audience: string;
   /** `cart.shop.svc.clusterset.local`, by the owner's name of it. */
   readonly host: string;
+  /** Our own cluster's. */
+  readonly local: boolean;
 }
 
 export interface ExportRoute {
@@ -41,14 +53,14 @@ export interface ExportRoute {
 }
 
 export function compileTables(snapshot: Snapshot): RouteTables {
-  const imports = new Map<string, ImportRoute>();
-  const importsByAudience = new Map<string, ImportRoute[]>();
+  const sources = new Map<string, ImportSource[]>();
+  const importsByAudience = new Map<string, ImportSource[]>();
   for (const rule of snapshot.imports) {
-    const audience = serviceAudience(rule.from.trustDomain, rule.from);
-    const route = { rule, ports: portMap(rule.ports), audience, host: clustersetHost(rule.from) };
-    imports.set(serviceKey(rule), route);
-    importsByAudience.set(audience, [...(importsByAudience.get(audience) ?? []), route]);
+    const source = importSource(rule, snapshot.trustDomain);
+    append(sources, serviceKey(rule), source);
+    append(importsByAudience, source.audience, source);
   }
+  const imports = new Map([...sources].map(([key, all]) => [key, importRoute(all)]));
   const exports = new Map<string, ExportRoute>();
   for (const rule of snapshot.exports) {
     const audience = serviceAudience(snapshot.trustDomain, rule);
@@ -63,6 +75,31 @@ export function compileTables(snapshot: Snapshot): RouteTables {
     exports,
     egress: compileEgress(snapshot.egress),
   };
+}
+
+function importSource(rule: SnapshotImport, own: TrustDomain): ImportSource {
+  return {
+    rule,
+    ports: portMap(rule.ports),
+    audience: serviceAudience(rule.from.trustDomain, rule.from),
+    host: clustersetHost(rule.from),
+    local: rule.from.trustDomain === own,
+  };
+}
+
+function importRoute(all: readonly ImportSource[]): ImportRoute {
+  const sources = [...all].sort((a, b) => Number(b.local) - Number(a.local));
+  const ports = new Map<number, ServicePort>();
+  for (const source of sources)
+    for (const [number, port] of source.ports) if (!ports.has(number)) ports.set(number, port);
+  const { namespace, name } = (sources[0] as ImportSource).rule;
+  return { service: { namespace, name }, sources, ports };
+}
+
+function append<V>(map: Map<string, V[]>, key: string, value: V): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
 }
 
 function portMap(ports: readonly ServicePort[]): ReadonlyMap<number, ServicePort> {
