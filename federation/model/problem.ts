@@ -488,6 +488,36 @@ export const PROBLEMS = {
     title: "a process of the federation ended by itself",
     fix: "read the end of its log, which is printed",
   },
+  kube_unreachable: {
+    code: "ISTH-6501",
+    title: "the Kubernetes API server does not answer",
+    fix: "look at the API server; what is known stays in force, and following goes on when it is back",
+  },
+  kube_unauthorized: {
+    code: "ISTH-6502",
+    title: "the Kubernetes API server does not know who we are",
+    fix: "check the service account's token, or the kubeconfig's user",
+  },
+  kube_forbidden: {
+    code: "ISTH-6503",
+    title: "our service account may not do this",
+    fix: "apply the manifest again, its roles name every verb: isthmus install --manifest | kubectl apply -f -",
+  },
+  kube_resource_missing: {
+    code: "ISTH-6504",
+    title: "the Kubernetes API server does not know this kind of object",
+    fix: "install its CustomResourceDefinition, or ignore this when nobody uses the kind",
+  },
+  kube_object_refused: {
+    code: "ISTH-6505",
+    title: "the Kubernetes API server refused an object",
+    fix: "read its message; a policy or an admission webhook of the cluster may object",
+  },
+  kube_conflict: {
+    code: "ISTH-6506",
+    title: "somebody else changed or owns what was to be written",
+    fix: "nothing, if it passes; else find who else writes the fields that the message names",
+  },
 } as const satisfies { readonly [name: string]: ProblemInfo };
 
 export type ProblemName = keyof typeof PROBLEMS;

@@ -1,0 +1,167 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { KubeAccess } from "../../../agents/kubernetes/api/access.ts";
+import { until } from "../until.ts";
+
+/** Names the binary of a real API server; without it these suites run against the double, and say so. */
+export const KUBE_APISERVER = process.env["KUBE_APISERVER"];
+
+export interface RealKubeApi {
+  readonly access: KubeAccess;
+  /** For `kubectl --kubeconfig`. */
+  readonly kubeconfig: string;
+  readonly directory: string;
+  /** A kubeconfig for another bearer token. */
+  accessWith(token: string): KubeAccess;
+  stop(): Promise<void>;
+}
+
+const ADMIN_TOKEN = "administrator";
+
+/** etcd and a Kubernetes API server of its own; takes about ten seconds. */
+export async function startRealKubeApi(
+  options: { readonly serviceRange?: string } = {},
+): Promise<RealKubeApi> {
+  if (KUBE_APISERVER === undefined) throw new Error("KUBE_APISERVER names no binary");
+  const directory = mkdtempSync(join(tmpdir(), "isthmus-kube-"));
+  const [etcdPort, peerPort, apiPort] = await Promise.all([freePort(), freePort(), freePort()]);
+  const children: ChildProcess[] = [];
+  const logs: string[] = [];
+  const start = (command: string, args: readonly string[]): ChildProcess => {
+    const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      logs.push(text);
+      if (logs.length > 400) logs.shift();
+    });
+    children.push(child);
+    return child;
+  };
+  const etcdUrl = `http://127.0.0.1:${etcdPort}`;
+  start("etcd", [
+    "--data-dir",
+    join(directory, "etcd"),
+    "--listen-client-urls",
+    etcdUrl,
+    "--advertise-client-urls",
+    etcdUrl,
+    "--listen-peer-urls",
+    `http://127.0.0.1:${peerPort}`,
+    "--initial-advertise-peer-urls",
+    `http://127.0.0.1:${peerPort}`,
+    "--initial-cluster",
+    `default=http://127.0.0.1:${peerPort}`,
+    "--unsafe-no-fsync",
+    "--log-level",
+    "error",
+  ]);
+  writeFileSync(join(directory, "tokens.csv"), `${ADMIN_TOKEN},admin,admin,"system:masters"\n`);
+  const key = join(directory, "account.key");
+  spawnSync("openssl", ["genrsa", "-out", key, "2048"]);
+  spawnSync("openssl", ["rsa", "-in", key, "-pubout", "-out", `${key}.pub`]);
+  mkdirSync(join(directory, "certs"));
+  const api = start(KUBE_APISERVER, [
+    "--etcd-servers",
+    etcdUrl,
+    "--secure-port",
+    String(apiPort),
+    "--bind-address",
+    "127.0.0.1",
+    "--advertise-address",
+    "127.0.0.1",
+    "--cert-dir",
+    join(directory, "certs"),
+    "--token-auth-file",
+    join(directory, "tokens.csv"),
+    "--authorization-mode",
+    "RBAC",
+    "--service-account-issuer",
+    "https://kubernetes.default.svc",
+    "--service-account-signing-key-file",
+    key,
+    "--service-account-key-file",
+    `${key}.pub`,
+    "--service-cluster-ip-range",
+    `${options.serviceRange ?? "10.96.0"}.0/24`,
+    "--disable-admission-plugins",
+    "ServiceAccount",
+    "--storage-media-type",
+    "application/json",
+  ]);
+  const ca = () => readFileSync(join(directory, "certs", "apiserver.crt"), "utf8");
+  const url = new URL(`https://127.0.0.1:${apiPort}`);
+  const accessWith = (token: string): KubeAccess => ({
+    url,
+    ca: ca(),
+    serverName: "localhost",
+    token: () => token,
+  });
+  const stop = async (): Promise<void> => {
+    await Promise.all(
+      children.map(async (child) => {
+        if (child.exitCode !== null || child.signalCode !== null) return;
+        child.kill("SIGKILL");
+        await once(child, "exit");
+      }),
+    );
+    rmSync(directory, { recursive: true, force: true });
+  };
+  try {
+    await until("the API server is ready", 120_000, async () => {
+      if (api.exitCode !== null) throw new Error(`it ended with ${api.exitCode}`);
+      return (await isReady(url, ADMIN_TOKEN)) ? true : undefined;
+    });
+  } catch (error) {
+    await stop();
+    throw new Error(`${String(error)}\n${logs.join("").slice(-3000)}`, { cause: error });
+  }
+  const kubeconfig = join(directory, "kubeconfig");
+  writeFileSync(kubeconfig, kubeConfig(url, ADMIN_TOKEN));
+  return { access: accessWith(ADMIN_TOKEN), kubeconfig, directory, accessWith, stop };
+}
+
+function kubeConfig(url: URL, token: string): string {
+  return JSON.stringify({
+    apiVersion: "v1",
+    kind: "Config",
+    "current-context": "test",
+    contexts: [{ name: "test", context: { cluster: "test", user: "admin" } }],
+    clusters: [{ name: "test", cluster: { server: url.origin, "insecure-skip-tls-verify": true } }],
+    users: [{ name: "admin", user: { token } }],
+  });
+}
+
+async function isReady(url: URL, token: string): Promise<boolean> {
+  const { request } = await import("node:https");
+  return new Promise((resolve) => {
+    const asked = request(
+      {
+        hostname: url.hostname,
+        port: url.port,
+        path: "/readyz",
+        rejectUnauthorized: false,
+        headers: { authorization: `Bearer ${token}` },
+      },
+      (response) => {
+        response.resume();
+        resolve(response.statusCode === 200);
+      },
+    );
+    asked.on("error", () => resolve(false));
+    asked.end();
+  });
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+    });
+  });
+}
