@@ -31,12 +31,12 @@ export interface MemberAccess {
   readonly spend: () => Promise<void>;
 }
 
-/** A gateway or agent of just this cluster. The body is read first, because it is signed. */
+/** A gateway, agent or controller of just this cluster. The body is read first, because it is signed. */
 export async function requireMember(
   registry: Registry,
   c: Context,
   cluster: string,
-  roles: readonly SystemRole[] = ["gateway", "agent"],
+  roles: readonly SystemRole[] = ["gateway", "agent", "controller"],
 ): Promise<MemberAccess> {
   const body = c.req.method === "GET" ? NOTHING : await readBody(c);
   const caller = await authenticate(registry, c, body);

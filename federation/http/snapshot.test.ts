@@ -80,8 +80,9 @@ describe("a snapshot", () => {
     const { apply, snapshot, east, west, send } = await linkedClusters();
     const before = (await snapshot(west)).revision;
     await apply(policyOf("east", "p", "cart"));
-    await apply(exportOf("east", "cart", "west"));
     expect((await snapshot(west)).revision).toBe(before);
+    await apply(exportOf("east", "cart", "west"));
+    expect(await snapshot(west)).toMatchObject({ imports: [], offers: [{ name: "cart", cluster: "east" }] });
     await apply(importOf("west", "cart", "east"));
     const linked = await snapshot(west);
     expect(linked.revision).toBeGreaterThan(before);
@@ -119,9 +120,9 @@ describe("waiting for news", () => {
 
   test("wakes at once on a change of this cluster, and not on one of another", async () => {
     const { poll, etag, apply, waiting, registry } = await linkedClusters();
+    await apply(exportOf("east", "cart", "west"));
     const pending = poll(await etag());
     await waiting();
-    await apply(exportOf("east", "cart", "west"));
     await apply(policyOf("east", "p", "cart"));
     expect(registry.wakeups.waiting).toBe(1);
     await apply(importOf("west", "cart", "east"));

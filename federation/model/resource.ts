@@ -25,6 +25,8 @@ interface Versioned {
   readonly resourceVersion?: number;
   /** First time the federation saw the object, RFC 3339; survives re-creation, so conflicts are settled by it. */
   readonly firstSeen?: string;
+  /** The cluster's own control plane declares it, from its Kubernetes objects; absent where an operator applied it. */
+  readonly managedBy?: "kubernetes";
 }
 
 export interface ClusterScopedName {
@@ -52,10 +54,31 @@ export type ServiceResource = ResourceOf<
 export type ServiceExportResource = ResourceOf<
   "ServiceExport",
   NamespacedName & Versioned,
-  { readonly consumers: readonly ExportConsumer[] }
+  { readonly consumers: readonly ExportConsumer[]; readonly properties?: ServiceProperties }
 >;
 
+/** How the exported Service behaves: importers make theirs alike (KEP-1645). Absent fields are Kubernetes' defaults. */
+export interface ServiceProperties {
+  readonly headless?: boolean;
+  readonly sessionAffinity?: "ClientIP";
+  readonly sessionAffinitySeconds?: number;
+  readonly internalTrafficPolicy?: "Local";
+  readonly trafficDistribution?: string;
+  readonly ipFamilies?: readonly ("IPv4" | "IPv6")[];
+  /** Names, numbers and application protocols of its ports, as the importers' Services repeat them. */
+  readonly ports?: readonly {
+    readonly port: number;
+    readonly name?: string;
+    readonly appProtocol?: string;
+  }[];
+  readonly labels?: { readonly [key: string]: string };
+  readonly annotations?: { readonly [key: string]: string };
+  /** When the exporting cluster first saw the export, RFC 3339: the older of two that disagree counts. */
+  readonly exportedAt?: string;
+}
+
 export interface ExportConsumer {
+  /** A name, or `*` for every cluster of the federation. */
   readonly cluster: string;
   /** Absent: every workload of that cluster. */
   readonly workloads?: readonly WorkloadPattern[];

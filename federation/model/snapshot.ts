@@ -1,6 +1,7 @@
 import type { EgressRateLimit, EgressTimeouts, EgressTls, ExternalTarget } from "./egress-policy.ts";
 import type { ServiceName, ServicePort } from "./service.ts";
 import type { TrustDomain } from "./spiffe-id.ts";
+import type { ServiceProperties } from "./resource.ts";
 import type { TrustBundle } from "./trust-bundle.ts";
 import type { WorkloadPattern } from "./workload-pattern.ts";
 
@@ -23,6 +24,16 @@ export interface Snapshot {
   readonly imports: readonly SnapshotImport[];
   readonly exports: readonly SnapshotExport[];
   readonly egress: SnapshotEgress;
+  /** Exports of other clusters that name this one, imported or not: what it could accept. Absent where there are none. */
+  readonly offers?: readonly SnapshotOffer[];
+}
+
+export interface SnapshotOffer extends ServiceName {
+  readonly cluster: string;
+  readonly ports: readonly ServicePort[];
+  readonly properties?: ServiceProperties;
+  /** When the federation first saw the export, RFC 3339. */
+  readonly firstSeen: string;
 }
 
 /** Another cluster we exchange traffic with. */

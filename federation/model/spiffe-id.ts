@@ -63,7 +63,8 @@ export function trustDomainSpiffeId(trustDomain: TrustDomain): SpiffeId {
   return { trustDomain, path: "", uri: `${SCHEME}${trustDomain}` };
 }
 
-export type SystemRole = "gateway" | "agent";
+/** A controller keeps a cluster's Kubernetes objects and the registry in step; it carries no traffic. */
+export type SystemRole = "gateway" | "agent" | "controller";
 
 export function systemSpiffeId(trustDomain: TrustDomain, role: SystemRole): SpiffeId {
   return workloadSpiffeId(trustDomain, SYSTEM_NAMESPACE, role);
@@ -73,6 +74,7 @@ export function systemSpiffeId(trustDomain: TrustDomain, role: SystemRole): Spif
 export function systemRole(id: SpiffeId): SystemRole | undefined {
   if (id.path === `/ns/${SYSTEM_NAMESPACE}/sa/gateway`) return "gateway";
   if (id.path === `/ns/${SYSTEM_NAMESPACE}/sa/agent`) return "agent";
+  if (id.path === `/ns/${SYSTEM_NAMESPACE}/sa/controller`) return "controller";
   return undefined;
 }
 

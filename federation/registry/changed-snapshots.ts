@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { type AppliedResource, sourceClusters } from "../model/resource.ts";
 import type { Draft } from "./change.ts";
 import { compileSnapshot, type RootBundle } from "./compile-snapshot.ts";
+import { EVERY_CLUSTER } from "./links.ts";
 import { type ClusterState, type FederationState, findResource, type ItemKey, keyOf } from "./state.ts";
 
 /**
@@ -18,6 +19,8 @@ export function changedSnapshots(
   for (const key of [...draft.puts.map(keyOf), ...draft.deletes]) {
     for (const name of touchedBy(before, after, key)) touched.add(name);
   }
+  // An export to every cluster is offered to every one.
+  if (touched.delete(EVERY_CLUSTER)) for (const name of after.clusters.keys()) touched.add(name);
   return [...touched].filter((name) => {
     const next = after.clusters.get(name);
     if (next === undefined) return false;
@@ -82,7 +85,10 @@ function ownerOf(resource: AppliedResource | undefined): readonly string[] {
 function consumersOf(resource: AppliedResource | undefined): ReadonlyMap<string, string> {
   if (resource?.kind !== "ServiceExport") return new Map();
   return new Map(
-    resource.spec.consumers.map(({ cluster, workloads }) => [cluster, JSON.stringify(workloads ?? ["*"])]),
+    resource.spec.consumers.map(({ cluster, workloads }) => [
+      cluster,
+      JSON.stringify([workloads ?? ["*"], resource.spec.properties]),
+    ]),
   );
 }
 

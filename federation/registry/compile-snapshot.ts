@@ -5,13 +5,20 @@ import type {
   SnapshotEgressPolicy,
   SnapshotExport,
   SnapshotImport,
+  SnapshotOffer,
   SnapshotPeer,
 } from "../model/snapshot.ts";
 import type { TrustDomain } from "../model/spiffe-id.ts";
 import type { TrustBundle } from "../model/trust-bundle.ts";
 import { snapshotPolicy } from "../model/egress-policy.ts";
-import { acceptedConsumers, resolveImport } from "./links.ts";
-import { type ClusterRecord, type ClusterState, type FederationState, trustDomainOf } from "./state.ts";
+import { acceptedConsumers, resolveImport, workloadsPermittedTo } from "./links.ts";
+import {
+  type ClusterRecord,
+  type ClusterState,
+  type FederationState,
+  serviceId,
+  trustDomainOf,
+} from "./state.ts";
 
 /** The root that every cluster's CA chains to. */
 export interface RootBundle {
@@ -55,7 +62,35 @@ export function compileSnapshot(
     imports,
     exports,
     egress: { policies: compilePolicies(cluster) },
+    ...offersOf(joined ? compileOffers(state, cluster) : []),
   };
+}
+
+function offersOf(offers: readonly SnapshotOffer[]): Pick<Snapshot, "offers"> {
+  return offers.length === 0 ? {} : { offers };
+}
+
+/** What others export to this cluster, ordered by name and then by who did so first. */
+function compileOffers(state: FederationState, cluster: ClusterState): readonly SnapshotOffer[] {
+  const { name: own } = cluster.record;
+  const offers: SnapshotOffer[] = [];
+  for (const exporter of state.clusters.values()) {
+    if (exporter.record.state !== "joined" || exporter.exports.size === 0) continue;
+    for (const resource of exporter.exports.values()) {
+      const service = exporter.services.get(serviceId(resource.metadata));
+      if (service === undefined || workloadsPermittedTo(resource, own) === undefined) continue;
+      const { namespace, name, firstSeen = exporter.record.registeredAt } = resource.metadata;
+      const { properties } = resource.spec;
+      const offer = { namespace, name, cluster: exporter.record.name, ports: service.spec.ports, firstSeen };
+      offers.push(properties === undefined ? offer : { ...offer, properties });
+    }
+  }
+  return offers.sort(
+    (a, b) =>
+      compareText(serviceId(a), serviceId(b)) ||
+      compareText(a.firstSeen, b.firstSeen) ||
+      compareText(a.cluster, b.cluster),
+  );
 }
 
 function compileImports(state: FederationState, cluster: ClusterState): readonly SnapshotImport[] {

@@ -12,7 +12,7 @@ import {
   type WithStatus,
 } from "../model/resource.ts";
 import { nearest } from "../model/wire/nearest.ts";
-import { acceptedConsumers, type MissingLink, resolveImport, sourceId } from "./links.ts";
+import { acceptedConsumers, EVERY_CLUSTER, type MissingLink, resolveImport, sourceId } from "./links.ts";
 import { type ClusterState, type FederationState, serviceId } from "./state.ts";
 
 /** The reasons of each condition type: what programs may compare; messages are for people. */
@@ -85,16 +85,21 @@ function exportUsed(state: FederationState, resource: ServiceExportResource): Co
   if (consumers.length === 0)
     return condition("Exported", "False", "NoConsumers", "the export names no consumer");
   const known = [...state.clusters.keys()];
-  const unknown = consumers.map(({ cluster }) => cluster).filter((name) => !state.clusters.has(name));
+  const unknown = consumers
+    .map(({ cluster }) => cluster)
+    .filter((name) => name !== EVERY_CLUSTER && !state.clusters.has(name));
   if (unknown.length > 0) {
     const text = `no cluster of this federation is called ${unknown.join(", ")}`;
     return condition("Exported", "False", "ConsumerUnknown", text + suggestion(unknown[0], known));
   }
   const accepted = new Set(acceptedConsumers(state, resource).map(({ cluster }) => cluster.record.name));
   const waiting = consumers.map(({ cluster }) => cluster).filter((name) => !accepted.has(name));
-  if (accepted.size === 0)
-    return condition("Exported", "False", "NotImported", `not imported yet by ${waiting.join(", ")}`);
-  const rest = waiting.length === 0 ? "" : `; not yet by ${waiting.join(", ")}`;
+  const everyone = waiting.includes(EVERY_CLUSTER);
+  if (accepted.size === 0) {
+    const text = everyone ? "not imported yet by any cluster" : `not imported yet by ${waiting.join(", ")}`;
+    return condition("Exported", "False", "NotImported", text);
+  }
+  const rest = waiting.length === 0 || everyone ? "" : `; not yet by ${waiting.join(", ")}`;
   return condition("Exported", "True", "Exported", `imported by ${[...accepted].join(", ")}${rest}`);
 }
 

@@ -50,7 +50,7 @@ export function resolveImport(
   }
   const exported = exporter.exports.get(id);
   if (exported === undefined) return { missing: "NotExported" };
-  const workloads = permittedWorkloads(exported).get(resource.metadata.cluster);
+  const workloads = workloadsPermittedTo(exported, resource.metadata.cluster);
   if (workloads === undefined) return { missing: "NotPermitted" };
   const service = exporter.services.get(id);
   if (service === undefined) return { missing: "NoService" };
@@ -64,12 +64,33 @@ export function acceptedConsumers(
 ): readonly { readonly cluster: ClusterState; readonly workloads: readonly WorkloadPattern[] }[] {
   const source = `${exported.metadata.cluster}/${serviceId(exported.metadata)}`;
   const accepted: { cluster: ClusterState; workloads: readonly WorkloadPattern[] }[] = [];
-  for (const [name, workloads] of permittedWorkloads(exported)) {
+  for (const name of consumerNames(state, exported)) {
     const cluster = state.clusters.get(name);
-    if (cluster?.record.state === "joined" && importedSources(cluster.imports).has(source))
-      accepted.push({ cluster, workloads });
+    const workloads = workloadsPermittedTo(exported, name);
+    if (workloads === undefined || cluster?.record.state !== "joined") continue;
+    if (importedSources(cluster.imports).has(source)) accepted.push({ cluster, workloads });
   }
   return accepted;
+}
+
+/** In an export's consumers: every cluster of the federation but its own. */
+export const EVERY_CLUSTER = "*";
+
+/** Clusters that an export names, whether they exist or not. */
+export function consumerNames(state: FederationState, exported: ServiceExportResource): readonly string[] {
+  const permitted = permittedWorkloads(exported);
+  if (!permitted.has(EVERY_CLUSTER)) return [...permitted.keys()];
+  return [...state.clusters.keys()].filter((name) => name !== exported.metadata.cluster);
+}
+
+/** What a cluster's own entry says goes before what is said of every cluster; `undefined`: it is not named. */
+export function workloadsPermittedTo(
+  exported: ServiceExportResource,
+  cluster: string,
+): readonly WorkloadPattern[] | undefined {
+  const permitted = permittedWorkloads(exported);
+  if (cluster === exported.metadata.cluster) return undefined;
+  return permitted.get(cluster) ?? permitted.get(EVERY_CLUSTER);
 }
 
 /** Derived once per object, which never changes: a hub's export is matched against by hundreds of imports. */

@@ -8,6 +8,7 @@ import type {
   AuditList,
   BundleMap,
   ClusterDeleteResponse,
+  DeclareResponse,
   DeleteResponse,
   JoinResponse,
   RegisterResponse,
@@ -23,7 +24,7 @@ import { type MemberDirectory, openMemberDirectory } from "./member-directory.ts
 import { checkJoinToken, planDeleteCluster, planJoin, planRegister, planRenew } from "./plan/clusters.ts";
 import { planAdvertise, planServices } from "./plan/members.ts";
 import { refuse } from "./plan/refuse.ts";
-import { planApply, planDeleteResource } from "./plan/resources.ts";
+import { planApply, planDeclare, planDeleteResource } from "./plan/resources.ts";
 import { clustersByName, clusterStatus } from "./queries.ts";
 import { SnapshotFeed } from "./snapshot-feed.ts";
 import { type FederationState, type ItemKey, trustDomainOf } from "./state.ts";
@@ -222,6 +223,12 @@ export class Registry {
         : { request: { token: requestToken, meaning: JSON.stringify(resources) } };
     return this.#ledger.execute({ actor, dryRun, ...repeatable }, (state) =>
       planApply(state, { resources, dryRun, time: this.#time() }),
+    );
+  }
+
+  declare(actor: string, cluster: string, resources: readonly AppliedResource[]): Answer<DeclareResponse> {
+    return this.#ledger.execute({ actor }, (state) =>
+      planDeclare(state, { cluster, resources, time: this.#time() }),
     );
   }
 

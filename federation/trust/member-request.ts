@@ -66,7 +66,7 @@ export function verifyMemberRequest(
   }
   const { signer, claims } = verified.value;
   if (claims["sub"] !== signer.uri) return invalid("its subject is not the identity of its certificate");
-  if (systemRole(signer) === undefined) return invalid(`${signer.uri} is neither a gateway nor an agent`);
+  if (systemRole(signer) === undefined) return invalid(`${signer.uri} is no gateway, agent or controller`);
   const changed = difference(claims, expected);
   if (changed !== undefined) return invalid(`the ${changed} is not the one that was signed`);
   const untimely = judgeTime(claims, expected);

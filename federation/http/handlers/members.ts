@@ -1,4 +1,4 @@
-import { servicesRequest, servicesResponse } from "../../model/wire/api.ts";
+import { declareRequest, declareResponse, servicesRequest, servicesResponse } from "../../model/wire/api.ts";
 import { memberName } from "../../model/wire/fields.ts";
 import { memberReport } from "../../model/wire/member-report.ts";
 import { requireMember, requireOperator } from "../access.ts";
@@ -20,6 +20,22 @@ export const MEMBER_ENDPOINTS: readonly Endpoint[] = [
       const { services } = decodeBody(c, body, servicesRequest);
       await spend();
       return c.json(orThrow(await registry.reportServices(actor, name, services)));
+    },
+  },
+  {
+    method: "put",
+    path: "/v1/clusters/{name}/declared",
+    summary:
+      "The complete set of what the cluster's own control plane declares; what it declared before and leaves out is deleted",
+    security: ["member"],
+    body: declareRequest,
+    answer: { status: 200, schema: declareResponse },
+    async handle(c, { registry }) {
+      const name = pathParam(c, "name");
+      const { actor, body, spend } = await requireMember(registry, c, name, ["controller"]);
+      const { resources } = decodeBody(c, body, declareRequest);
+      await spend();
+      return c.json(orThrow(await registry.declare(actor, name, resources)));
     },
   },
   {

@@ -82,6 +82,13 @@ export const applyRequest = z.strictObject({
 });
 export type ApplyRequest = Answer<typeof applyRequest>;
 
+/** As many as one cluster may have. */
+const MAX_DECLARED = 10_000;
+export const declareRequest = z.strictObject({
+  resources: alsoCheck(z.array(appliedResource).max(MAX_DECLARED), uniqueBy("resource", resourceKeyOf)),
+});
+export type DeclareRequest = Answer<typeof declareRequest>;
+
 function resourceKeyOf(item: object): string | undefined {
   const metadata = "metadata" in item ? item.metadata : undefined;
   if (typeof metadata !== "object" || metadata === null) return undefined;
@@ -199,6 +206,17 @@ export const applyResult = z.object({
   conditions: z.array(condition),
 });
 export type ApplyResult = Answer<typeof applyResult>;
+
+/** `shadowed`: an operator applied an object of that name, which stays as it is. */
+export const declareResponse = z.object({
+  revision,
+  results: z.array(
+    applyResult
+      .omit({ previous: true })
+      .extend({ action: z.enum(["created", "updated", "unchanged", "shadowed"]) }),
+  ),
+});
+export type DeclareResponse = Answer<typeof declareResponse>;
 
 export const applyResponse = z.object({ revision, dryRun: z.boolean(), results: z.array(applyResult) });
 export type ApplyResponse = Answer<typeof applyResponse>;

@@ -6,11 +6,12 @@ import type {
   EgressPolicyResource,
   ServiceExportResource,
   ServiceImportResource,
+  ServiceProperties,
 } from "../resource.ts";
 import type { Result } from "../result.ts";
 import { alsoCheck, decode, textField, uniqueBy } from "./decode.ts";
 import { egressPolicySpec } from "./egress-policy.ts";
-import { apiVersion, label, revision, timestamp, workloadPattern } from "./fields.ts";
+import { apiVersion, label, port as portNumber, revision, timestamp, workloadPattern } from "./fields.ts";
 
 /** Bounds of one object; what needs more is split into several. */
 const MAX_CONSUMERS = 2_000;
@@ -18,12 +19,16 @@ const MAX_PATTERNS = 256;
 /** Clusters that one import takes its service from. */
 const MAX_SOURCES = 64;
 
-const versioned = { resourceVersion: revision.exactOptional(), firstSeen: timestamp.exactOptional() };
+const versioned = {
+  resourceVersion: revision.exactOptional(),
+  firstSeen: timestamp.exactOptional(),
+  managedBy: z.literal("kubernetes").exactOptional(),
+};
 const clusterScoped = z.strictObject({ cluster: label, name: label, ...versioned });
 const namespaced = z.strictObject({ cluster: label, namespace: label, name: label, ...versioned });
 
 const consumer = z.strictObject({
-  cluster: label,
+  cluster: label.or(z.literal("*")),
   workloads: z.array(workloadPattern).min(1).max(MAX_PATTERNS).exactOptional(),
 });
 
@@ -32,11 +37,41 @@ const consumers = alsoCheck(
   uniqueBy("consumer", (item) => textField(item, "cluster")),
 );
 
+/** Kubernetes' own limits of a label's key and value; annotations may be longer. */
+const labels = z.record(z.string().min(1).max(317), z.string().max(63));
+const annotations = z.record(z.string().min(1).max(317), z.string().max(4_096));
+
+export const serviceProperties = z.strictObject({
+  headless: z.boolean().exactOptional(),
+  sessionAffinity: z.literal("ClientIP").exactOptional(),
+  sessionAffinitySeconds: z.int().min(1).max(86_400).exactOptional(),
+  internalTrafficPolicy: z.literal("Local").exactOptional(),
+  trafficDistribution: z.string().min(1).max(63).exactOptional(),
+  ipFamilies: z
+    .array(z.enum(["IPv4", "IPv6"]))
+    .min(1)
+    .max(2)
+    .exactOptional(),
+  ports: z
+    .array(
+      z.strictObject({
+        port: portNumber,
+        name: z.string().min(1).max(63).exactOptional(),
+        appProtocol: z.string().min(1).max(255).exactOptional(),
+      }),
+    )
+    .max(1_000)
+    .exactOptional(),
+  labels: labels.exactOptional(),
+  annotations: annotations.exactOptional(),
+  exportedAt: timestamp.exactOptional(),
+}) satisfies z.ZodType<ServiceProperties>;
+
 export const serviceExport = z.strictObject({
   apiVersion,
   kind: z.literal("ServiceExport"),
   metadata: namespaced,
-  spec: z.strictObject({ consumers }),
+  spec: z.strictObject({ consumers, properties: serviceProperties.exactOptional() }),
 }) satisfies z.ZodType<ServiceExportResource>;
 
 export const serviceImport = z.strictObject({

@@ -24,6 +24,8 @@ import {
   workloadPattern,
 } from "./fields.ts";
 
+import { serviceProperties } from "./resource.ts";
+
 const serviceName = { namespace: label, name: label };
 
 export const trustBundle = z.strictObject({
@@ -65,6 +67,17 @@ export const snapshot = z.strictObject({
   exports: z.array(
     z.strictObject({ ...serviceName, ports: z.array(servicePort), consumers: z.array(consumer) }),
   ),
+  offers: z
+    .array(
+      z.strictObject({
+        ...serviceName,
+        cluster: label,
+        ports: z.array(servicePort),
+        properties: serviceProperties.exactOptional(),
+        firstSeen: timestamp,
+      }),
+    )
+    .exactOptional(),
   egress: z.strictObject({
     policies: z.array(
       z.strictObject({

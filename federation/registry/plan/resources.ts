@@ -1,7 +1,7 @@
 import type { Issue } from "../../model/problem.ts";
 import { ok } from "../../model/result.ts";
 import type { AppliedResource } from "../../model/resource.ts";
-import type { ApplyResponse, ApplyResult, DeleteResponse } from "../../model/wire/api.ts";
+import type { ApplyResponse, ApplyResult, DeclareResponse, DeleteResponse } from "../../model/wire/api.ts";
 import type { Draft, Planned } from "../change.ts";
 import { conditionsOf } from "../conditions.ts";
 import {
@@ -49,7 +49,63 @@ export function planApply(
   return changed.length === 0 ? ok({ answer }) : ok({ draft: applyDraftOf(changed), answer });
 }
 
-function applyDraftOf(changed: readonly Step[]): Draft {
+/**
+ * What a cluster's control plane declares, as a complete set: what it declared before and leaves out now goes. Objects
+ * that an operator applied stay as they are, also under the same name.
+ */
+export function planDeclare(
+  state: FederationState,
+  command: {
+    readonly cluster: string;
+    readonly resources: readonly AppliedResource[];
+    readonly time: string;
+  },
+): Planned<DeclareResponse> {
+  const foreign = command.resources.find(({ metadata }) => metadata.cluster !== command.cluster);
+  if (foreign !== undefined)
+    return refuse("forbidden", `cluster ${command.cluster} declares nothing for ${foreign.metadata.cluster}`);
+  const known = state.clusters.get(command.cluster);
+  if (known === undefined) return refuse("not_found", `there is no cluster ${command.cluster}`);
+  const issues = command.resources.flatMap((resource, index) => referenceIssues(state, resource, index));
+  if (issues.length > 0) return refuse("request_invalid", complaint(issues), { issues });
+  const steps = command.resources.map((resource) => declareStep(state, resource, command.time));
+  const wanted = new Set(command.resources.map((resource) => keyText(resourceKey(resource))));
+  const deletes = appliedResources(known)
+    .filter((resource) => resource.metadata.managedBy === MANAGED)
+    .map(resourceKey)
+    .filter((key) => !wanted.has(keyText(key)));
+  const changed = steps.filter(({ action }) => action === "created" || action === "updated");
+  if (appliedResources(known).length + changed.length - deletes.length > MAX_RESOURCES_PER_CLUSTER)
+    return refuse("limit_exceeded", `cluster ${command.cluster} has ${MAX_RESOURCES_PER_CLUSTER} resources`);
+  const answer = (after: FederationState): DeclareResponse => ({
+    revision: after.revision,
+    results: steps.map((step) => ({
+      kind: step.resource.kind,
+      metadata: step.resource.metadata,
+      action: step.action,
+      conditions: [...conditionsOf(after, step.resource)],
+    })),
+  });
+  if (changed.length === 0 && deletes.length === 0) return ok({ answer });
+  const draft = applyDraftOf(changed);
+  const targets = [...draft.audit.targets, ...deletes.map(keyText)];
+  return ok({ draft: { ...draft, deletes, audit: { action: "resource.declare", targets } }, answer });
+}
+
+const MANAGED = "kubernetes";
+
+function declareStep(
+  state: FederationState,
+  resource: AppliedResource,
+  time: string,
+): Omit<Step, "action"> & { readonly action: Step["action"] | "shadowed" } {
+  const theirs = findResource(state, resourceKey(resource));
+  if (theirs !== undefined && theirs.metadata.managedBy !== MANAGED)
+    return { action: "shadowed", resource: theirs };
+  return planStep(state, withMetadata(resource, { managedBy: MANAGED }), time);
+}
+
+function applyDraftOf(changed: readonly Pick<Step, "resource">[]): Draft {
   const targets = changed.map(({ resource }) => keyText(resourceKey(resource)));
   return {
     puts: changed.map(({ resource }) => ({ kind: "Applied", value: resource })),
@@ -107,8 +163,10 @@ function findConflict(state: FederationState, resources: readonly AppliedResourc
 function planStep(state: FederationState, resource: AppliedResource, time: string): Step {
   const key = resourceKey(resource);
   const previous = findResource(state, key);
-  if (previous !== undefined && JSON.stringify(previous.spec) === JSON.stringify(resource.spec))
-    return { action: "unchanged", resource: previous };
+  const same =
+    previous?.metadata.managedBy === resource.metadata.managedBy &&
+    JSON.stringify(previous?.spec) === JSON.stringify(resource.spec);
+  if (previous !== undefined && same) return { action: "unchanged", resource: previous };
   const firstSeen = state.firstSeen.get(keyText(key)) ?? time;
   const next = withMetadata(resource, { resourceVersion: state.revision + 1, firstSeen });
   return previous === undefined
@@ -119,7 +177,7 @@ function planStep(state: FederationState, resource: AppliedResource, time: strin
 /** Spelled out per kind, because a spread over the union loses which kind it was. */
 function withMetadata(
   resource: AppliedResource,
-  version: { readonly resourceVersion: number; readonly firstSeen: string },
+  version: Pick<AppliedResource["metadata"], "resourceVersion" | "firstSeen" | "managedBy">,
 ): AppliedResource {
   switch (resource.kind) {
     case "ServiceExport":
