@@ -1,3 +1,4 @@
+// Longer than other files: one state machine, which is easier to follow in one place.
 import type { Logger } from "../../../federation/model/log.ts";
 import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
 import { createWatch, type PublishableWatch, type Watch } from "../../../gateway/dataplane/index.ts";

@@ -1,3 +1,4 @@
+// Longer than other files: one HTTP interface, route by route.
 import { once } from "node:events";
 import { err, ok } from "../../../federation/model/result.ts";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";

@@ -1,3 +1,4 @@
+// Longer than other files: what an API server does to an object is easier to follow in one place.
 import { randomUUID } from "node:crypto";
 import { err, ok, type Result } from "../../../federation/model/result.ts";
 import { type Applied, applyFields, type Json, type ManagedFields } from "./apply.ts";
