@@ -1,3 +1,4 @@
+// Longer than other files: one line or two for every use case, found in one place.
 import { bundlesToMap, encodePem } from "../trust/index.ts";
 import { ok, type Result } from "../model/result.ts";
 import type { AppliedResource, ClusterStatus, MemberReport } from "../model/resource.ts";
