@@ -1,0 +1,91 @@
+import { type Rate, TokenBucket } from "./token-bucket.ts";
+
+/** What a member is given; the key is the limit's name. */
+export interface Grant {
+  readonly member: string;
+  readonly tokens: number;
+}
+
+/**
+ * The leader's side of a limit that several processes share. Members ask for a few tokens at a time and spend them on their
+ * own; what nobody has asked for stays here. Tokens come from one bucket, so the sum is exact however they are spread: only
+ * those that lie unspent with members count twice against the burst, which is why they are subtracted from it.
+ */
+export class LeaseLedger {
+  #rate: Rate;
+  readonly #bucket: TokenBucket;
+  /** In the order in which they are served; each asks for some and holds some. */
+  readonly #members = new Map<string, { wanted: number; held: number }>();
+
+  constructor(rate: Rate, now: number, tokens?: number) {
+    this.#rate = rate;
+    this.#bucket = new TokenBucket(rate, now, tokens);
+  }
+
+  setRate(rate: Rate, now: number): void {
+    if (rate.perMs === this.#rate.perMs && rate.burst === this.#rate.burst) return;
+    this.#rate = rate;
+    this.#fit(now);
+  }
+
+  /** `held`: what it still has of earlier grants. A later question replaces an earlier one. */
+  ask(member: string, wanted: number, held: number, now: number): readonly Grant[] {
+    this.#members.delete(member);
+    this.#members.set(member, { wanted, held });
+    return this.settle(now);
+  }
+
+  /** Its tokens are lost with it: whoever leaves did not say how many it spent. */
+  leave(member: string, now: number): void {
+    this.#members.delete(member);
+    this.#fit(now);
+  }
+
+  get members(): number {
+    return this.#members.size;
+  }
+
+  /** Gives what there is to those who wait, evenly; called after every question and on a tick while somebody waits. */
+  settle(now: number): readonly Grant[] {
+    const grants: Grant[] = [];
+    let waiting = [...this.#members]
+      .filter(([, { wanted }]) => wanted > 0)
+      .sort(([, a], [, b]) => a.wanted - b.wanted);
+    while (waiting.length > 0) {
+      const [first] = waiting;
+      if (first === undefined) break;
+      const [member, entry] = first;
+      waiting = waiting.slice(1);
+      const available = this.#bucket.takeUpTo(Number.MAX_SAFE_INTEGER, now);
+      const fair = Math.ceil(available / (waiting.length + 1));
+      const tokens = Math.min(entry.wanted, fair);
+      this.#bucket.giveBack(available - tokens);
+      if (tokens === 0) break;
+      entry.wanted -= tokens;
+      entry.held += tokens;
+      grants.push({ member, tokens });
+      // The next time the others come first.
+      this.#members.delete(member);
+      this.#members.set(member, entry);
+    }
+    this.#fit(now);
+    return grants;
+  }
+
+  get isWaitedFor(): boolean {
+    for (const { wanted } of this.#members.values()) if (wanted > 0) return true;
+    return false;
+  }
+
+  #fit(now: number): void {
+    let held = 0;
+    for (const member of this.#members.values()) held += member.held;
+    // Not below what comes in between two ticks: those who wait would never get it.
+    const least = Math.max(1, this.#rate.perMs * LEAST_WINDOW_MS);
+    this.#bucket.setRate({ perMs: this.#rate.perMs, burst: Math.max(least, this.#rate.burst - held) }, now);
+  }
+}
+
+/** How often a ledger that somebody waits for is settled. */
+export const SETTLE_MS = 10;
+const LEAST_WINDOW_MS = 3 * SETTLE_MS;

@@ -1,0 +1,77 @@
+import { type Rate, TokenBucket } from "./token-bucket.ts";
+
+// A lease covers about this long of the whole limit: short, so that little lies idle; long against a round trip.
+const LEASE_MS = 50;
+
+/** What a member should say to the leader. */
+export interface LeaseAsk {
+  readonly wanted: number;
+  readonly held: number;
+}
+
+/**
+ * A member's side of a shared limit: it spends tokens that the leader gave it. While no leader can be reached it falls back to
+ * an equal share of the limit, so that the sum stays within it and nobody is locked out.
+ */
+export class LeasedBucket {
+  #rate: Rate;
+  #held = 0;
+  #asked = 0;
+  #fallback: TokenBucket | undefined;
+
+  /** Starts without a leader, as one of `members`. */
+  constructor(rate: Rate, members: number, now: number) {
+    this.#rate = rate;
+    this.#fallback = new TokenBucket(shareOf(rate, members), now, 0);
+  }
+
+  /** Takes one token; answers 0, or after how many milliseconds it is worth trying again. */
+  take(now: number): number {
+    if (this.#held >= 1) {
+      this.#held -= 1;
+      return 0;
+    }
+    if (this.#fallback !== undefined) return this.#fallback.take(now);
+    return 1 / this.#rate.perMs;
+  }
+
+  /**
+   * What to ask for now; `undefined` while enough is here or on its way. Questions overlap, so that a slow link costs delay and
+   * not tokens; the worst that a crossing grant does is to double what lies here.
+   */
+  ask(): LeaseAsk | undefined {
+    const target = Math.max(1, Math.floor(this.#rate.perMs * LEASE_MS));
+    const missing = target - this.#held - this.#asked;
+    if (missing * 2 < target) return undefined;
+    this.#asked = target - this.#held;
+    return { wanted: this.#asked, held: this.#held };
+  }
+
+  granted(tokens: number): void {
+    this.#held += tokens;
+    this.#asked = Math.max(0, this.#asked - tokens);
+  }
+
+  /** A leader answers, or another one does: questions begin anew. */
+  led(): void {
+    this.#fallback = undefined;
+    this.#asked = 0;
+  }
+
+  unled(members: number, now: number): void {
+    this.#asked = 0;
+    this.#fallback ??= new TokenBucket(shareOf(this.#rate, members), now, 0);
+  }
+
+  setRate(rate: Rate, members: number, now: number): void {
+    this.#rate = rate;
+    this.#held = Math.min(this.#held, Math.max(1, rate.perMs * LEASE_MS));
+    this.#fallback?.setRate(shareOf(rate, members), now);
+  }
+}
+
+/** At least one at once: a share of less would let nothing through, ever. */
+function shareOf({ perMs, burst }: Rate, members: number): Rate {
+  const parts = Math.max(1, members);
+  return { perMs: perMs / parts, burst: Math.max(1, burst / parts) };
+}
