@@ -72,7 +72,16 @@ const MEMBER: readonly OptionSpec[] = [
   LOG_LEVEL,
 ];
 
-const KINDS = ["clusters", "services", "exports", "imports", "egress"];
+const KINDS = [
+  "clusters",
+  "services",
+  "exports",
+  "imports",
+  "egress",
+  "ratelimits",
+  "trafficpolicies",
+  "rollouts",
+];
 const KIND: ArgumentSpec = { name: "<kind>", summary: "what to look at", words: KINDS };
 const SERVICE: ArgumentSpec = { name: "<service>", summary: "name.namespace, such as cart.shop" };
 const FILE: OptionSpec = { flags: "-f, --file <path...>", summary: "YAML or JSON; - reads stdin" };
@@ -205,7 +214,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: "apply",
     group: "Resources",
-    summary: "create or change exports, imports and policies from a file, all or nothing",
+    summary: "create or change exports, imports and rules from a file, all or nothing",
     options: [FILE, ...CHANGE],
     load: async () => (await import("./commands/apply.ts")).apply,
   },

@@ -328,6 +328,16 @@ export const PROBLEMS = {
     title: "the client certificate or CA that the EgressPolicy names is not usable at this gateway",
     fix: "put tls.crt, tls.key or ca.crt into the gateway's secrets: the log names the directory",
   },
+  rate_limited: {
+    code: "ISTH-3301",
+    title: "a rate limit is reached",
+    fix: "send less, or wait as long as Retry-After says; isthmus get ratelimits shows the limits",
+  },
+  circuit_open: {
+    code: "ISTH-3302",
+    title: "a circuit breaker's bound is reached",
+    fix: "send less at once, or raise the bound in the BackendTrafficPolicy",
+  },
   http_malformed: {
     code: "ISTH-4001",
     title: "the HTTP message is malformed",
@@ -427,6 +437,16 @@ export const PROBLEMS = {
     code: "ISTH-5012",
     title: "a limit of the registry is reached",
     fix: "wait and retry; the message names the limit",
+  },
+  rollout_failed: {
+    code: "ISTH-5391",
+    title: "the rollout went back to the stable version",
+    fix: "isthmus rollout status <name> says why",
+  },
+  rollout_state: {
+    code: "ISTH-5392",
+    title: "the rollout is not in a state that permits this",
+    fix: "isthmus rollout status <name> shows where it stands",
   },
   internal: {
     code: "ISTH-5099",

@@ -1,6 +1,12 @@
 import type { EgressPolicySpec } from "./egress-policy.ts";
 import type { ServicePort } from "./service.ts";
 import type { TrustDomain } from "./spiffe-id.ts";
+import type {
+  BackendTrafficPolicySpec,
+  RateLimitSpec,
+  RolloutProgress,
+  RolloutSpec,
+} from "./traffic-policy.ts";
 import type { WorkloadPattern } from "./workload-pattern.ts";
 
 export const API_VERSION = "isthmus.dev/v1alpha1";
@@ -111,8 +117,29 @@ export type EgressPolicyResource = ResourceOf<
   EgressPolicySpec
 >;
 
+export type RateLimitResource = ResourceOf<"RateLimit", NamespacedName & Versioned, RateLimitSpec>;
+
+export type BackendTrafficPolicyResource = ResourceOf<
+  "BackendTrafficPolicy",
+  NamespacedName & Versioned,
+  BackendTrafficPolicySpec
+>;
+
+export type RolloutResource = ResourceOf<"Rollout", NamespacedName & Versioned, RolloutSpec> & {
+  /** Written by the registry only; a changed spec begins anew. */
+  readonly progress?: RolloutProgress;
+};
+
+/** Namespaced rules about the traffic to services: they differ only in what they say. */
+export type RuleResource = RateLimitResource | BackendTrafficPolicyResource | RolloutResource;
+export type RuleKind = RuleResource["kind"];
+
 /** What people write: `isthmus apply` takes these. Clusters are registered, services reported. */
-export type AppliedResource = ServiceExportResource | ServiceImportResource | EgressPolicyResource;
+export type AppliedResource =
+  | ServiceExportResource
+  | ServiceImportResource
+  | EgressPolicyResource
+  | RuleResource;
 export type AppliedKind = AppliedResource["kind"];
 export type Resource = ClusterResource | ServiceResource | AppliedResource;
 

@@ -26,6 +26,8 @@ export interface Snapshot {
   readonly egress: SnapshotEgress;
   /** Exports of other clusters that name this one, imported or not: what it could accept. Absent where there are none. */
   readonly offers?: readonly SnapshotOffer[];
+  /** Absent: there are none. */
+  readonly rules?: SnapshotRules;
 }
 
 export interface SnapshotOffer extends ServiceName {
@@ -93,4 +95,84 @@ export interface SnapshotEgressPolicy {
   readonly tls?: EgressTls;
   readonly rateLimit?: EgressRateLimit;
   readonly timeouts?: EgressTimeouts;
+}
+
+/** Rules about the traffic to imported services, by their local names; every figure is filled in. */
+export interface SnapshotRules {
+  readonly rateLimits: readonly SnapshotRateLimit[];
+  readonly backends: readonly SnapshotBackend[];
+  readonly rollouts: readonly SnapshotRollout[];
+}
+
+export interface SnapshotRateLimit {
+  /** `west/shop/cart-limit`: the rule's cluster, namespace and name. */
+  readonly name: string;
+  readonly service: ServiceName;
+  /** Only what goes to this cluster: the owner's rule. */
+  readonly cluster?: string;
+  readonly version?: string;
+  /** One of these; empty: every request of this cluster. */
+  readonly from: readonly SnapshotOrigin[];
+  readonly requests: number;
+  readonly unitMs: number;
+  readonly burst: number;
+  readonly scope: "Local" | "Shared";
+  readonly mode: "observe" | "enforce";
+}
+
+/** All that is given must fit. */
+export interface SnapshotOrigin {
+  readonly workload?: WorkloadPattern;
+  readonly header?: { readonly name: string; readonly value: string };
+}
+
+export interface SnapshotBackend {
+  readonly name: string;
+  readonly service: ServiceName;
+  /** Only what goes to this cluster: the owner's policy. */
+  readonly cluster?: string;
+  readonly mode: "observe" | "enforce";
+  readonly failover?: {
+    /** First to last; clusters that none names come after them all. */
+    readonly levels: readonly (readonly { readonly cluster: string; readonly weight: number }[])[];
+    readonly overprovisioning: number;
+    readonly panicThreshold: number;
+    readonly failbackDelayMs: number;
+    readonly failbackRampMs: number;
+  };
+  readonly outlier?: {
+    readonly consecutiveErrors: number;
+    readonly baseEjectionMs: number;
+    readonly maxEjectionMs: number;
+    readonly maxEjectionPercent: number;
+  };
+  readonly circuit?: {
+    readonly maxConnections?: number;
+    readonly maxPendingRequests?: number;
+    readonly maxParallelRequests?: number;
+  };
+  readonly session?: {
+    readonly name: string;
+    readonly type: "Cookie" | "Header";
+    readonly absoluteTimeoutMs?: number;
+    /** The cookie outlives the browser. */
+    readonly permanent: boolean;
+  };
+  readonly retry?: {
+    readonly percent: number;
+    readonly intervalMs: number;
+    readonly minCount: number;
+    readonly minIntervalMs: number;
+  };
+}
+
+export interface SnapshotRollout {
+  readonly name: string;
+  readonly service: ServiceName;
+  /** Only what goes to this cluster: the owner's rollout. */
+  readonly cluster?: string;
+  readonly stable: string;
+  readonly canary: string;
+  /** Percent of the requests that go to the canary. */
+  readonly weight: number;
 }

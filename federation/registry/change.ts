@@ -7,6 +7,7 @@ import {
   type ItemKey,
   keyOf,
   keyText,
+  ruleId,
   serviceId,
 } from "./state.ts";
 
@@ -115,6 +116,7 @@ function own(
     exports: new Map(cluster.exports),
     imports: new Map(cluster.imports),
     policies: new Map(cluster.policies),
+    rules: new Map(cluster.rules),
   };
   owned.set(name, copy);
   clusters.set(name, copy);
@@ -137,7 +139,8 @@ function put(clusters: Map<string, ClusterState>, owned: Map<string, MutableClus
   const cluster = own(clusters, owned, resource.metadata.cluster);
   if (resource.kind === "ServiceExport") cluster.exports.set(serviceId(resource.metadata), resource);
   else if (resource.kind === "ServiceImport") cluster.imports.set(serviceId(resource.metadata), resource);
-  else cluster.policies.set(resource.metadata.name, resource);
+  else if (resource.kind === "EgressPolicy") cluster.policies.set(resource.metadata.name, resource);
+  else cluster.rules.set(ruleId({ kind: resource.kind, ...resource.metadata }), resource);
 }
 
 function remove(clusters: Map<string, ClusterState>, owned: Map<string, MutableCluster>, key: ItemKey): void {
@@ -156,6 +159,11 @@ function remove(clusters: Map<string, ClusterState>, owned: Map<string, MutableC
       return;
     case "EgressPolicy":
       own(clusters, owned, key.cluster).policies.delete(key.name);
+      return;
+    case "RateLimit":
+    case "BackendTrafficPolicy":
+    case "Rollout":
+      own(clusters, owned, key.cluster).rules.delete(ruleId({ ...key, kind: key.kind }));
   }
 }
 
@@ -167,6 +175,7 @@ export function emptyCluster(record: ClusterState["record"]): ClusterState {
     exports: new Map(),
     imports: new Map(),
     policies: new Map(),
+    rules: new Map(),
   };
 }
 

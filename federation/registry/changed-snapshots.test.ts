@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { unwrap } from "../../test/fakes/pki.ts";
-import { exportOf, importOf, policyOf } from "../../test/fakes/registry-scene.ts";
+import { exportOf, importOf, policyOf, rateLimitOf } from "../../test/fakes/registry-scene.ts";
 import { useTempDirs } from "../../test/fakes/temp-dir.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
 import { completeChange, type Planned } from "./change.ts";
@@ -70,6 +70,24 @@ const command: fc.Arbitrary<Command> = fc.oneof(
     .tuple(cluster, service, cluster)
     .map(([owner, name, from]): Command => applying(importOf(owner, name, from))),
   fc.tuple(cluster, service).map(([owner, name]): Command => applying(policyOf(owner, "p", name))),
+  fc
+    .tuple(
+      cluster,
+      fc.constantFrom("ServiceImport" as const, "Service" as const),
+      service,
+      fc.option(cluster),
+    )
+    .map(
+      ([owner, kind, name, from]): Command =>
+        applying(rateLimitOf(owner, "limit", kind, name, from === null ? [] : [{ cluster: from }])),
+    ),
+  cluster.map(
+    (owner): Command =>
+      (state) => {
+        const key = { kind: "RateLimit" as const, cluster: owner, namespace: "shop", name: "limit" };
+        return planDeleteResource(state, { key, resourceVersion: undefined, dryRun: false });
+      },
+  ),
   fc.tuple(fc.constantFrom("ServiceExport" as const, "ServiceImport" as const), cluster, service).map(
     ([kind, owner, name]): Command =>
       (state) => {

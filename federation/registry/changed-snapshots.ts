@@ -1,9 +1,17 @@
 import { createHash } from "node:crypto";
-import { type AppliedResource, sourceClusters } from "../model/resource.ts";
+import { type AppliedResource, type RuleResource, sourceClusters } from "../model/resource.ts";
 import type { Draft } from "./change.ts";
+import { targetsOf } from "./compile-rules.ts";
 import { compileSnapshot, type RootBundle } from "./compile-snapshot.ts";
 import { EVERY_CLUSTER } from "./links.ts";
-import { type ClusterState, type FederationState, findResource, type ItemKey, keyOf } from "./state.ts";
+import {
+  type ClusterState,
+  type FederationState,
+  findResource,
+  type ItemKey,
+  keyOf,
+  serviceId,
+} from "./state.ts";
 
 /**
  * The clusters whose snapshot has other content after a draft. Only clusters that the changed objects name are compiled
@@ -60,6 +68,10 @@ function touchedBy(before: FederationState, after: FederationState, key: ItemKey
       const [one, other] = [before, after].map((state) => consumersOf(findResource(state, key)));
       return [key.cluster, ...differing(one, other)];
     }
+    case "RateLimit":
+    case "BackendTrafficPolicy":
+    case "Rollout":
+      return [key.cluster, ...[before, after].flatMap((state) => consumersOfTargets(state, key))];
     case "Services": {
       const [one, other] = [before, after].map((state) => state.clusters.get(key.cluster));
       const exports = differing(one?.services, other?.services).map((id) => other?.exports.get(id));
@@ -68,6 +80,18 @@ function touchedBy(before: FederationState, after: FederationState, key: ItemKey
     case "Cluster":
       return [key.cluster, ...[before, after].flatMap((state) => linked(state.clusters.get(key.cluster)))];
   }
+}
+
+/** A rule about a service of the own cluster is in force at its consumers. */
+function consumersOfTargets(state: FederationState, key: ItemKey): readonly string[] {
+  const rule = findResource(state, key);
+  if (rule === undefined || !("targetRef" in rule.spec || "targetRefs" in rule.spec)) return [];
+  const exports = state.clusters.get(key.cluster)?.exports;
+  return targetsOf(rule as RuleResource)
+    .filter(({ kind }) => kind === "Service")
+    .flatMap(({ name }) => [
+      ...consumersOf(exports?.get(serviceId({ namespace: key.namespace, name }))).keys(),
+    ]);
 }
 
 /** Every cluster at the other end of a link is named by our half of it. */

@@ -11,6 +11,7 @@ import type {
 import type { TrustDomain } from "../model/spiffe-id.ts";
 import type { TrustBundle } from "../model/trust-bundle.ts";
 import { snapshotPolicy } from "../model/egress-policy.ts";
+import { compileRules } from "./compile-rules.ts";
 import { acceptedConsumers, resolveImport, workloadsPermittedTo } from "./links.ts";
 import {
   type ClusterRecord,
@@ -46,6 +47,7 @@ export function compileSnapshot(
   const exports = joined ? compileExports(state, cluster) : [];
   const peers = compilePeers(state, name, imports, exports);
   const own = trustDomainOf(state.federation, name);
+  const rules = compileRules(state, cluster, imports);
   return {
     apiVersion: API_VERSION,
     kind: "Snapshot",
@@ -62,6 +64,7 @@ export function compileSnapshot(
     imports,
     exports,
     egress: { policies: compilePolicies(cluster) },
+    ...(rules === undefined ? {} : { rules }),
     ...offersOf(joined ? compileOffers(state, cluster) : []),
   };
 }

@@ -5,6 +5,8 @@ import {
   type Condition,
   type EgressPolicyResource,
   type Resource,
+  type RolloutResource,
+  type RuleResource,
   type ServiceExportResource,
   type ServiceImportResource,
   type ServiceResource,
@@ -12,6 +14,7 @@ import {
   type WithStatus,
 } from "../model/resource.ts";
 import { nearest } from "../model/wire/nearest.ts";
+import { targetsOf } from "./compile-rules.ts";
 import { acceptedConsumers, EVERY_CLUSTER, type MissingLink, resolveImport, sourceId } from "./links.ts";
 import { type ClusterState, type FederationState, serviceId } from "./state.ts";
 
@@ -21,7 +24,7 @@ export const CONDITION_REASONS = {
   Valid: ["Valid", "NoService", "ClusterPending"],
   /** ServiceExport: whether some cluster uses it. */
   Exported: ["Exported", "NoConsumers", "ConsumerUnknown", "NotImported"],
-  /** ServiceImport and EgressPolicy. */
+  /** Everything else that people write. */
   Ready: [
     "Ready",
     "ClusterUnknown",
@@ -34,6 +37,8 @@ export const CONDITION_REASONS = {
   ],
   /** EgressPolicy, where another one fits the same callers and destinations: whether it matters who wins. */
   Distinct: ["Overlapping", "Contradicting"],
+  /** Rollout: where it stands. */
+  Progressing: ["Progressing", "Paused", "Succeeded", "RolledBack", "Aborted"],
   /** Cluster. */
   Joined: ["Joined", "Pending"],
 } as const;
@@ -61,6 +66,11 @@ export function conditionsOf(state: FederationState, resource: Resource): readon
       return [importReady(state, resource)];
     case "EgressPolicy":
       return [policyReady(state, resource), ...policyOverlaps(state, resource)];
+    case "RateLimit":
+    case "BackendTrafficPolicy":
+      return [ruleReady(state, resource)];
+    case "Rollout":
+      return [ruleReady(state, resource), rolloutProgressing(resource)];
     case "Cluster":
       return [clusterJoined(state, resource.metadata.name)];
     case "Service":
@@ -192,6 +202,29 @@ function overlapsOf(policies: ClusterState["policies"]): ReturnType<typeof findO
   );
   OVERLAPS.set(policies, made);
   return made;
+}
+
+/** Whether what a rule is about is there. */
+function ruleReady(state: FederationState, rule: RuleResource): Condition {
+  const { cluster, namespace } = rule.metadata;
+  const owner = state.clusters.get(cluster);
+  for (const { kind, name } of targetsOf(rule)) {
+    const known = kind === "Service" ? owner?.exports : owner?.imports;
+    const service = { namespace, name };
+    if (known?.has(serviceId(service)) === true) continue;
+    const [reason, verb] =
+      kind === "Service" ? (["NotExported", "export"] as const) : (["NotImported", "import"] as const);
+    const text = `cluster ${cluster} does not ${verb} ${shortName(service)}`;
+    return condition("Ready", "False", reason, text + didYouMean(service, known?.values()));
+  }
+  return condition("Ready", "True", "Ready", "every service that it names is there");
+}
+
+function rolloutProgressing({ progress }: RolloutResource): Condition {
+  if (progress === undefined) return condition("Progressing", "Unknown", "Progressing", "not begun yet");
+  const { phase, message } = progress;
+  const isFailure = phase === "RolledBack" || phase === "Aborted";
+  return condition("Progressing", isFailure ? "False" : "True", phase, message);
 }
 
 function clusterJoined(state: FederationState, name: string): Condition {

@@ -3,6 +3,7 @@ import type {
   AppliedKind,
   AppliedResource,
   EgressPolicyResource,
+  RuleResource,
   ServiceExportResource,
   ServiceImportResource,
   ServiceResource,
@@ -33,6 +34,8 @@ export interface ClusterState {
   readonly imports: ReadonlyMap<string, ServiceImportResource>;
   /** By name. */
   readonly policies: ReadonlyMap<string, EgressPolicyResource>;
+  /** By `ruleId`. */
+  readonly rules: ReadonlyMap<string, RuleResource>;
 }
 
 export interface ClusterRecord {
@@ -101,6 +104,15 @@ export function trustDomainOf(federation: string, cluster: string): TrustDomain 
   return parsed.value;
 }
 
+/** `RateLimit/shop/cart` */
+export function ruleId(rule: {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+}): string {
+  return `${rule.kind}/${rule.namespace}/${rule.name}`;
+}
+
 export function findResource(state: FederationState, key: ItemKey): AppliedResource | undefined {
   const cluster = state.clusters.get(key.cluster);
   switch (key.kind) {
@@ -110,6 +122,10 @@ export function findResource(state: FederationState, key: ItemKey): AppliedResou
       return cluster?.imports.get(serviceId(key));
     case "EgressPolicy":
       return cluster?.policies.get(key.name);
+    case "RateLimit":
+    case "BackendTrafficPolicy":
+    case "Rollout":
+      return cluster?.rules.get(ruleId({ ...key, kind: key.kind }));
     case "Cluster":
     case "Services":
       return undefined;
@@ -117,5 +133,6 @@ export function findResource(state: FederationState, key: ItemKey): AppliedResou
 }
 
 export function appliedResources(cluster: ClusterState): readonly AppliedResource[] {
-  return [...cluster.exports.values(), ...cluster.imports.values(), ...cluster.policies.values()];
+  const { exports, imports, policies, rules } = cluster;
+  return [...exports.values(), ...imports.values(), ...policies.values(), ...rules.values()];
 }

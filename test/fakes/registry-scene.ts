@@ -3,6 +3,7 @@ import { createApp } from "../../federation/http/app.ts";
 import { type Logger, SILENT_LOGGER } from "../../federation/model/log.ts";
 import type { AppliedResource, MemberReport } from "../../federation/model/resource.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
+import type { Origin } from "../../federation/model/traffic-policy.ts";
 import { type SystemRole, systemSpiffeId } from "../../federation/model/spiffe-id.ts";
 import { type JoinResponse, joinResponse, registerResponse } from "../../federation/model/wire/api.ts";
 import { decode } from "../../federation/model/wire/decode.ts";
@@ -216,6 +217,26 @@ export function importOf(cluster: string, name: string, from: string): AppliedRe
     kind: "ServiceImport",
     metadata: { cluster, namespace: "shop", name },
     spec: { from: { cluster: from } },
+  };
+}
+
+/** A rate limit on what `cluster` imports (or owns) under that name. */
+export function rateLimitOf(
+  cluster: string,
+  name: string,
+  kind: "ServiceImport" | "Service",
+  service: string,
+  from: readonly Origin[] = [],
+): AppliedResource {
+  return {
+    apiVersion: "isthmus.dev/v1alpha1",
+    kind: "RateLimit",
+    metadata: { cluster, namespace: "shop", name },
+    spec: {
+      targetRefs: [{ kind, name: service }],
+      limit: { requests: 100, unit: "Second" },
+      ...(from.length === 0 ? {} : { from }),
+    },
   };
 }
 

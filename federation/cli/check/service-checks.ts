@@ -33,6 +33,10 @@ function statement(item: Resource): string | undefined {
       return `${item.metadata.cluster} imports ${serviceKey(item.metadata)} from ${sourceClusters(item).join(", ")}`;
     case "EgressPolicy":
       return `egress policy ${metadata.name} of ${item.metadata.cluster} names known services`;
+    case "RateLimit":
+    case "BackendTrafficPolicy":
+    case "Rollout":
+      return `${item.kind} ${serviceKey(item.metadata)} of ${item.metadata.cluster} names known services`;
     case "Cluster":
     case "Service":
       return undefined;
@@ -51,7 +55,11 @@ function checkConditions(name: string, item: WithStatus<Resource>): CheckResult 
 
 /** Half of a sharing that waits for the other half does no harm. */
 function isWarning({ reason }: Condition): boolean {
-  return reason === "NotImported" || reason === "NoConsumers" || reason === "ClusterPending";
+  return ["NotImported", "NoConsumers", "ClusterPending", "RolledBack", "Aborted"].includes(reason);
+}
+
+function clusterOf(item: Resource): string {
+  return "cluster" in item.metadata ? item.metadata.cluster : item.metadata.name;
 }
 
 function remedy(reason: string, item: Resource): { readonly code: string; readonly fix: string } {
@@ -82,6 +90,12 @@ function remedy(reason: string, item: Resource): { readonly code: string; readon
       return { code: PROBLEMS.no_route.code, fix: "write the service into its cluster's services file" };
     case "NoGateway":
       return { code: PROBLEMS.gateway_unreachable.code, fix: `start a gateway of ${owner} with --advertise` };
+    case "RolledBack":
+    case "Aborted":
+      return {
+        code: PROBLEMS.rollout_failed.code,
+        fix: `isthmus rollout status ${item.metadata.name} --cluster ${clusterOf(item)}, then mend the version and apply`,
+      };
     case "ClusterPending":
       return {
         code: PROBLEMS.not_found.code,

@@ -118,6 +118,9 @@ export function clustersConcerned(resource: AppliedResource): readonly string[] 
     case "ServiceImport":
       return sourceClusters(resource);
     case "EgressPolicy":
+    case "RateLimit":
+    case "BackendTrafficPolicy":
+    case "Rollout":
       return [];
   }
 }

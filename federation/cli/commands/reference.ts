@@ -12,6 +12,14 @@ const KIND_WORDS: { readonly [K in Resource["kind"]]: readonly string[] } = {
   ServiceExport: ["export", "exports", "serviceexport", "serviceexports"],
   ServiceImport: ["import", "imports", "serviceimport", "serviceimports"],
   EgressPolicy: ["egress", "egresspolicy", "egresspolicies"],
+  RateLimit: ["ratelimit", "ratelimits"],
+  BackendTrafficPolicy: [
+    "trafficpolicy",
+    "trafficpolicies",
+    "backendtrafficpolicy",
+    "backendtrafficpolicies",
+  ],
+  Rollout: ["rollout", "rollouts"],
 };
 
 export function parseKind(word: string): Result<Resource["kind"], Failure> {

@@ -38,6 +38,11 @@ export function crossCheck(
         checkPattern(findings, path, resource.metadata.cluster, sourcePattern(source));
       });
       break;
+    case "RateLimit":
+    case "BackendTrafficPolicy":
+    case "Rollout":
+      // What they are about may come later: their Ready condition tells.
+      break;
   }
   return findings;
 }

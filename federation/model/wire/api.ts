@@ -15,7 +15,17 @@ import {
   version,
 } from "./fields.ts";
 import { memberReport } from "./member-report.ts";
-import { appliedKind, appliedResource, egressPolicy, serviceExport, serviceImport } from "./resource.ts";
+import {
+  appliedKind,
+  appliedResource,
+  backendTrafficPolicy,
+  egressPolicy,
+  rateLimit,
+  rollout,
+  serviceExport,
+  serviceImport,
+} from "./resource.ts";
+import { rolloutProgress } from "./traffic-policy.ts";
 
 /**
  * Bodies of the registry's HTTP interface. Requests are strict: an unknown field is a mistake worth telling. Answers are
@@ -181,6 +191,9 @@ export const resourceWithStatus = z.discriminatedUnion("kind", [
   serviceExport.extend({ status }).strip(),
   serviceImport.extend({ status }).strip(),
   egressPolicy.extend({ status }).strip(),
+  rateLimit.extend({ status }).strip(),
+  backendTrafficPolicy.extend({ status }).strip(),
+  rollout.extend({ status, progress: rolloutProgress.exactOptional() }).strip(),
   serviceResource,
   clusterResource,
 ]) satisfies z.ZodType<WithStatus<Resource>>;
@@ -189,6 +202,9 @@ export const RESOURCE_KINDS = [
   "ServiceExport",
   "ServiceImport",
   "EgressPolicy",
+  "RateLimit",
+  "BackendTrafficPolicy",
+  "Rollout",
   "Service",
   "Cluster",
 ] as const;

@@ -1,10 +1,9 @@
 import * as z from "zod";
-import { DURATION } from "../duration.ts";
 import type { EgressPolicySpec, ExternalTarget } from "../egress-policy.ts";
 import { parseExternalHost, parseHostnamePattern } from "../external-host.ts";
 import { parseCidr } from "../ip-address.ts";
 import { alsoCheck } from "./decode.ts";
-import { label, port, workloadPattern } from "./fields.ts";
+import { duration, label, port, workloadPattern } from "./fields.ts";
 
 const MAX_PATTERNS = 256;
 const MAX_TARGETS = 2_000;
@@ -27,7 +26,6 @@ export const plainHostname = checkedBy((text) => {
     : withError(parsed);
 });
 export const cidr = checkedBy((text) => withError(parseCidr(text)));
-export const duration = z.string().regex(DURATION, "must be a duration such as 10s, 1m30s or 250ms");
 
 function withError(result: { readonly ok: boolean } | { readonly ok: false; readonly error: string }) {
   return "error" in result ? { ok: false, error: result.error } : { ok: true };

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { parseAddress } from "../address.ts";
+import { DURATION } from "../duration.ts";
 import { API_VERSION } from "../resource.ts";
 import { SYSTEM_NAMESPACE, type TrustDomain } from "../spiffe-id.ts";
 import { WORKLOAD_PATTERN } from "../workload-pattern.ts";
@@ -72,6 +73,7 @@ export const version = z
 /** A dialable address. */
 export const address = hostPort(1);
 export const timestamp = z.iso.datetime({ offset: true });
+export const duration = z.string().regex(DURATION, "must be a duration such as 10s, 1m30s or 250ms");
 export const revision = z.int().min(0);
 /** Names of member processes: `gateway-1`. */
 export const memberName = label;

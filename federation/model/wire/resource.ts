@@ -3,7 +3,10 @@ import type { Issue } from "../problem.ts";
 import type {
   AppliedKind,
   AppliedResource,
+  BackendTrafficPolicyResource,
   EgressPolicyResource,
+  RateLimitResource,
+  RolloutResource,
   ServiceExportResource,
   ServiceImportResource,
   ServiceProperties,
@@ -12,6 +15,7 @@ import type { Result } from "../result.ts";
 import { alsoCheck, decode, textField, uniqueBy } from "./decode.ts";
 import { egressPolicySpec } from "./egress-policy.ts";
 import { apiVersion, label, port as portNumber, revision, timestamp, workloadPattern } from "./fields.ts";
+import { backendTrafficPolicySpec, rateLimitSpec, rolloutSpec } from "./traffic-policy.ts";
 
 /** Bounds of one object; what needs more is split into several. */
 const MAX_CONSUMERS = 2_000;
@@ -95,22 +99,56 @@ export const egressPolicy = z.strictObject({
   spec: egressPolicySpec,
 }) satisfies z.ZodType<EgressPolicyResource>;
 
-export const appliedResource = z.discriminatedUnion("kind", [serviceExport, serviceImport, egressPolicy]);
+export const rateLimit = z.strictObject({
+  apiVersion,
+  kind: z.literal("RateLimit"),
+  metadata: namespaced,
+  spec: rateLimitSpec,
+}) satisfies z.ZodType<RateLimitResource>;
+
+export const backendTrafficPolicy = z.strictObject({
+  apiVersion,
+  kind: z.literal("BackendTrafficPolicy"),
+  metadata: namespaced,
+  spec: backendTrafficPolicySpec,
+}) satisfies z.ZodType<BackendTrafficPolicyResource>;
+
+export const rollout = z.strictObject({
+  apiVersion,
+  kind: z.literal("Rollout"),
+  metadata: namespaced,
+  spec: rolloutSpec,
+}) satisfies z.ZodType<RolloutResource>;
+
+export const appliedResource = z.discriminatedUnion("kind", [
+  serviceExport,
+  serviceImport,
+  egressPolicy,
+  rateLimit,
+  backendTrafficPolicy,
+  rollout,
+]);
 export const APPLIED_KINDS = [
   "ServiceExport",
   "ServiceImport",
   "EgressPolicy",
+  "RateLimit",
+  "BackendTrafficPolicy",
+  "Rollout",
 ] as const satisfies AppliedKind[];
 export const appliedKind = z.enum(APPLIED_KINDS);
 
-/** `status` is what the registry answered: accepted, so that `get -o yaml` can be edited and applied, and dropped. */
+/**
+ * `status` and `progress` are what the registry answered: accepted, so that `get -o yaml` can be edited and applied, and
+ * dropped.
+ */
 export function decodeAppliedResource(input: unknown): Result<AppliedResource, readonly Issue[]> {
   return decode(appliedResource, withoutStatus(input));
 }
 
 export function withoutStatus(input: unknown): unknown {
-  if (typeof input !== "object" || input === null || Array.isArray(input) || !("status" in input))
-    return input;
-  const { status: _status, ...rest } = input;
+  if (typeof input !== "object" || input === null || Array.isArray(input)) return input;
+  if (!("status" in input) && !("progress" in input)) return input;
+  const { status: _status, progress: _progress, ...rest } = input as { status?: unknown; progress?: unknown };
   return rest;
 }

@@ -3,6 +3,7 @@ import type { Issue } from "../problem.ts";
 import type { Result } from "../result.ts";
 import type { Snapshot } from "../snapshot.ts";
 import { decode } from "./decode.ts";
+import { headerName } from "./traffic-policy.ts";
 import {
   egressPriority,
   egressRateLimit,
@@ -36,6 +37,81 @@ export const trustBundle = z.strictObject({
 });
 
 const consumer = z.strictObject({ cluster: label, trustDomain, workloads: z.array(workloadPattern) });
+
+const mode = z.enum(["observe", "enforce"]);
+const positive = z.number().positive();
+const amount = z.number().min(0);
+/** `<cluster>/<namespace>/<name>`. */
+const ruleName = z.string().min(1).max(200);
+const ruleTarget = {
+  name: ruleName,
+  service: z.strictObject(serviceName),
+  cluster: label.exactOptional(),
+};
+
+const rules = z.strictObject({
+  rateLimits: z.array(
+    z.strictObject({
+      ...ruleTarget,
+      version: version.exactOptional(),
+      from: z.array(
+        z.strictObject({
+          workload: workloadPattern.exactOptional(),
+          header: z.strictObject({ name: headerName, value: z.string() }).exactOptional(),
+        }),
+      ),
+      requests: positive,
+      unitMs: positive,
+      burst: positive,
+      scope: z.enum(["Local", "Shared"]),
+      mode,
+    }),
+  ),
+  backends: z.array(
+    z.strictObject({
+      ...ruleTarget,
+      mode,
+      failover: z
+        .strictObject({
+          levels: z.array(z.array(z.strictObject({ cluster: label, weight: amount }))),
+          overprovisioning: z.number().min(1),
+          panicThreshold: z.number().min(0).max(1),
+          failbackDelayMs: amount,
+          failbackRampMs: amount,
+        })
+        .exactOptional(),
+      outlier: z
+        .strictObject({
+          consecutiveErrors: positive,
+          baseEjectionMs: amount,
+          maxEjectionMs: amount,
+          maxEjectionPercent: amount,
+        })
+        .exactOptional(),
+      circuit: z
+        .strictObject({
+          maxConnections: positive.exactOptional(),
+          maxPendingRequests: amount.exactOptional(),
+          maxParallelRequests: positive.exactOptional(),
+        })
+        .exactOptional(),
+      session: z
+        .strictObject({
+          name: headerName,
+          type: z.enum(["Cookie", "Header"]),
+          absoluteTimeoutMs: amount.exactOptional(),
+          permanent: z.boolean(),
+        })
+        .exactOptional(),
+      retry: z
+        .strictObject({ percent: amount, intervalMs: positive, minCount: amount, minIntervalMs: positive })
+        .exactOptional(),
+    }),
+  ),
+  rollouts: z.array(
+    z.strictObject({ ...ruleTarget, stable: version, canary: version, weight: z.int().min(0).max(100) }),
+  ),
+});
 
 /** Strict: a member refuses what it does not understand whole, rather than to enforce half of it. */
 export const snapshot = z.strictObject({
@@ -93,6 +169,7 @@ export const snapshot = z.strictObject({
       }),
     ),
   }),
+  rules: rules.exactOptional(),
 }) satisfies z.ZodType<Snapshot>;
 
 export function decodeSnapshot(input: unknown): Result<Snapshot, readonly Issue[]> {

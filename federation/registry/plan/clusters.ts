@@ -167,7 +167,7 @@ export function planDeleteCluster(
     draft: {
       puts: [],
       deletes: [
-        ...[...cluster.policies.values()].map(resourceKey),
+        ...[...cluster.policies.values(), ...cluster.rules.values()].map(resourceKey),
         { kind: "Services", cluster: name, namespace: "", name: "" },
         { kind: "Cluster", cluster: name, namespace: "", name: "" },
       ],

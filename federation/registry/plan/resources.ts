@@ -186,6 +186,12 @@ function withMetadata(
       return { ...resource, metadata: { ...resource.metadata, ...version } };
     case "EgressPolicy":
       return { ...resource, metadata: { ...resource.metadata, ...version } };
+    case "RateLimit":
+      return { ...resource, metadata: { ...resource.metadata, ...version } };
+    case "BackendTrafficPolicy":
+      return { ...resource, metadata: { ...resource.metadata, ...version } };
+    case "Rollout":
+      return { ...resource, metadata: { ...resource.metadata, ...version } };
   }
 }
 
@@ -208,9 +214,16 @@ function applyResult(after: FederationState, step: Step): ApplyResult {
     kind: resource.kind,
     metadata: resource.metadata,
     action,
-    ...(previous === undefined ? {} : { previous }),
+    ...(previous === undefined ? {} : { previous: asWritten(previous) }),
     conditions: conditionsOf(after, resource),
   };
+}
+
+/** Without what only the registry writes: what an undo would apply. */
+function asWritten(resource: AppliedResource): AppliedResource {
+  if (resource.kind !== "Rollout") return resource;
+  const { progress: _progress, ...written } = resource;
+  return written;
 }
 
 export function planDeleteResource(
@@ -227,6 +240,6 @@ export function planDeleteResource(
   }
   return ok({
     draft: { puts: [], deletes: [key], audit: { action: "resource.delete", targets: [keyText(key)] } },
-    answer: ({ revision }) => ({ revision, dryRun, deleted }),
+    answer: ({ revision }) => ({ revision, dryRun, deleted: asWritten(deleted) }),
   });
 }

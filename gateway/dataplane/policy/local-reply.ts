@@ -23,6 +23,8 @@ export type RefusalName = Extract<
   | "loop"
   | "snapshot_missing"
   | "tunnel_abuse"
+  | "rate_limited"
+  | "circuit_open"
 >;
 
 export interface LocalReply {
@@ -86,6 +88,8 @@ export const LOCAL_REPLY: { readonly [N in RefusalName]: LocalReply } = {
   draining: AWAY,
   snapshot_missing: AWAY,
   tunnel_abuse: AWAY,
+  circuit_open: AWAY,
+  rate_limited: { http: 429, close: false },
   loop: { http: 508, close: true },
   upstream_reset: BROKEN,
   upstream_malformed: BROKEN,
