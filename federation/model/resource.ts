@@ -1,5 +1,5 @@
 import type { EgressPolicySpec } from "./egress-policy.ts";
-import type { ServicePort } from "./service.ts";
+import type { PortProtocol, ServicePort } from "./service.ts";
 import type { TrustDomain } from "./spiffe-id.ts";
 import type {
   BackendTrafficPolicySpec,
@@ -187,6 +187,14 @@ export interface WorkloadListenerStatus {
   readonly service: string;
   readonly port: number;
   readonly address: string;
+  readonly protocol?: ProtocolStatus;
+}
+
+/** How a listener understands its connections, and who said so. */
+export interface ProtocolStatus {
+  readonly name: PortProtocol;
+  /** `declared as kubernetes.io/h2c`, or what was detected so far. */
+  readonly why: string;
 }
 
 export interface ClusterStatus {

@@ -1,12 +1,35 @@
 import type { TrustDomain } from "./spiffe-id.ts";
 
-/** How a port's bytes are understood where they enter the mesh. */
-export type PortProtocol = "http" | "tcp";
+/**
+ * How a port's bytes are understood where they enter the mesh. `http` is HTTP/1.1 and HTTP/2, told apart by the first bytes;
+ * `detect`: nobody said, so each connection is judged by its own first bytes.
+ */
+export type PortProtocol = "http" | "tcp" | "detect";
 
 export interface ServicePort {
   readonly name?: string;
   readonly port: number;
   readonly protocol: PortProtocol;
+  /** As the owner declared it (Kubernetes' `appProtocol`): `kubernetes.io/h2c`, `redis`. */
+  readonly appProtocol?: string;
+}
+
+// Kubernetes' standard names (KEP-3726) and the bare words that people and other meshes use.
+const SPOKEN_AS_HTTP: ReadonlySet<string> = new Set([
+  "http",
+  "http2",
+  "h2c",
+  "kubernetes.io/h2c",
+  "grpc",
+  "grpc-web",
+  "ws",
+  "kubernetes.io/ws",
+]);
+
+/** What a declared protocol means for the entry. TLS of the workload's own (`https`, `kubernetes.io/wss`) stays closed to us. */
+export function portProtocolOf(appProtocol: string | undefined): PortProtocol {
+  if (appProtocol === undefined) return "detect";
+  return SPOKEN_AS_HTTP.has(appProtocol.toLowerCase()) ? "http" : "tcp";
 }
 
 /** A logical name; endpoints are never part of it (they stay in their cluster). */

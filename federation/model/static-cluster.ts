@@ -27,9 +27,11 @@ export interface StaticWorkload {
 export interface StaticService {
   readonly name: string;
   readonly port: number;
+  /** From `appProtocol`, unless the file says it itself. */
   readonly protocol: PortProtocol;
   /** Version that these endpoints run; endpoints of another version are a workload of their own. */
   readonly version?: string;
+  readonly appProtocol?: string;
   /** Dialable addresses, `host:port`. */
   readonly endpoints: readonly string[];
 }
@@ -38,10 +40,11 @@ export interface StaticService {
 export function servicesOf(cluster: StaticCluster): readonly Service[] {
   const found = new Map<string, FoundService>();
   for (const workload of cluster.spec.workloads) {
-    for (const { name, port, protocol, version } of workload.services) {
+    for (const { name, port, protocol, appProtocol, version } of workload.services) {
       const key = `${workload.namespace}/${name}`;
       const service = found.get(key) ?? foundService(workload.namespace, name);
-      if (!service.ports.has(port)) service.ports.set(port, { port, protocol });
+      if (!service.ports.has(port))
+        service.ports.set(port, { port, protocol, ...(appProtocol === undefined ? {} : { appProtocol }) });
       if (version !== undefined) service.versions.add(version);
       found.set(key, service);
     }

@@ -14,8 +14,8 @@ import {
 export interface EdgeScene {
   readonly mesh: Mesh;
   readonly workload: ScriptedWorkload;
-  /** A connection of west's web to cart.shop. */
-  dial(): Promise<RawSocket>;
+  /** A connection of west's web, or of another of its workloads, to cart.shop. */
+  dial(workload?: string): Promise<RawSocket>;
   /** Lines with a code that the entry logged since `start` or the last call. */
   refusals(): readonly LogFields[];
   /** What workloads sent through the entry so far. */
@@ -38,8 +38,8 @@ export async function startEdge(options: EdgeOptions = {}): Promise<EdgeScene> {
   return {
     mesh,
     workload,
-    async dial() {
-      const client = await dialRaw(mesh.address("ns/shop/sa/web"));
+    async dial(name = "ns/shop/sa/web") {
+      const client = await dialRaw(mesh.address(name));
       clients.push(client);
       return client;
     },

@@ -86,6 +86,9 @@ export interface ScriptedWorkload {
   readonly connections: readonly RawSocket[];
   /** What to do with bytes from now on. */
   script: Script;
+  /** What it does with a new connection before any bytes came, and with the end of one's incoming half. */
+  onConnection: (connection: RawSocket) => unknown;
+  onEnd: (connection: RawSocket) => unknown;
   /** All that any connection received. */
   seen(): string;
   /** Forgets what came before, so that a case sees only its own. */
@@ -97,6 +100,8 @@ export async function startScriptedWorkload(script: Script = () => {}): Promise<
   const all = new Set<RawSocket>();
   const workload = {
     script,
+    onConnection: (_: RawSocket): unknown => undefined,
+    onEnd: (_: RawSocket): unknown => undefined,
     address: "",
     connections: [] as RawSocket[],
     seen: () => workload.connections.map(({ text }) => text).join(""),
@@ -115,7 +120,9 @@ export async function startScriptedWorkload(script: Script = () => {}): Promise<
     all.add(connection);
     workload.connections.push(connection);
     socket.on("data", (chunk: Buffer) => workload.script(connection, chunk));
+    socket.on("end", () => workload.onEnd(connection));
     socket.on("close", () => all.delete(connection));
+    workload.onConnection(connection);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -139,6 +139,7 @@ function renderStatus(cluster: ClusterStatus, now: number, paint: Invocation["pa
     one.workload,
     `${one.service}:${one.port}`,
     one.address,
+    one.protocol === undefined ? "-" : `${one.protocol.name}: ${one.protocol.why}`,
   ]);
   const table = (columns: readonly string[], lines: readonly (readonly string[])[]): readonly string[] =>
     lines.length === 0 ? [] : ["", renderTable(columns, lines)];
@@ -146,7 +147,7 @@ function renderStatus(cluster: ClusterStatus, now: number, paint: Invocation["pa
     ...facts,
     ...table(heads, rows),
     ...table(["MEMBER", "TUNNEL TO", "ADDRESS", "STATE"], tunnels),
-    ...table(["WORKLOAD", "REACHES", "AT"], addresses),
+    ...table(["WORKLOAD", "REACHES", "AT", "PROTOCOL"], addresses),
   ].join("\n");
 }
 

@@ -51,8 +51,17 @@ export const workloadPattern = z
   );
 
 export const port = z.int().min(1, "must be 1 to 65535").max(65535, "must be 1 to 65535");
-export const portProtocol = z.enum(["http", "tcp"]);
-export const servicePort = z.strictObject({ name: label.exactOptional(), port, protocol: portProtocol });
+export const portProtocol = z.enum(["http", "tcp", "detect"]);
+/** As Kubernetes has it: an IANA service name, or a name with a domain prefix. */
+export const appProtocol = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9./_-]{0,252}$/, "must be a protocol name such as kubernetes.io/h2c");
+export const servicePort = z.strictObject({
+  name: label.exactOptional(),
+  port,
+  protocol: portProtocol,
+  appProtocol: appProtocol.exactOptional(),
+});
 
 /** `host:port` or `[v6]:port`; `lowest` is 0 where any free port may be asked for. */
 export function hostPort(lowest: 0 | 1) {

@@ -3,7 +3,7 @@ import type { Issue } from "../problem.ts";
 import type { MemberReport } from "../resource.ts";
 import type { Result } from "../result.ts";
 import { decode } from "./decode.ts";
-import { address, label, port, revision } from "./fields.ts";
+import { address, label, port, portProtocol, revision } from "./fields.ts";
 
 const MAX_LISTENERS = 10_000;
 const MAX_TUNNELS = 10_000;
@@ -18,7 +18,17 @@ export const memberReport = z.strictObject({
   code: problemCode.exactOptional(),
   advertise: address.exactOptional(),
   admin: address.exactOptional(),
-  listeners: z.array(z.strictObject({ workload: short, service: short, port, address })).max(MAX_LISTENERS),
+  listeners: z
+    .array(
+      z.strictObject({
+        workload: short,
+        service: short,
+        port,
+        address,
+        protocol: z.strictObject({ name: portProtocol, why: short }).exactOptional(),
+      }),
+    )
+    .max(MAX_LISTENERS),
   tunnels: z
     .array(
       z.strictObject({

@@ -1,11 +1,13 @@
 import * as z from "zod";
 import type { Issue } from "../problem.ts";
 import type { Result } from "../result.ts";
-import type { StaticCluster, StaticWorkload } from "../static-cluster.ts";
+import { portProtocolOf } from "../service.ts";
+import type { StaticCluster, StaticService, StaticWorkload } from "../static-cluster.ts";
 import { alsoCheck, decode, textField, uniqueBy } from "./decode.ts";
 import {
   address,
   apiVersion,
+  appProtocol,
   label,
   port,
   portProtocol,
@@ -18,13 +20,18 @@ const MAX_WORKLOADS = 5_000;
 const MAX_SERVICES = 256;
 const MAX_ENDPOINTS = 1_000;
 
-const service = z.strictObject({
-  name: label,
-  port,
-  protocol: portProtocol,
-  version: version.exactOptional(),
-  endpoints: z.array(address).min(1).max(MAX_ENDPOINTS),
-});
+const service = z
+  .strictObject({
+    name: label,
+    port,
+    protocol: portProtocol.exactOptional(),
+    appProtocol: appProtocol.exactOptional(),
+    version: version.exactOptional(),
+    endpoints: z.array(address).min(1).max(MAX_ENDPOINTS),
+  })
+  .transform(
+    (given): StaticService => ({ ...given, protocol: given.protocol ?? portProtocolOf(given.appProtocol) }),
+  );
 
 const services = alsoCheck(
   z.array(service).max(MAX_SERVICES),

@@ -116,7 +116,7 @@ describe("the set of workload listeners", () => {
     await set.setWorkloads([WEB]);
     publish({ imports: [importRule({ ports: [{ port: 80, protocol: "tcp" }] })] });
     await until("it speaks TCP", 5_000, () =>
-      set.find({ workload: "ns/shop/sa/web", service: "cart.shop", port: 80 })?.protocol === "tcp"
+      set.find({ workload: "ns/shop/sa/web", service: "cart.shop", port: 80 })?.protocol.name === "tcp"
         ? true
         : undefined,
     );

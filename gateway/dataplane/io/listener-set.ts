@@ -2,12 +2,12 @@ import { parseAddress } from "../../../federation/model/address.ts";
 import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
 import type { Result } from "../../../federation/model/result.ts";
 import type { WorkloadListenerStatus } from "../../../federation/model/resource.ts";
-import { type PortProtocol, type ServiceName, serviceKey } from "../../../federation/model/service.ts";
+import { type ServiceName, serviceKey } from "../../../federation/model/service.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../federation/model/workload-pattern.ts";
 import type { Logger } from "../../../federation/model/log.ts";
 import type { EntryEnvironment } from "./entry.ts";
-import { WorkloadListener } from "./workload-listener.ts";
+import { type DeclaredProtocol, WorkloadListener } from "./workload-listener.ts";
 
 export interface ListenerKey {
   readonly workload: string;
@@ -24,7 +24,7 @@ const ALLOCATION = "addresses";
 interface Wanted extends ListenerKey {
   readonly caller: SpiffeId;
   readonly serviceName: ServiceName;
-  readonly protocol: PortProtocol;
+  readonly declared: DeclaredProtocol;
 }
 
 /**
@@ -64,7 +64,7 @@ export class ListenerSet {
     const { current } = this.#env.tables;
     return [...this.#listeners.values()]
       .filter(({ status }) => current?.imports.get(status.service)?.ports.has(status.port))
-      .map(({ status }) => status);
+      .map(({ listener, status }) => ({ ...status, protocol: listener.protocol }));
   }
 
   find(key: ListenerKey): WorkloadListener | undefined {
@@ -113,7 +113,8 @@ export class ListenerSet {
   #wanted(): ReadonlyMap<string, Wanted> {
     const wanted = new Map<string, Wanted>();
     for (const { service: serviceName, ports } of this.#env.tables.current?.imports.values() ?? []) {
-      for (const { port, protocol } of ports.values()) {
+      for (const { port, protocol, appProtocol } of ports.values()) {
+        const declared = { protocol, ...(appProtocol === undefined ? {} : { appProtocol }) };
         for (const caller of this.#workloads) {
           const want = {
             workload: workloadName(caller),
@@ -121,7 +122,7 @@ export class ListenerSet {
             port,
             caller,
             serviceName,
-            protocol,
+            declared,
           };
           wanted.set(nameOf(want), want);
         }
@@ -134,8 +135,10 @@ export class ListenerSet {
   #closeLeft(wanted: ReadonlyMap<string, Wanted>): void {
     const workloads = new Set(this.#workloads.map(workloadName));
     for (const [name, { listener, status }] of this.#listeners) {
-      const protocol = wanted.get(name)?.protocol ?? listener.protocol;
-      if (workloads.has(status.workload) && protocol === listener.protocol) continue;
+      const declared = wanted.get(name)?.declared ?? listener.declared;
+      const same = declared.protocol === listener.declared.protocol;
+      if (same) listener.declared = declared;
+      if (workloads.has(status.workload) && same) continue;
       this.#listeners.delete(name);
       listener.close();
     }
@@ -144,8 +147,9 @@ export class ListenerSet {
   async #open(want: Wanted, text: string | undefined): Promise<void> {
     const address = parseAddress(text ?? "");
     if (!address.ok || this.#closed) return;
-    const { caller, serviceName, port, protocol, workload, service } = want;
-    const listener = new WorkloadListener({ caller, service: serviceName, port }, protocol, this.#env);
+    const { caller, serviceName, port, declared, workload, service } = want;
+    const key = { caller, service: serviceName, port };
+    const listener = new WorkloadListener(key, declared, this.#env, { onDetected: this.#onChange });
     try {
       const bound = await listener.listen(address.value);
       if (this.#closed) return listener.close();

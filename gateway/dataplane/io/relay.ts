@@ -58,7 +58,10 @@ function pump(from: RelayEnd, to: RelayEnd, counter: Counter): void {
     if (!to.write(chunk)) from.pause();
   });
   to.on("drain", () => from.resume());
-  from.once("end", () => (isCut(from) ? abort(to) : to.end()));
+  const onEnd = (): void => void (isCut(from) ? abort(to) : to.end());
+  // A client that ends its half at once may have done so before the far side was there to be told.
+  if (from.readableEnded) onEnd();
+  else from.once("end", onEnd);
   from.on("error", ignore);
 }
 

@@ -3,23 +3,35 @@ import type { Problem } from "../../../federation/model/problem.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { Entry } from "./entry.ts";
 import { lossOf, refusalOf } from "./forward.ts";
-import { ignore, relay } from "./relay.ts";
+import { abort, ignore, isCut, relay } from "./relay.ts";
 import { ErrorCode, type OpenedStream } from "./tunnel-stream.ts";
+
+export interface TcpOptions {
+  readonly onClosed: (connection: TcpConnection) => void;
+  /**
+   * Given: the client has said nothing yet, and its bytes are not touched until `release`. Told once, when the server speaks
+   * (or ends) first, which releases the connection by itself.
+   */
+  readonly onServerFirst?: () => void;
+}
 
 /** A workload's opaque connection: one tunnel stream for its life, bytes untouched, either side may speak first. */
 export class TcpConnection {
   readonly socket: Socket;
   readonly #entry: Entry;
-  readonly #onClosed: (connection: TcpConnection) => void;
+  readonly #options: TcpOptions;
   #target: EntryForward | undefined;
+  #stream: OpenedStream | undefined;
   #answered = false;
+  #state: "held" | "relaying" | "abandoned";
 
-  constructor(socket: Socket, entry: Entry, onClosed: (connection: TcpConnection) => void) {
+  constructor(socket: Socket, entry: Entry, options: TcpOptions) {
     this.socket = socket;
     this.#entry = entry;
-    this.#onClosed = onClosed;
+    this.#options = options;
+    this.#state = options.onServerFirst === undefined ? "relaying" : "held";
     socket.on("error", ignore);
-    socket.once("close", () => this.#onClosed(this));
+    socket.once("close", () => this.#onClose());
     this.#start();
   }
 
@@ -35,6 +47,19 @@ export class TcpConnection {
     this.socket.resetAndDestroy();
   }
 
+  /** It is TCP after all: bytes flow both ways. */
+  release(): void {
+    if (this.#state !== "held") return;
+    this.#state = "relaying";
+    if (this.#stream !== undefined) relay(this.socket, this.#stream, this.#entry.counters);
+  }
+
+  /** It is not TCP: gives the stream up and leaves the socket to somebody else. */
+  abandon(): void {
+    this.#state = "abandoned";
+    if (this.#stream !== undefined) abort(this.#stream);
+  }
+
   #start(): void {
     const entry = this.#entry;
     const target = entry.decideConnection();
@@ -46,7 +71,7 @@ export class TcpConnection {
     const upstream = entry.upstream(target);
     if (upstream === undefined) return this.cut(entry.unavailable(target));
     upstream.whenReady((ready) => {
-      if (this.socket.destroyed) return;
+      if (this.socket.destroyed || this.#state === "abandoned") return;
       const late = ready ? entry.open(target, ignore) : undefined;
       if (late === undefined) this.cut(entry.unavailable(target));
       else this.#join(late);
@@ -54,18 +79,48 @@ export class TcpConnection {
   }
 
   #join(stream: OpenedStream): void {
+    this.#stream = stream;
     stream.once("response", (headers) => {
-      if (headers[":status"] === 200) {
-        this.#answered = true;
-        return;
-      }
       this.#answered = true;
+      if (headers[":status"] === 200 || this.#state === "abandoned") return;
       this.cut(refusalOf(headers));
       stream.close(ErrorCode.cancel);
     });
     stream.once("close", () => {
-      if (!this.#answered && !this.socket.destroyed) this.cut(lossOf(stream.rstCode));
+      if (!this.#answered && this.#state !== "abandoned" && !this.socket.destroyed)
+        this.cut(lossOf(stream.rstCode));
     });
-    relay(this.socket, stream, this.#entry.counters);
+    if (this.#state === "relaying") relay(this.socket, stream, this.#entry.counters);
+    else this.#awaitServer(stream);
+  }
+
+  #awaitServer(stream: OpenedStream): void {
+    stream.on("error", ignore);
+    stream.on("data", (chunk) => {
+      if (this.#state !== "held") return;
+      this.#entry.counters.down.value += chunk.length;
+      this.socket.write(chunk);
+      this.#serverFirst();
+    });
+    stream.once("end", () => {
+      if (this.#state !== "held") return;
+      if (isCut(stream)) return void this.socket.resetAndDestroy();
+      this.socket.end();
+      this.#serverFirst();
+    });
+    stream.once("close", () => {
+      if (this.#state === "held") this.socket.destroy();
+    });
+  }
+
+  #serverFirst(): void {
+    this.#options.onServerFirst?.();
+    this.release();
+  }
+
+  #onClose(): void {
+    if (this.#state === "abandoned") return;
+    if (this.#state === "held" && this.#stream !== undefined) abort(this.#stream);
+    this.#options.onClosed(this);
   }
 }

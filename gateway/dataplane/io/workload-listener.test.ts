@@ -33,9 +33,9 @@ describe("a workload listener without a way to its service", () => {
     };
     listener = new WorkloadListener(
       { caller: id("west/shop/web"), service: CART, port: 80 },
-      "http",
+      { protocol: "http" },
       env,
-      MAX_CONNECTIONS,
+      { maxConnections: MAX_CONNECTIONS },
     );
     address = await listener.listen({ host: "127.0.0.1", port: 0 });
   });

@@ -1,14 +1,22 @@
 import net, { type Socket } from "node:net";
 import { type Address, formatAddress } from "../../../federation/model/address.ts";
 import { problem } from "../../../federation/model/problem.ts";
-import type { PortProtocol } from "../../../federation/model/service.ts";
+import type { ProtocolStatus } from "../../../federation/model/resource.ts";
+import type { ServicePort } from "../../../federation/model/service.ts";
 import type { EntryForward } from "../routing/decide.ts";
+import type { Spoken } from "../routing/detect-protocol.ts";
 import { Entry, type EntryEnvironment, type EntryKey } from "./entry.ts";
 import { Http1Connection, type Http1Host } from "./http1-connection.ts";
 import { listenShared } from "./shared-port.ts";
 import { StreamPool } from "./stream-pool.ts";
 import { TcpConnection } from "./tcp-connection.ts";
 import { expireDue, TICK_MS } from "./ticker.ts";
+import {
+  DETECTED_BY,
+  type DetectedBy,
+  type DetectionHost,
+  UndecidedConnection,
+} from "./undecided-connection.ts";
 
 /** One workload's connections to one service port; the next one is closed at once. */
 const MAX_CONNECTIONS = 10_000;
@@ -16,10 +24,19 @@ const MAX_CONNECTIONS = 10_000;
 // What a slow reader may leave with us before its stream is paused: with less, a fast one pauses it at every turn.
 const READER_BUFFER_BYTES = 256 * 1024;
 
+export type DeclaredProtocol = Pick<ServicePort, "protocol" | "appProtocol">;
+
+export interface WorkloadListenerOptions {
+  /** `protocol` says something new. */
+  readonly onDetected?: () => void;
+  readonly maxConnections?: number;
+}
+
 /** The local address by which one workload reaches one port of one imported service. */
-export class WorkloadListener implements Http1Host {
+export class WorkloadListener implements Http1Host, DetectionHost {
   readonly entry: Entry;
-  readonly protocol: PortProtocol;
+  /** How the port's owner declared it. Another word for the same protocol may come later. */
+  declared: DeclaredProtocol;
   coarseNow: number;
   draining = false;
   readonly #server: net.Server;
@@ -27,17 +44,21 @@ export class WorkloadListener implements Http1Host {
   readonly #pools = new Map<string, StreamPool>();
   readonly #http = new Set<Http1Connection>();
   readonly #tcp = new Set<TcpConnection>();
+  readonly #undecided = new Set<UndecidedConnection>();
+  readonly #detected = new Set<DetectedBy>();
+  readonly #onDetected: () => void;
   readonly #ticker: NodeJS.Timeout;
   #onDrained: (() => void) | undefined;
 
   constructor(
     key: EntryKey,
-    protocol: PortProtocol,
+    declared: DeclaredProtocol,
     env: EntryEnvironment,
-    maxConnections: number = MAX_CONNECTIONS,
+    { onDetected = () => {}, maxConnections = MAX_CONNECTIONS }: WorkloadListenerOptions = {},
   ) {
     this.entry = new Entry(key, env);
-    this.protocol = protocol;
+    this.declared = declared;
+    this.#onDetected = onDetected;
     this.coarseNow = env.now();
     this.#server = net.createServer(
       { allowHalfOpen: true, noDelay: true, highWaterMark: READER_BUFFER_BYTES },
@@ -66,6 +87,13 @@ export class WorkloadListener implements Http1Host {
     return formatAddress(await listenShared(this.#server, address, this.entry.env.claims));
   }
 
+  get protocol(): ProtocolStatus {
+    const { protocol, appProtocol } = this.declared;
+    if (protocol !== "detect") return { name: protocol, why: `declared as ${appProtocol ?? protocol}` };
+    const seen = [...this.#detected].map((by) => DETECTED_BY[by]);
+    return { name: protocol, why: `not declared; seen: ${seen.join(", ") || "no connection yet"}` };
+  }
+
   closed(connection: Http1Connection): void {
     this.#http.delete(connection);
     this.#countClosed();
@@ -88,7 +116,7 @@ export class WorkloadListener implements Http1Host {
     clearInterval(this.#ticker);
     this.#server.close();
     this.entry.close();
-    for (const { socket } of [...this.#http, ...this.#tcp]) socket.destroy();
+    for (const { socket } of [...this.#undecided, ...this.#http, ...this.#tcp]) socket.destroy();
     for (const pool of this.#pools.values()) pool.close();
   }
 
@@ -96,13 +124,46 @@ export class WorkloadListener implements Http1Host {
     const { connections, openConnections } = this.entry.counters;
     connections.value += 1;
     openConnections.value += 1;
-    if (this.protocol === "http") this.#http.add(new Http1Connection(socket, this));
-    else this.#tcp.add(new TcpConnection(socket, this.entry, (closed) => this.#closedTcp(closed)));
+    const { protocol } = this.declared;
+    if (protocol === "detect") this.#undecided.add(new UndecidedConnection(socket, this));
+    else this.serve(socket, protocol === "http" ? "http1" : "tcp");
   }
 
-  #closedTcp(connection: TcpConnection): void {
-    this.#tcp.delete(connection);
-    this.#countClosed();
+  // ---- for connections whose protocol nobody declared ---------------------------------------------------------------
+
+  serve(socket: Socket, spoken: Spoken, abandoned?: TcpConnection): void {
+    if (abandoned !== undefined) this.#tcp.delete(abandoned);
+    if (spoken === "http1") this.#http.add(new Http1Connection(socket, this));
+    else this.#openTcp(socket);
+  }
+
+  openSilent(socket: Socket, onServerFirst: () => void): TcpConnection {
+    return this.#openTcp(socket, onServerFirst);
+  }
+
+  /** Told on only when it is news, since what is told goes to the registry. */
+  detected(by: DetectedBy): void {
+    if (this.#detected.has(by)) return;
+    this.#detected.add(by);
+    this.#onDetected();
+  }
+
+  left(connection: UndecidedConnection, gone: boolean): void {
+    this.#undecided.delete(connection);
+    if (gone) this.#countClosed();
+  }
+
+  #openTcp(socket: Socket, onServerFirst?: () => void): TcpConnection {
+    const onClosed = (closed: TcpConnection): void => {
+      this.#tcp.delete(closed);
+      this.#countClosed();
+    };
+    const connection = new TcpConnection(socket, this.entry, {
+      onClosed,
+      ...(onServerFirst === undefined ? {} : { onServerFirst }),
+    });
+    this.#tcp.add(connection);
+    return connection;
   }
 
   #countClosed(): void {
@@ -127,6 +188,7 @@ export class WorkloadListener implements Http1Host {
   }
 
   #checkDrained(): void {
-    if (this.draining && this.#http.size === 0 && this.#tcp.size === 0) this.#onDrained?.();
+    const open = this.#http.size + this.#tcp.size + this.#undecided.size;
+    if (this.draining && open === 0) this.#onDrained?.();
   }
 }
