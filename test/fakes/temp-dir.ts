@@ -7,7 +7,7 @@ import { afterEach } from "vitest";
 export function useTempDirs(): () => string {
   const made: string[] = [];
   afterEach(() => {
-    for (const path of made.splice(0)) rmSync(path, { recursive: true, force: true });
+    for (const path of made.splice(0)) rmSync(path, { recursive: true, force: true, maxRetries: 5 });
   });
   return () => {
     const path = mkdtempSync(join(tmpdir(), "isthmus-test-"));
