@@ -1,6 +1,8 @@
+// Longer than most: one list of promises, meant to be read from top to bottom.
+import { randomBytes } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
-import type { Change } from "../../federation/registry/change.ts";
-import type { ClusterRecord, Item } from "../../federation/registry/state.ts";
+import { applyLogged, type Change } from "../../federation/registry/change.ts";
+import type { ClusterRecord, FederationState, Item } from "../../federation/registry/state.ts";
 import type { RegistryStore } from "../../federation/registry/store.ts";
 import { exportOf, memberReport } from "../fakes/registry-scene.ts";
 import { unwrap } from "../fakes/pki.ts";
@@ -8,13 +10,16 @@ import { unwrap } from "../fakes/pki.ts";
 /** A place that one adapter keeps its facts in; `open` may be called again after `close`, as after a restart. */
 export interface StorePlace {
   open(): RegistryStore;
+  /** Where several instances may use it at once: another one, beside those that are open. */
+  openSecond?(): RegistryStore;
 }
 
-const TIME = "2026-11-01T00:00:00.000Z";
+/** Far ahead, so that a store which removes what has expired finds nothing to remove. */
+const TIME = "2046-11-01T00:00:00.000Z";
 const FOUNDATION = { federation: "demo.mesh", adminTokenSha256: "ab".repeat(32) };
 
 /** What every store must hold to, whatever it is made of. `make` answers a fresh place for each test. */
-export function runStoreConformance(name: string, make: () => StorePlace): void {
+export function runStoreConformance(name: string, make: () => StorePlace | Promise<StorePlace>): void {
   describe(`${name} as a registry store`, () => {
     const opened: RegistryStore[] = [];
     afterEach(() => {
@@ -33,7 +38,7 @@ export function runStoreConformance(name: string, make: () => StorePlace): void 
     };
 
     test("is founded once: the first name stays", async () => {
-      const place = make();
+      const place = await make();
       const store = await openAt(place);
       const later = { federation: "other.mesh", adminTokenSha256: "cd".repeat(32) };
       expect(unwrap(await store.found(later))).toEqual(FOUNDATION);
@@ -42,13 +47,13 @@ export function runStoreConformance(name: string, make: () => StorePlace): void 
     });
 
     test("begins at revision 0 with nothing in it", async () => {
-      const store = await openAt(make());
+      const store = await openAt(await make());
       expect(unwrap(await store.load())).toMatchObject({ federation: "demo.mesh", revision: 0 });
       expect(unwrap(await store.load()).clusters.size).toBe(0);
     });
 
     test("gives back after a restart exactly what was committed", async () => {
-      const place = make();
+      const place = await make();
       const store = await openAt(place);
       unwrap(await store.commit(change(0, { puts: [cluster("east", 1)], snapshots: ["east"] })));
       const applied = exportAt("east", "cart", 2);
@@ -66,7 +71,7 @@ export function runStoreConformance(name: string, make: () => StorePlace): void 
     });
 
     test("refuses a change that was planned at another revision, and writes none of it", async () => {
-      const store = await openAt(make());
+      const store = await openAt(await make());
       unwrap(await store.commit(change(0, { puts: [cluster("east", 1)] })));
       for (const base of [0, 2]) {
         const stale = change(base, { puts: [cluster("west", base + 1)], request: REQUEST });
@@ -80,7 +85,7 @@ export function runStoreConformance(name: string, make: () => StorePlace): void 
     });
 
     test("lets exactly one of many concurrent changes of one revision win", async () => {
-      const store = await openAt(make());
+      const store = await openAt(await make());
       const results = await Promise.all(
         Array.from({ length: 50 }, (_, index) =>
           store.commit(change(0, { puts: [cluster(`c${index}`, 1)] })),
@@ -93,7 +98,7 @@ export function runStoreConformance(name: string, make: () => StorePlace): void 
     });
 
     test("deletes what a change deletes, and remembers when it was first seen", async () => {
-      const store = await openAt(make());
+      const store = await openAt(await make());
       const firstSeen = [{ key: "ServiceExport/east/shop/cart", time: TIME }];
       unwrap(
         await store.commit(change(0, { puts: [cluster("east", 1), exportAt("east", "cart", 1)], firstSeen })),
@@ -109,7 +114,7 @@ export function runStoreConformance(name: string, make: () => StorePlace): void 
     });
 
     test("keeps the answer of a request token together with its change", async () => {
-      const place = make();
+      const place = await make();
       const store = await openAt(place);
       unwrap(await store.commit(change(0, { puts: [cluster("east", 1)], request: REQUEST })));
       const again = await reopen(place, store);
@@ -118,7 +123,7 @@ export function runStoreConformance(name: string, make: () => StorePlace): void 
     });
 
     test("lists audit records in the order of their revisions, page by page", async () => {
-      const store = await openAt(make());
+      const store = await openAt(await make());
       for (let base = 0; base < 5; base++)
         unwrap(await store.commit(change(base, { puts: [cluster("east", base + 1)] })));
       const page = unwrap(await store.audit({ after: 1, limit: 2 }));
@@ -130,7 +135,7 @@ export function runStoreConformance(name: string, make: () => StorePlace): void 
     });
 
     test("keeps the last heartbeat of each member until it is forgotten", async () => {
-      const place = make();
+      const place = await make();
       const store = await openAt(place);
       const heartbeat = (member: string, appliedRevision: number) => ({
         cluster: "east",
@@ -148,6 +153,119 @@ export function runStoreConformance(name: string, make: () => StorePlace): void 
       expect(unwrap(await again.members())).toHaveLength(1);
       unwrap(await again.forgetMembers("east"));
       expect(unwrap(await again.members())).toEqual([]);
+    });
+
+    test("keeps documents of any size whole, and lists pages of them", async () => {
+      const place = await make();
+      const store = await openAt(place);
+      unwrap(await store.commit(change(0, { puts: [cluster("east", 1)] })));
+      // Random names, since nothing else keeps its size when it is compressed.
+      const names = Array.from({ length: 12_000 }, () => randomBytes(36).toString("hex"));
+      const big = services("east", 2, names);
+      const audit = { time: TIME, actor: "tester", action: "test", targets: names };
+      unwrap(
+        await store.commit(
+          change(1, { puts: [big], audit, request: { ...REQUEST, response: "x".repeat(900_000) } }),
+        ),
+      );
+      unwrap(await store.commit(change(2, { puts: [cluster("west", 3)] })));
+      const again = await reopen(place, store);
+      expect(unwrap(await again.load()).clusters.get("east")?.services.size).toBe(names.length);
+      const page = unwrap(await again.audit({ after: 0, limit: 2 }));
+      expect(page.map(({ targets }) => targets.length)).toEqual([0, names.length]);
+      expect(unwrap(await again.audit({ after: 1, limit: 5 })).map(({ revision }) => revision)).toEqual([
+        2, 3,
+      ]);
+      expect(unwrap(await again.findRequest(REQUEST.token))?.response).toHaveLength(900_000);
+    });
+
+    test("goes on at the revision that a change names, so that numbers can be left out on purpose", async () => {
+      const place = await make();
+      const store = await openAt(place);
+      unwrap(await store.commit(change(0, { puts: [cluster("east", 1)] })));
+      unwrap(await store.commit(change(1, { revision: 50, snapshots: ["east"] })));
+      expect(await store.commit(change(1, {}))).toEqual({ ok: false, error: { kind: "conflict" } });
+      unwrap(await store.commit(change(50, { puts: [cluster("west", 51)] })));
+      const state = unwrap(await (await reopen(place, store)).load());
+      expect([state.revision, state.clusters.get("east")?.snapshotRevision, state.clusters.size]).toEqual([
+        51, 50, 2,
+      ]);
+    });
+
+    test("tells the revision, and what changed after one, or that it has to be loaded", async () => {
+      const store = await openAt(await make());
+      for (let base = 0; base < 4; base++)
+        unwrap(
+          await store.commit(
+            change(base, { puts: [cluster(`c${base}`, base + 1)], snapshots: [`c${base}`] }),
+          ),
+        );
+      expect(unwrap(await store.revision())).toBe(4);
+      const changes = unwrap(await store.changesAfter(2));
+      if (changes === undefined) return;
+      expect(
+        changes.map(({ baseRevision, revision, snapshots }) => [baseRevision, revision, snapshots]),
+      ).toEqual([
+        [2, 3, ["c2"]],
+        [3, 4, ["c3"]],
+      ]);
+      expect(unwrap(await store.changesAfter(4))).toEqual([]);
+      expect(changes.reduce(applyLogged, stateOf(unwrap(await store.load()), 2))).toEqual(
+        unwrap(await store.load()),
+      );
+    });
+
+    test("loads the same state with a checkpoint as without, and after a clean-up", async () => {
+      const place = await make();
+      const store = await openAt(place);
+      const seen = [{ key: "ServiceExport/east/shop/cart", time: TIME }];
+      unwrap(await store.commit(change(0, { puts: [cluster("east", 1)], snapshots: ["east"] })));
+      unwrap(
+        await store.commit(
+          change(1, { puts: [exportAt("east", "cart", 2), services("east", 2)], firstSeen: seen }),
+        ),
+      );
+      unwrap(await store.saveCheckpoint(unwrap(await store.load())));
+      unwrap(await store.commit(change(2, { puts: [cluster("west", 3)], snapshots: ["east", "west"] })));
+      const before = unwrap(await store.load());
+      expect(before.clusters.get("east")?.snapshotRevision).toBe(3);
+      unwrap(await store.cleanUp(0));
+      const again = await reopen(place, store);
+      expect(unwrap(await again.load())).toEqual(before);
+      unwrap(await again.saveCheckpoint(before));
+      unwrap(await again.cleanUp(0));
+      expect(unwrap(await again.load())).toEqual(before);
+    });
+
+    test("spends a name once, however many try at the same time", async () => {
+      const place = await make();
+      const store = await openAt(place);
+      const second = place.openSecond?.() ?? store;
+      const now = Date.parse(TIME);
+      const results = await Promise.all(
+        Array.from({ length: 20 }, (_, index) =>
+          (index % 2 === 0 ? store : second).spend("jti-1", now + 60_000, now),
+        ),
+      );
+      expect(results.filter((result) => unwrap(result))).toHaveLength(1);
+      expect(unwrap(await store.spend("jti-2", now + 60_000, now))).toBe(true);
+    });
+
+    test("keeps several instances from overwriting each other", async () => {
+      const place = await make();
+      const store = await openAt(place);
+      const second = place.openSecond?.();
+      if (second === undefined) return expect(store.shared).toBe(false);
+      expect(store.shared).toBe(true);
+      const results = await Promise.all(
+        Array.from({ length: 20 }, (_, index) =>
+          (index % 2 === 0 ? store : second).commit(change(0, { puts: [cluster(`c${index}`, 1)] })),
+        ),
+      );
+      expect(results.filter((result) => result.ok)).toHaveLength(1);
+      expect(results.filter((result) => !result.ok && result.error.kind === "conflict")).toHaveLength(19);
+      expect(unwrap(await second.load()).clusters.size).toBe(1);
+      expect(unwrap(await store.audit({ after: 0, limit: 100 }))).toHaveLength(1);
     });
   });
 }
@@ -183,12 +301,17 @@ function exportAt(cluster_: string, name: string, resourceVersion: number): Item
   };
 }
 
-function services(name: string, resourceVersion: number): Item {
-  const metadata = { cluster: name, namespace: "shop", name: "cart", resourceVersion, firstSeen: TIME };
+function services(cluster_: string, resourceVersion: number, names: readonly string[] = ["cart"]): Item {
   const spec = { ports: [{ port: 80, protocol: "http" as const }] };
-  return {
-    kind: "Services",
-    cluster: name,
-    value: [{ apiVersion: "isthmus.dev/v1alpha1", kind: "Service", metadata, spec }],
-  };
+  const value = names.map((name) => {
+    const metadata = { cluster: cluster_, namespace: "shop", name, resourceVersion, firstSeen: TIME };
+    return { apiVersion: "isthmus.dev/v1alpha1", kind: "Service", metadata, spec } as const;
+  });
+  return { kind: "Services", cluster: cluster_, value };
+}
+
+/** A state of a few clusters as it was: those that came later are left out. */
+function stateOf(state: FederationState, revision: number): FederationState {
+  const clusters = [...state.clusters].filter(([, { record }]) => record.resourceVersion <= revision);
+  return { ...state, revision, clusters: new Map(clusters) };
 }

@@ -1,0 +1,15 @@
+import { describe, inject } from "vitest";
+import { runStoreConformance } from "../../../test/conformance/store.ts";
+import { dynamoDbMissing, joinDynamoDbLocal, storeOn } from "../../../test/fakes/dynamodb-local.ts";
+
+const missing = dynamoDbMissing();
+const directory = inject("dynamoDbDir");
+
+describe.skipIf(missing !== undefined)(missing ?? "DynamoDB Local", () => {
+  runStoreConformance("DynamoDB", async () => {
+    const local = await joinDynamoDbLocal(directory);
+    const table = await local.createTable();
+    const open = () => storeOn(local, table);
+    return { open, openSecond: open };
+  });
+});

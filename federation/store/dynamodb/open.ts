@@ -1,0 +1,84 @@
+import {
+  CreateTableCommand,
+  DynamoDBClient,
+  type DynamoDBClientConfig,
+  UpdateTimeToLiveCommand,
+  waitUntilTableExists,
+} from "@aws-sdk/client-dynamodb";
+import type { Clock } from "../../registry/clock.ts";
+import { DynamoDbStore } from "./dynamodb-store.ts";
+import { Table } from "./table.ts";
+import { DynamoDbVault } from "./vault.ts";
+
+export interface TablePlace {
+  readonly table: string;
+  readonly region: string;
+  /** Elsewhere than at AWS: DynamoDB Local. */
+  readonly endpoint?: string;
+  readonly credentials?: {
+    readonly accessKeyId: string;
+    readonly secretAccessKey: string;
+    readonly sessionToken?: string;
+  };
+}
+
+export interface StoreTools {
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** A new name each time, 36 characters at most: of changes. */
+  readonly newId: () => string;
+}
+
+/** With the pauses between them, six tries end before the caller's patience does. */
+const CLIENT: DynamoDBClientConfig = { maxAttempts: 6, retryMode: "standard" };
+const CONNECT_MS = 1_000;
+const ANSWER_MS = 3_000;
+const TABLE_READY_S = 60;
+
+export function createClient(place: TablePlace): DynamoDBClient {
+  const { region, endpoint, credentials } = place;
+  return new DynamoDBClient({
+    ...CLIENT,
+    region,
+    requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: ANSWER_MS },
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(credentials === undefined ? {} : { credentials }),
+  });
+}
+
+export function openDynamoDbStore(
+  client: DynamoDBClient,
+  place: TablePlace,
+  tools: StoreTools,
+): { readonly store: DynamoDbStore; readonly vault: DynamoDbVault } {
+  const table = new Table({ client, name: place.table, clock: tools.clock, random: tools.random });
+  return { store: new DynamoDbStore(table, tools.newId), vault: new DynamoDbVault(table) };
+}
+
+/** Makes the table where it is missing; answers whether it was. In production infra/terraform makes it. */
+export async function createTable(client: DynamoDBClient, table: string): Promise<boolean> {
+  try {
+    await client.send(
+      new CreateTableCommand({
+        TableName: table,
+        BillingMode: "PAY_PER_REQUEST",
+        AttributeDefinitions: [
+          { AttributeName: "pk", AttributeType: "S" },
+          { AttributeName: "sk", AttributeType: "S" },
+        ],
+        KeySchema: [
+          { AttributeName: "pk", KeyType: "HASH" },
+          { AttributeName: "sk", KeyType: "RANGE" },
+        ],
+      }),
+    );
+  } catch (cause) {
+    if (cause instanceof Error && cause.name === "ResourceInUseException") return false;
+    throw cause;
+  }
+  await waitUntilTableExists({ client, maxWaitTime: TABLE_READY_S, minDelay: 1 }, { TableName: table });
+  // Only removes what has expired already; nothing depends on it.
+  const TimeToLiveSpecification = { AttributeName: "expires", Enabled: true };
+  await client.send(new UpdateTimeToLiveCommand({ TableName: table, TimeToLiveSpecification }));
+  return true;
+}

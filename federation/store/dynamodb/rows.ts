@@ -1,0 +1,54 @@
+import type { TransactWriteItem } from "@aws-sdk/client-dynamodb";
+import type { MemberStatus } from "../../model/resource.ts";
+import type { Change, LoggedChange, StoredRequest } from "../../registry/change.ts";
+import type { StoredMember } from "../../registry/store.ts";
+import { documentsOf, fromRows, type Row, toRows } from "./document.ts";
+import { HEAD, requestPk } from "./keys.ts";
+import { keyOf } from "./table.ts";
+
+/** Requests are repeated within minutes. */
+const REQUEST_KEPT_S = 24 * 3_600;
+
+export function moveHead({ baseRevision, revision }: Change, bytes: number): TransactWriteItem {
+  return {
+    Update: {
+      TableName: "",
+      Key: keyOf(HEAD),
+      UpdateExpression: "SET rev = :revision, logged = logged + :bytes",
+      ConditionExpression: "rev = :base",
+      ExpressionAttributeValues: {
+        ":revision": { N: String(revision) },
+        ":base": { N: String(baseRevision) },
+        ":bytes": { N: String(bytes) },
+      },
+    },
+  };
+}
+
+export function putNew(row: Row): TransactWriteItem {
+  return { Put: { TableName: "", Item: row, ConditionExpression: "attribute_not_exists(pk)" } };
+}
+
+export function requestRows(request: StoredRequest | undefined, time: string): readonly Row[] {
+  if (request === undefined) return [];
+  const expires = Math.floor(Date.parse(time) / 1_000) + REQUEST_KEPT_S;
+  return toRows(requestPk(request.token), "request", request, { expires: { N: String(expires) } });
+}
+
+/** `undefined` where a change is missing: each says which revision it follows. */
+export function changesFrom(rows: readonly Row[], revision: number): readonly LoggedChange[] | undefined {
+  const changes: LoggedChange[] = [];
+  let last = revision;
+  for (const document of documentsOf(rows)) {
+    const change = fromRows<LoggedChange>(document);
+    if (change.baseRevision !== last) return undefined;
+    changes.push(change);
+    last = change.revision;
+  }
+  return changes;
+}
+
+export function memberOf(row: Row): StoredMember {
+  const [cluster = ""] = (row["sk"]?.S ?? "").split("/");
+  return { cluster, status: JSON.parse(row["value"]?.S ?? "") as MemberStatus };
+}
