@@ -57,6 +57,17 @@ const STATE_DIR: OptionSpec = {
   summary: "the state directory (ISTHMUS_STATE_DIR)",
 };
 const LISTEN: OptionSpec = { flags: "--listen <address>", summary: "host:port (ISTHMUS_LISTEN)" };
+/** Where a registry keeps its facts. */
+const STORE: readonly OptionSpec[] = [
+  {
+    flags: "--store <kind>",
+    summary: "sqlite (default) or dynamodb (ISTHMUS_STORE)",
+    words: ["sqlite", "dynamodb"],
+  },
+  { flags: "--table <name>", summary: "the DynamoDB table (ISTHMUS_DYNAMODB_TABLE, default isthmus)" },
+  { flags: "--endpoint <url>", summary: "DynamoDB elsewhere than at AWS (ISTHMUS_DYNAMODB_ENDPOINT)" },
+];
+
 const LOG_LEVEL: OptionSpec = {
   flags: "--log-level <level>",
   summary: "debug, info, warn or error (ISTHMUS_LOG_LEVEL)",
@@ -286,6 +297,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       STATE_DIR,
       LISTEN,
       { flags: "--federation <name>", summary: "such as acme.mesh (ISTHMUS_FEDERATION)" },
+      ...STORE,
       LOG_LEVEL,
     ],
     load: async () => (await import("./commands/role.ts")).registry,

@@ -11,6 +11,22 @@ export interface RegistryConfig {
   /** Needed at the first start; later the state directory knows, and a different name is refused. */
   readonly federation?: string;
   readonly logLevel: LogLevel;
+  /** Absent: SQLite in the state directory. */
+  readonly dynamoDb?: DynamoDbSettings;
+}
+
+export interface DynamoDbSettings {
+  readonly table: string;
+  readonly region: string;
+  readonly endpoint?: string;
+  /** Absent: those that the AWS environment of the process gives. */
+  readonly credentials?: AwsCredentials;
+}
+
+export interface AwsCredentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
 }
 
 // Loopback: a registry is put on a network on purpose, behind something that speaks TLS.
@@ -35,7 +51,55 @@ export function parseRegistryConfig(
   const logLevel = LOG_LEVELS.find((known) => known === level);
   if (logLevel === undefined)
     complain("ISTHMUS_LOG_LEVEL", `"${level}" is not one of ${LOG_LEVELS.join(", ")}`);
+  const dynamoDb = parseStore(get, complain);
   if (issues.length > 0 || !listen.ok || logLevel === undefined) return err(issues);
-  const base = { stateDir, listen: listen.value, logLevel };
+  const base = { stateDir, listen: listen.value, logLevel, ...(dynamoDb === undefined ? {} : { dynamoDb }) };
   return ok(federation === undefined ? base : { ...base, federation });
+}
+
+type Get = (key: string) => string | undefined;
+type Complain = (path: string, message: string) => void;
+
+function parseStore(get: Get, complain: Complain): DynamoDbSettings | undefined {
+  const store = get("ISTHMUS_STORE") || "sqlite";
+  if (store === "dynamodb") return parseDynamoDb(get, complain);
+  if (store !== "sqlite") complain("ISTHMUS_STORE", `"${store}" is not one of sqlite, dynamodb`);
+  for (const key of ["ISTHMUS_DYNAMODB_TABLE", "ISTHMUS_DYNAMODB_ENDPOINT"])
+    if (get(key)) complain(key, "belongs to ISTHMUS_STORE=dynamodb");
+  return undefined;
+}
+
+// Of DynamoDB Local: it asks for credentials and a region, and does not look at them.
+const LOCAL = { accessKeyId: "local", secretAccessKey: "local" };
+const LOCAL_REGION = "us-east-1";
+export const DEFAULT_TABLE = "isthmus";
+
+/** Where the table is; shared with the runtimes that know no other store. */
+export function parseDynamoDb(get: Get, complain: Complain): DynamoDbSettings | undefined {
+  const table = get("ISTHMUS_DYNAMODB_TABLE") || DEFAULT_TABLE;
+  if (!/^[A-Za-z0-9_.-]{3,255}$/.test(table))
+    complain("ISTHMUS_DYNAMODB_TABLE", `"${table}" is not a DynamoDB table's name`);
+  const endpoint = get("ISTHMUS_DYNAMODB_ENDPOINT") || undefined;
+  if (endpoint !== undefined && !/^https?:$/.test(URL.parse(endpoint)?.protocol ?? ""))
+    complain("ISTHMUS_DYNAMODB_ENDPOINT", `"${endpoint}" is not an http(s) URL`);
+  const region = get("AWS_REGION") || get("AWS_DEFAULT_REGION") || (endpoint && LOCAL_REGION);
+  if (!region) {
+    complain("AWS_REGION", "is required: the region of the table");
+    return undefined;
+  }
+  const credentials = parseCredentials(get) ?? (endpoint === undefined ? undefined : LOCAL);
+  return {
+    table,
+    region,
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(credentials === undefined ? {} : { credentials }),
+  };
+}
+
+function parseCredentials(get: Get): AwsCredentials | undefined {
+  const accessKeyId = get("AWS_ACCESS_KEY_ID");
+  const secretAccessKey = get("AWS_SECRET_ACCESS_KEY");
+  const sessionToken = get("AWS_SESSION_TOKEN");
+  if (!accessKeyId || !secretAccessKey) return undefined;
+  return { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) };
 }

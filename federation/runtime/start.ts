@@ -5,12 +5,13 @@ import { err, ok, type Result } from "../model/result.ts";
 import { VERSION } from "../model/version.ts";
 import { Registry } from "../registry/registry.ts";
 import { createTrustAuthority } from "../registry/trust-authority.ts";
-import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
-import { localRootSigner } from "../trust/index.ts";
 import { systemClock } from "./clock.ts";
 import type { RegistryConfig } from "./config.ts";
+import { FileVault } from "./file-vault.ts";
+import { openKeys } from "./keys.ts";
+import { openStore } from "./open-store.ts";
 import { type Listening, listen } from "./serve.ts";
-import { adminTokenFile, openKeys, prepareStateDir } from "./state-dir.ts";
+import { adminTokenFile, adminTokenSha256, prepareStateDir } from "./state-dir.ts";
 
 export interface RunningRegistry {
   readonly address: string;
@@ -25,17 +26,22 @@ export async function startRegistry(
 ): Promise<Result<RunningRegistry, Problem>> {
   const unusable = prepareStateDir(config.stateDir);
   if (unusable !== undefined) return err(unusable);
-  const opened = openSqliteStore(config.stateDir);
+  const opened = await openStore(config);
   if (!opened.ok) return opened;
   const store = opened.value;
-  const now = systemClock.now();
-  const keys = await openKeys(config.stateDir, store, { federation: config.federation, now });
+  const keys = await openKeys({
+    vault: new FileVault(config.stateDir),
+    store,
+    federation: config.federation,
+    now: systemClock.now(),
+    adminTokenSha256: () => adminTokenSha256(config.stateDir),
+  });
   if (!keys.ok) {
     store.close();
     return keys;
   }
   const { root, signing, foundation } = keys.value;
-  const authority = createTrustAuthority({ ...foundation, root: localRootSigner(root), key: signing });
+  const authority = createTrustAuthority({ ...foundation, root, key: signing });
   const registry = await Registry.open({ store, clock: systemClock, random: Math.random, authority });
   if (!registry.ok) return err(problem("state_unusable", registry.error.problem.detail));
   let accepting = true;

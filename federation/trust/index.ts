@@ -10,7 +10,7 @@ export type { ClusterCa } from "./cluster-ca.ts";
 export { createClusterKey, createCsr } from "./csr.ts";
 export { createJoinToken, peekJoinToken, verifyJoinToken } from "./join-token.ts";
 export type { JoinToken, JoinTokenClaims } from "./join-token.ts";
-export { privateKeyFromPem, privateKeyToPem } from "./keys.ts";
+export { privateKeyFromPem, privateKeyToPem, publicKeyFromDer } from "./keys.ts";
 export { MEMBER_SCHEME, signMemberRequest, verifyMemberRequest } from "./member-request.ts";
 export type { MemberRequestExpectation } from "./member-request.ts";
 export { isRole, issueOperatorToken, ROLES, roleCovers, verifyOperatorToken } from "./operator-token.ts";

@@ -45,3 +45,8 @@ export function publicPoint(key: KeyObject): Buffer {
 export function keyIdentifier(point: Buffer): Buffer {
   return createHash("sha256").update(point).digest().subarray(0, 20);
 }
+
+/** SPKI in DER, of a key that lies elsewhere. Throws where it is none: it comes from a service we chose. */
+export function publicKeyFromDer(der: Uint8Array): KeyObject {
+  return createPublicKey({ key: Buffer.from(der), format: "der", type: "spki" });
+}

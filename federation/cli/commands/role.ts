@@ -13,6 +13,9 @@ const SETTINGS: { readonly [flag: string]: string } = {
   adminListen: "ISTHMUS_ADMIN_LISTEN",
   registry: "ISTHMUS_REGISTRY",
   logLevel: "ISTHMUS_LOG_LEVEL",
+  store: "ISTHMUS_STORE",
+  table: "ISTHMUS_DYNAMODB_TABLE",
+  endpoint: "ISTHMUS_DYNAMODB_ENDPOINT",
 };
 
 /** The settings that the given flags make. */

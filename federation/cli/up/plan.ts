@@ -2,7 +2,7 @@ import { formatAddress, parseAddress } from "../../model/address.ts";
 import { type AppliedResource, sourceClusters, type WorkloadListenerStatus } from "../../model/resource.ts";
 import { serviceKey } from "../../model/service.ts";
 import { type StaticCluster, staticWorkloadName } from "../../model/static-cluster.ts";
-import type { LocalCluster, LocalFederation } from "../../model/wire/local-federation.ts";
+import type { LocalCluster, LocalFederation, LocalRegistry } from "../../model/wire/local-federation.ts";
 import { exportOf, importedService, localServices } from "../input/cross-check.ts";
 
 export type Role = "registry" | "gateway" | "agent";
@@ -80,6 +80,7 @@ export function planFederation(
         ISTHMUS_STATE_DIR: registryDir,
         ISTHMUS_LISTEN: formatAddress(listen),
         ISTHMUS_FEDERATION: federation.metadata.name,
+        ...storeSettings(federation.spec.registry),
       },
     },
     clusters: federation.spec.clusters.map((cluster) =>
@@ -87,6 +88,15 @@ export function planFederation(
     ),
     resources,
     imports: expectedImports(federation, resources),
+  };
+}
+
+function storeSettings({ store, table, endpoint }: LocalRegistry): Record<string, string> {
+  if (store === "sqlite") return {};
+  return {
+    ISTHMUS_STORE: store,
+    ...(table === undefined ? {} : { ISTHMUS_DYNAMODB_TABLE: table }),
+    ...(endpoint === undefined ? {} : { ISTHMUS_DYNAMODB_ENDPOINT: endpoint }),
   };
 }
 

@@ -13,9 +13,18 @@ export interface LocalFederation {
   readonly kind: "LocalFederation";
   readonly metadata: { readonly name: string };
   readonly spec: {
-    readonly registry: { readonly listen: string };
+    readonly registry: LocalRegistry;
     readonly clusters: readonly LocalCluster[];
   };
+}
+
+export interface LocalRegistry {
+  readonly listen: string;
+  readonly store: "sqlite" | "dynamodb";
+  /** DynamoDB only; absent: as the registry has it. */
+  readonly table?: string;
+  /** DynamoDB only; absent: at AWS, in the region of the environment. */
+  readonly endpoint?: string;
 }
 
 export interface LocalCluster {
@@ -44,14 +53,28 @@ const cluster = z.strictObject({
   workloads: workloads.default([]),
 });
 
+const registry = alsoCheck(
+  z.strictObject({
+    listen: hostPort(0).default(ANY_FREE_PORT),
+    store: z.enum(["sqlite", "dynamodb"]).default("sqlite"),
+    table: z
+      .string()
+      .regex(/^[A-Za-z0-9_.-]{3,255}$/, "must be the name of a DynamoDB table")
+      .exactOptional(),
+    endpoint: z.url({ protocol: /^https?$/ }).exactOptional(),
+  }),
+  (value, report) => {
+    if (typeof value !== "object" || value === null || Reflect.get(value, "store") === "dynamodb") return;
+    for (const key of ["table", "endpoint"]) if (key in value) report([key], "belongs to store: dynamodb");
+  },
+);
+
 export const localFederation = z.strictObject({
   apiVersion,
   kind: z.literal("LocalFederation"),
   metadata: z.strictObject({ name: federationName }),
   spec: z.strictObject({
-    registry: z
-      .strictObject({ listen: hostPort(0).default(ANY_FREE_PORT) })
-      .default({ listen: ANY_FREE_PORT }),
+    registry: registry.default({ listen: ANY_FREE_PORT, store: "sqlite" }),
     clusters: alsoCheck(
       z.array(cluster).min(1).max(MAX_CLUSTERS),
       uniqueBy("cluster", (item) => textField(item, "name")),

@@ -28,7 +28,7 @@ import {
   spentKey,
 } from "./keys.ts";
 import { attempt } from "./attempt.ts";
-import { changesFrom, memberOf, moveHead, putNew, requestRows } from "./rows.ts";
+import { changesFrom, type Head, headOf, memberOf, moveHead, putNew, requestRows } from "./rows.ts";
 import { emptyState, fromStateDocument, type StateDocument, toStateDocument } from "./state-document.ts";
 import { keyOf, type Table } from "./table.ts";
 
@@ -45,15 +45,6 @@ const MAX_LOADS = 5;
 const MAX_REMOVED = 2_000;
 /** Of TransactWriteItems, less something for keys and names. */
 const MAX_CHANGE_BYTES = 3_800_000;
-
-interface Head {
-  readonly revision: number;
-  /** Revision of the checkpoint; 0: there is none. */
-  readonly checkpoint: number;
-  /** Bytes of the checkpoint, and of the changes since. */
-  readonly weight: number;
-  readonly logged: number;
-}
 
 /**
  * The registry's facts in one DynamoDB table, for any number of instances. The log of changes is what counts: each is
@@ -247,14 +238,7 @@ export class DynamoDbStore implements RegistryStore {
   }
 
   async #readHead(): Promise<Head> {
-    const row = await this.#table.get(HEAD);
-    const number = (name: string): number => Number(row?.[name]?.N ?? 0);
-    this.#head = {
-      revision: number("rev"),
-      checkpoint: number("ckpt"),
-      weight: number("weight"),
-      logged: number("logged"),
-    };
+    this.#head = headOf(await this.#table.get(HEAD));
     return this.#head;
   }
 

@@ -9,6 +9,25 @@ import { keyOf } from "./table.ts";
 /** Requests are repeated within minutes. */
 const REQUEST_KEPT_S = 24 * 3_600;
 
+export interface Head {
+  readonly revision: number;
+  /** Revision of the checkpoint; 0: there is none. */
+  readonly checkpoint: number;
+  /** Bytes of the checkpoint, and of the changes since. */
+  readonly weight: number;
+  readonly logged: number;
+}
+
+export function headOf(row: Row | undefined): Head {
+  const number = (name: string): number => Number(row?.[name]?.N ?? 0);
+  return {
+    revision: number("rev"),
+    checkpoint: number("ckpt"),
+    weight: number("weight"),
+    logged: number("logged"),
+  };
+}
+
 export function moveHead({ baseRevision, revision }: Change, bytes: number): TransactWriteItem {
   return {
     Update: {
