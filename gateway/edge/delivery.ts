@@ -9,6 +9,7 @@ import {
   type OpenedStream,
   type RelayCounters,
   refuseTunnel,
+  type RequestFields,
   TUNNEL_HEADER,
   type TunnelRequest,
   type Upstream,
@@ -22,6 +23,8 @@ export interface Delivered {
   readonly version: string | undefined;
   /** The caller's token, for the agent to judge once more. */
   readonly token: string;
+  /** Fields for the agent, where the stream is traced. */
+  readonly trace: RequestFields | undefined;
 }
 
 /** The last stretch at a gateway: one endpoint is picked, and reached through the agent beside it where there are agents. */
@@ -35,7 +38,7 @@ export class Delivery {
   }
 
   forward(stream: TunnelRequest["stream"], wanted: Delivered, counters: RelayCounters): void {
-    const { service, port, version, token } = wanted;
+    const { service, port, version, token, trace } = wanted;
     const endpoint = this.#endpoints.pick(`${serviceKey(service)}:${port}`, version);
     if (endpoint === undefined) {
       const what = version === undefined ? "" : ` of version ${version}`;
@@ -50,6 +53,7 @@ export class Delivery {
       ":authority": endpoint.address,
       [TUNNEL_HEADER.service]: serviceAuthority(service, port),
       [TUNNEL_HEADER.caller]: token,
+      ...trace,
     };
     forwardToUpstream(stream, this.#agents, headers, counters);
   }

@@ -18,11 +18,11 @@ export function createEgress(access: TunnelAccess, peers: PeerGateways, delivery
   return (request: TunnelRequest, target: TunnelTarget): void => {
     const granted = access.grant(request, target, (tables, caller) => decideEgress(tables, target, caller));
     if (granted === undefined) return;
-    const { decision, token, counters } = granted;
+    const { decision, token, counters, trace } = granted;
     const version = askedVersion(request);
     if (decision.local) {
       const { service, port } = target;
-      return delivery.forward(request.stream, { service, port, version, token }, counters);
+      return delivery.forward(request.stream, { service, port, version, token, trace }, counters);
     }
     const upstream = peers.get(decision.destination);
     if (upstream === undefined) {
@@ -35,6 +35,7 @@ export function createEgress(access: TunnelAccess, peers: PeerGateways, delivery
       [TUNNEL_HEADER.destination]: decision.destination,
       [TUNNEL_HEADER.caller]: token,
       ...(version === undefined ? undefined : { [TUNNEL_HEADER.version]: version }),
+      ...trace,
     };
     forwardToUpstream(request.stream, upstream, headers, counters);
   };

@@ -14,8 +14,9 @@ export function createIngress(access: TunnelAccess, delivery: Delivery) {
       decideIngress(tables, target, caller, peer.spiffeId),
     );
     if (granted === undefined) return;
-    const { decision, token, counters } = granted;
+    const { decision, token, counters, trace } = granted;
     const { service, port } = decision;
-    delivery.forward(stream, { service, port, version: askedVersion(request), token }, counters);
+    const wanted = { service, port, version: askedVersion(request), token, trace };
+    delivery.forward(stream, wanted, counters);
   };
 }

@@ -1,7 +1,7 @@
 import { formatAddress } from "../../federation/model/address.ts";
 import { createLogger, type Logger } from "../../federation/model/log.ts";
 import { type Issue, type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
-import type { PortClaims } from "../dataplane/index.ts";
+import { type AccessLog, type PortClaims, type Tracing } from "../dataplane/index.ts";
 import { type Discovery, openDiscovery } from "../discovery/index.ts";
 import { type AdminServer, openAdminServer } from "./admin-server.ts";
 import { systemClock, systemRandom } from "./clock.ts";
@@ -27,6 +27,8 @@ export interface MemberContext {
   readonly monotonicMs: () => number;
   readonly random: () => number;
   readonly claims: PortClaims;
+  readonly tracing?: Tracing | undefined;
+  readonly accessLog?: AccessLog | undefined;
   /** Something that `listeners()` or `tunnels()` answer has changed. */
   readonly onChange: () => void;
 }

@@ -34,10 +34,11 @@ export function createListeners(
   engine: Engine,
   ways: Pick<EntryEnvironment, "upstreamFor" | "openLocal">,
 ): ListenerSet {
-  const { discovery, claims, now, random, log, onChange } = context;
+  const { discovery, claims, now, monotonicMs, random, log, onChange, tracing, accessLog } = context;
   const { tables, metrics, events } = engine;
   const callerToken: EntryEnvironment["callerToken"] = (caller, audience) =>
     discovery.credentials.callerToken(caller, audience);
-  const entries = { tables, ...ways, callerToken, metrics, events, claims, now, random };
+  const shell = { claims, now, monotonicMs, random, tracing, accessLog };
+  const entries = { tables, ...ways, callerToken, metrics, events, ...shell };
   return new ListenerSet(entries, (keys) => discovery.addresses.allocate(keys), log, onChange);
 }

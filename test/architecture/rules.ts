@@ -22,7 +22,7 @@ export interface ImportRule {
 const ENGINE = "gateway/dataplane/";
 const ENGINE_DOOR = "gateway/dataplane/index.ts";
 /** Decisions: functions of data, tested without sockets. */
-const PURE = ["routing/", "policy/", "balance/", "lifecycle/"].map((folder) => ENGINE + folder);
+const PURE = ["routing/", "policy/", "balance/", "lifecycle/", "telemetry/"].map((folder) => ENGINE + folder);
 /** Nearly pure: bytes in, verdict out. */
 const BYTES = ["http1/", "identity/"].map((folder) => ENGINE + folder);
 const REGISTRY_SIDE = ["registry/", "store/", "http/", "console/", "runtime/", "cli/"].map(

@@ -50,8 +50,10 @@ export async function startEdge(options: EdgeOptions = {}): Promise<EdgeScene> {
       return lines;
     },
     bytesUp() {
-      const sample = /isthmus_bytes_total\{direction="outbound",service="cart.shop",way="up"\} (\d+)/;
-      return Number(sample.exec(entry().proxy.metrics())?.[1] ?? 0);
+      const samples = entry()
+        .proxy.metrics()
+        .matchAll(/^isthmus_workload_read_bytes_total\{[^}]*\} (\d+)$/gm);
+      return [...samples].reduce((total, [, value]) => total + Number(value), 0);
     },
     skip(ms) {
       skippedMs += ms;

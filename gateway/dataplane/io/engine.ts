@@ -6,6 +6,7 @@ import { CallerVerifier } from "../identity/caller-verifier.ts";
 import { compilePeerTrust, type PeerTrust } from "../identity/peer-trust.ts";
 import { createWatch, type Watch } from "../lifecycle/watch.ts";
 import { compileTables, type RouteTables } from "../routing/tables.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
 import { Metrics } from "./counters.ts";
 import { EventLog } from "./event-log.ts";
 import { LiveGrants } from "./live-grants.ts";
@@ -19,6 +20,7 @@ export interface EngineOptions {
   readonly log: Logger;
   readonly now: () => number;
   readonly random: () => number;
+  readonly tracing?: Tracing | undefined;
 }
 
 /** What all parts of one proxy process share: the compiled rules in force, whom to believe, counters and logs. */
@@ -29,6 +31,7 @@ export interface Engine {
   readonly grants: LiveGrants;
   readonly metrics: Metrics;
   readonly events: EventLog;
+  readonly tracing: Tracing | undefined;
 }
 
 /** Follows the snapshot: trust first, so that no rule is in force before the identities it speaks of can be judged. */
@@ -51,6 +54,7 @@ export function createEngine(options: EngineOptions): Engine {
     grants,
     metrics: new Metrics(),
     events: new EventLog(log, now),
+    tracing: options.tracing,
   };
 }
 

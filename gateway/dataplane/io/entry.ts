@@ -13,8 +13,11 @@ import {
   type RequestView,
 } from "../routing/decide-request.ts";
 import type { RouteTables } from "../routing/tables.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
+import type { AccessLog } from "./access-log.ts";
 import type { Counter, Metrics } from "./counters.ts";
 import type { EventLog } from "./event-log.ts";
+import { clusterOf, RouteSeries } from "./route-series.ts";
 import type { PortClaims } from "./shared-port.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 import type { OpenedStream, RequestFields } from "./tunnel-stream.ts";
@@ -32,7 +35,13 @@ export interface EntryEnvironment {
   readonly events: EventLog;
   readonly claims: PortClaims;
   readonly now: () => number;
+  /** Milliseconds with fractions, that never go back. */
+  readonly monotonicMs: () => number;
   readonly random: () => number;
+  /** Present while telemetry is switched on. */
+  readonly tracing?: Tracing | undefined;
+  /** Present where somebody wants one. */
+  readonly accessLog?: AccessLog | undefined;
 }
 
 export interface EntryKey {
@@ -43,13 +52,10 @@ export interface EntryKey {
 }
 
 export interface EntryCounters {
-  /** Index 1..5: responses of that status class. */
-  readonly responses: readonly Counter[];
   readonly connections: Counter;
   readonly openConnections: Counter;
+  /** Bytes read of HTTP connections, requests that never were one included. */
   readonly up: Counter;
-  readonly down: Counter;
-  readonly retries: Counter;
   readonly wouldDeny: Counter;
 }
 
@@ -64,6 +70,8 @@ export class Entry {
   /** Via pseudonym (RFC 9110 §7.6.3): names the cluster, so that a request that comes round again is recognized. */
   readonly pseudonym: string;
   #rules: EntryRules;
+  /** By route and target; as old as the rules. */
+  #series = new Map<string, Map<string, RouteSeries>>();
   readonly #onChange = new Set<() => void>();
   readonly #unsubscribe: () => void;
 
@@ -75,6 +83,7 @@ export class Entry {
     this.#rules = this.#compile();
     this.#unsubscribe = env.tables.subscribe(() => {
       this.#rules = this.#compile();
+      this.#series = new Map();
       for (const listener of [...this.#onChange]) listener();
     });
   }
@@ -99,6 +108,17 @@ export class Entry {
   /** Why the rules in force would not permit this target any more. */
   recheck(target: EntryForward): Problem | undefined {
     return recheckTarget(this.env.tables.current, target);
+  }
+
+  /** The counters of what goes by `route` to `target`; without one, of what goes nowhere. */
+  seriesOf(target: EntryForward | undefined, route: string): RouteSeries {
+    let byTarget = this.#series.get(route);
+    if (byTarget === undefined) {
+      byTarget = new Map();
+      this.#series.set(route, byTarget);
+    }
+    const id = target?.id ?? "";
+    return byTarget.get(id) ?? this.#makeSeries(byTarget, id, target, route);
   }
 
   upstream(target: EntryForward): Upstream | undefined {
@@ -145,6 +165,27 @@ export class Entry {
     this.#onChange.clear();
   }
 
+  #makeSeries(
+    known: Map<string, RouteSeries>,
+    id: string,
+    target: EntryForward | undefined,
+    route: string,
+  ): RouteSeries {
+    const { caller, service, port } = this.key;
+    const labels = {
+      source_cluster: clusterOf(caller.trustDomain),
+      workload: workloadName(caller),
+      destination_cluster: target === undefined ? "" : clusterOf(target.destination),
+      service: serviceKey(service),
+      port: String(port),
+      version: target?.version ?? "",
+      route,
+    };
+    const made = new RouteSeries(labels, this.env.metrics);
+    known.set(id, made);
+    return made;
+  }
+
   #compile(): EntryRules {
     const { caller, service, port } = this.key;
     return compileEntry(this.env.tables.current, caller, service, port);
@@ -153,17 +194,10 @@ export class Entry {
 
 function entryCounters({ caller, service, port }: EntryKey, metrics: Metrics): EntryCounters {
   const labels = { workload: workloadName(caller), service: serviceKey(service), port: String(port) };
-  const direction = (way: string) =>
-    metrics.bytes.series({ direction: "outbound", service: labels.service, way });
   return {
-    responses: [0, 1, 2, 3, 4, 5].map((status) =>
-      metrics.requests.series({ ...labels, status: `${status}xx` }),
-    ),
     connections: metrics.connections.series(labels),
     openConnections: metrics.openConnections.series(labels),
-    up: direction("up"),
-    down: direction("down"),
-    retries: metrics.retries.series(labels),
+    up: metrics.workloadBytes.series(labels),
     wouldDeny: metrics.wouldDeny.series(labels),
   };
 }

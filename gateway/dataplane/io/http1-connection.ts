@@ -7,12 +7,15 @@ import type { ResponseHead } from "../http1/response-head.ts";
 import { Http1RequestView } from "../http1/request-view.ts";
 import { localReply } from "../policy/local-reply.ts";
 import type { EntryForward } from "../routing/decide.ts";
+import type { TraceContext } from "../telemetry/trace-context.ts";
 import type { Entry } from "./entry.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
 import type { Http1Stream } from "./http1-stream.ts";
 import { renderProblem } from "./problem-reply.ts";
 import { ignore } from "./relay.ts";
+import { RequestRecord } from "./request-record.ts";
 import type { StreamPool } from "./stream-pool.ts";
+import { withTrace } from "./trace-fields.ts";
 
 // From the first byte of a head to its last, and for the next MIN_PROGRESS_BYTES of a body: a slow client ends here.
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -46,6 +49,7 @@ export interface Http1Host {
 export class Http1Connection {
   readonly socket: Socket;
   readonly entry: Entry;
+  readonly record: RequestRecord;
   /** The request under way; valid between its head and the end of its response. */
   request!: RequestHead;
   requestDone = true;
@@ -70,6 +74,7 @@ export class Http1Connection {
   constructor(socket: Socket, host: Http1Host) {
     this.socket = socket;
     this.entry = host.entry;
+    this.record = new RequestRecord(host.entry);
     this.#host = host;
     this.deadlineMs = host.coarseNow + IDLE_TIMEOUT_MS;
     socket.on("data", (chunk: Buffer) => this.#onData(chunk));
@@ -96,14 +101,14 @@ export class Http1Connection {
   /** Head and body as they came, from `at` on. */
   writeResponse(status: number, buffer: Buffer, at: number): void {
     this.#responded = true;
-    this.#count(status);
+    this.record.answered(status);
     this.socket.write(at === 0 ? buffer : buffer.subarray(at));
   }
 
   /** The head as the workload should see it, in one write with the body where that is at hand (`buffer` from `bodyAt`). */
   writeResponseHead(head: ResponseHead, buffer?: Buffer, bodyAt = 0): void {
     this.#responded = true;
-    this.#count(head.status);
+    this.record.answered(head.status);
     const { minor } = this.request;
     const text = minor === 0 ? withoutChunked(head.forwardable) : head.forwardable;
     const mustClose = !this.staysOpen || head.body.kind === "until-close" || minor === 0;
@@ -136,7 +141,7 @@ export class Http1Connection {
   upgraded(): void {
     this.#upgraded = true;
     this.#responded = true;
-    this.#count(101);
+    this.record.answered(101);
     this.deadlineMs = NO_DEADLINE;
     const early = this.#pending;
     this.#pending = undefined;
@@ -150,6 +155,7 @@ export class Http1Connection {
 
   responseDone(): void {
     this.#upstream = undefined;
+    this.record.end(true);
     if (!this.requestDone || !this.staysOpen) return this.#finish();
     this.#becomeIdle();
     this.#next();
@@ -157,7 +163,10 @@ export class Http1Connection {
 
   upstreamFailed(stream: Http1Stream, reason: Problem): void {
     this.#upstream = undefined;
-    if (this.#responded) return void this.socket.resetAndDestroy();
+    if (this.#responded) {
+      this.record.refused(reason);
+      return void this.socket.resetAndDestroy();
+    }
     if (this.#target !== undefined && this.#mayRepeat(stream, reason))
       return this.#attempt(this.#target, false);
     this.#refuse(reason);
@@ -174,6 +183,7 @@ export class Http1Connection {
     upstream.abort();
     this.#upstream = undefined;
     if (!this.#responded) return this.#refuse(reason);
+    this.record.refused(reason);
     this.entry.refused(reason);
     this.socket.resetAndDestroy();
   }
@@ -183,6 +193,7 @@ export class Http1Connection {
   #onData(chunk: Buffer): void {
     this.entry.counters.up.value += chunk.length;
     if (this.#upgraded) {
+      this.record.sent(chunk.length);
       if (this.#upstream?.writable.write(chunk) === false) this.socket.pause();
       return;
     }
@@ -220,10 +231,14 @@ export class Http1Connection {
     this.#responded = false;
     this.#bodySent = false;
     this.#attempts = 0;
-    const { entry } = this;
-    const decision = entry.decide(VIEW.of(head));
+    const { entry, record } = this;
+    const view = VIEW.of(head);
+    record.start(view);
+    const decision = entry.decide(view);
     if (decision.kind === "refuse") return this.#refuse(decision.problem);
     const { target } = decision;
+    record.toward(target, "");
+    record.sent(head.byteLength);
     if (target.permit.wouldDeny) entry.counters.wouldDeny.value += 1;
     if (head.via !== undefined && passedThrough(head.via, entry.pseudonym))
       return this.#refuse(problem("loop", `Via names ${entry.pseudonym} already`));
@@ -236,8 +251,10 @@ export class Http1Connection {
   /** `mayReuse`: an idle stream will do; otherwise only a fresh one, so that one retry meets one cause. */
   #attempt(target: EntryForward, mayReuse: boolean): void {
     this.#attempts += 1;
+    this.record.attempt();
     const pool = this.#host.poolOf(target);
-    const stream = (mayReuse ? pool.take() : undefined) ?? pool.open();
+    const sampled = this.#sampledTrace();
+    const stream = (mayReuse && sampled === undefined ? pool.take() : undefined) ?? pool.open(sampled);
     if (stream !== undefined) return this.#send(stream);
     const upstream = this.entry.upstream(target);
     if (upstream === undefined) return this.#refuse(this.entry.unavailable(target));
@@ -245,7 +262,7 @@ export class Http1Connection {
     upstream.whenReady((ready) => {
       if (this.socket.destroyed) return;
       const reason = this.entry.recheck(target);
-      const late = ready && reason === undefined ? this.#host.poolOf(target).open() : undefined;
+      const late = ready && reason === undefined ? this.#host.poolOf(target).open(sampled) : undefined;
       if (late === undefined) this.#refuse(reason ?? this.entry.unavailable(target));
       else this.#send(late);
       this.#resumePending();
@@ -254,7 +271,15 @@ export class Http1Connection {
 
   #send(stream: Http1Stream): void {
     this.#upstream = stream;
-    stream.begin(this, `${this.request.forwardable}via: 1.1 ${this.entry.pseudonym}\r\n\r\n`);
+    const { trace } = this.record;
+    const { forwardable } = this.request;
+    const fields = trace === undefined ? forwardable : withTrace(forwardable, trace);
+    stream.begin(this, `${fields}via: 1.1 ${this.entry.pseudonym}\r\n\r\n`);
+  }
+
+  #sampledTrace(): TraceContext | undefined {
+    const { trace } = this.record;
+    return trace?.sampled === true ? trace : undefined;
   }
 
   #resumePending(): void {
@@ -283,6 +308,7 @@ export class Http1Connection {
     }
     this.requestDone = this.#body.done;
     this.#progress += next - at;
+    this.record.sent(next - at);
     if (this.requestDone || this.#progress >= MIN_PROGRESS_BYTES) this.#moveDeadline();
     if (upstream.writable.writableNeedDrain) {
       // The far side is slow, not the client: the client's clock stops.
@@ -312,17 +338,9 @@ export class Http1Connection {
 
   #mayRepeat(stream: Http1Stream, reason: Problem): boolean {
     if (this.#attempts >= MAX_ATTEMPTS || this.#bodySent || this.#ended) return false;
-    if (reason.name === "draining") return this.#retried();
-    return reason.name === "upstream_reset" &&
-      isIdempotent(this.request.method) &&
-      (stream.reused || this.#attempts === 1)
-      ? this.#retried()
-      : false;
-  }
-
-  #retried(): boolean {
-    this.entry.counters.retries.value += 1;
-    return true;
+    if (reason.name === "draining") return true;
+    const once = stream.reused || this.#attempts === 1;
+    return reason.name === "upstream_reset" && isIdempotent(this.request.method) && once;
   }
 
   // ---- replies of our own and endings -------------------------------------------------------------------------------
@@ -331,7 +349,8 @@ export class Http1Connection {
     const reply = localReply(reason.name);
     this.entry.refused(reason);
     const close = reply.close || !this.requestDone || !this.staysOpen;
-    this.#count(reply.http);
+    this.record.answered(reply.http);
+    this.record.refused(reason);
     const headOnly = this.request.method === "HEAD";
     this.socket.write(renderProblem(reason, reply.http, close, headOnly), "utf8");
     if (close) return this.#finish();
@@ -343,12 +362,14 @@ export class Http1Connection {
   #reject(reason: Problem): void {
     this.entry.refused(reason);
     const { http } = localReply(reason.name);
-    this.#count(http);
+    this.record.answered(http);
+    this.record.refused(reason);
     if (!this.#responded) this.socket.write(renderProblem(reason, http, true, false), "utf8");
     this.#finish();
   }
 
   #becomeIdle(): void {
+    this.record.end(true);
     this.#active = false;
     this.#responded = false;
     this.requestDone = true;
@@ -361,6 +382,7 @@ export class Http1Connection {
 
   /** Lingering close: the reply must reach a client that still sends (RFC 9112 §9.6). */
   #finish(): void {
+    this.record.end(true);
     this.#ended = true;
     this.#active = false;
     this.#pending = undefined;
@@ -391,6 +413,7 @@ export class Http1Connection {
   }
 
   #onClose(): void {
+    this.record.end(this.#upgraded);
     this.#upstream?.abort();
     this.#upstream = undefined;
     this.#host.closed(this);
@@ -409,11 +432,6 @@ export class Http1Connection {
     this.#upstream?.abort();
     this.#upstream = undefined;
     this.#refuse(problem("upstream_timeout", `no answer within ${RESPONSE_TIMEOUT_MS / 1000} s`));
-  }
-
-  #count(status: number): void {
-    const counter = this.entry.counters.responses[Math.floor(status / 100)];
-    if (counter !== undefined) counter.value += 1;
   }
 }
 

@@ -23,6 +23,7 @@ export class Http1Stream {
   idleSinceMs = 0;
   readonly #stream: OpenedStream;
   readonly #pool: StreamPool;
+  readonly #mayServeAgain: boolean;
   readonly #body = new BodyForwarder();
   #connection: Http1Connection | undefined;
   #carry: Buffer | undefined;
@@ -34,9 +35,10 @@ export class Http1Stream {
   #draining = false;
   #refusal: Problem | undefined;
 
-  constructor(stream: OpenedStream, pool: StreamPool) {
+  constructor(stream: OpenedStream, pool: StreamPool, mayServeAgain: boolean) {
     this.#stream = stream;
     this.#pool = pool;
+    this.#mayServeAgain = mayServeAgain;
     stream.on("data", (chunk: Buffer) => this.#onData(chunk));
     stream.on("drain", () => this.#connection?.resumeRequest());
     stream.once("response", (headers) => {
@@ -91,7 +93,7 @@ export class Http1Stream {
     const connection = this.#connection;
     // Bytes that nobody asked for: whatever they are, they must not become the answer to the next request.
     if (connection === undefined) return this.abort();
-    connection.entry.counters.down.value += chunk.length;
+    connection.record.received(chunk.length);
     if (this.#phase === "upgraded") return connection.write(chunk);
     const buffer = this.#carry === undefined ? chunk : Buffer.concat([this.#carry, chunk]);
     this.#carry = undefined;
@@ -169,7 +171,8 @@ export class Http1Stream {
     this.reused = true;
     // A request that still lies here unread would stand before the next one.
     const isRead = this.#stream.writableLength === 0;
-    if (this.#keepAlive && connection.requestDone && isRead && this.usable) this.#pool.put(this);
+    const mayServeAgain = this.#mayServeAgain && this.#keepAlive && connection.requestDone;
+    if (mayServeAgain && isRead && this.usable) this.#pool.put(this);
     else this.#retire();
     connection.responseDone();
   }

@@ -40,6 +40,7 @@ describe("the set of workload listeners", () => {
       events: new EventLog(log, () => 0),
       claims: { isShared: () => true, claim: () => {} },
       now: () => 0,
+      monotonicMs: () => 0,
       random: () => 0,
     };
     set = new ListenerSet(

@@ -1,6 +1,8 @@
 import type { EntryForward } from "../routing/decide.ts";
+import type { TraceContext } from "../telemetry/trace-context.ts";
 import type { Entry } from "./entry.ts";
 import { Http1Stream } from "./http1-stream.ts";
+import { traceFields } from "./trace-fields.ts";
 
 // Below the 5 s after which Node's own HTTP server drops an idle connection: whoever closes first must not be the workload.
 const IDLE_MS = 4_000;
@@ -34,12 +36,15 @@ export class StreamPool {
     }
   }
 
-  /** A fresh stream through a ready tunnel. */
-  open(): Http1Stream | undefined {
+  /**
+   * A fresh stream through a ready tunnel. With a trace it serves one request only, so that what the hops further on tell of
+   * the stream, they tell of that request.
+   */
+  open(trace?: TraceContext): Http1Stream | undefined {
     let opened: Http1Stream | undefined;
-    const stream = this.#entry.open(this.target, () => opened?.drain());
+    const stream = this.#entry.open(this.target, () => opened?.drain(), traceFields(trace));
     if (stream === undefined) return undefined;
-    opened = new Http1Stream(stream, this);
+    opened = new Http1Stream(stream, this, trace === undefined);
     this.#open.add(opened);
     return opened;
   }

@@ -4,6 +4,8 @@ import type { EntryForward } from "../routing/decide.ts";
 import type { Entry } from "./entry.ts";
 import { lossOf, refusalOf } from "./forward.ts";
 import { abort, ignore, isCut, relay } from "./relay.ts";
+import { ConnectionRecord } from "./connection-record.ts";
+import { traceFields } from "./trace-fields.ts";
 import { ErrorCode, type OpenedStream } from "./tunnel-stream.ts";
 
 export interface TcpOptions {
@@ -20,6 +22,7 @@ export class TcpConnection {
   readonly socket: Socket;
   readonly #entry: Entry;
   readonly #options: TcpOptions;
+  readonly #record: ConnectionRecord;
   #target: EntryForward | undefined;
   #stream: OpenedStream | undefined;
   #answered = false;
@@ -29,6 +32,7 @@ export class TcpConnection {
     this.socket = socket;
     this.#entry = entry;
     this.#options = options;
+    this.#record = new ConnectionRecord(entry);
     this.#state = options.onServerFirst === undefined ? "relaying" : "held";
     socket.on("error", ignore);
     socket.once("close", () => this.#onClose());
@@ -43,6 +47,7 @@ export class TcpConnection {
 
   /** TCP has no words for a reason: the connection is reset and the reason logged. */
   cut(reason: Problem): void {
+    this.#record.refused(reason);
     this.#entry.refused(reason);
     this.socket.resetAndDestroy();
   }
@@ -51,7 +56,7 @@ export class TcpConnection {
   release(): void {
     if (this.#state !== "held") return;
     this.#state = "relaying";
-    if (this.#stream !== undefined) relay(this.socket, this.#stream, this.#entry.counters);
+    if (this.#stream !== undefined) relay(this.socket, this.#stream, this.#record);
   }
 
   /** It is not TCP: gives the stream up and leaves the socket to somebody else. */
@@ -65,14 +70,16 @@ export class TcpConnection {
     const target = entry.decideConnection();
     if (target.kind === "refuse") return this.cut(target.problem);
     this.#target = target;
+    this.#record.toward(target);
+    const trace = traceFields(this.#record.trace);
     if (target.permit.wouldDeny) entry.counters.wouldDeny.value += 1;
-    const stream = entry.open(target, ignore);
+    const stream = entry.open(target, ignore, trace);
     if (stream !== undefined) return this.#join(stream);
     const upstream = entry.upstream(target);
     if (upstream === undefined) return this.cut(entry.unavailable(target));
     upstream.whenReady((ready) => {
       if (this.socket.destroyed || this.#state === "abandoned") return;
-      const late = ready ? entry.open(target, ignore) : undefined;
+      const late = ready ? entry.open(target, ignore, trace) : undefined;
       if (late === undefined) this.cut(entry.unavailable(target));
       else this.#join(late);
     });
@@ -90,7 +97,7 @@ export class TcpConnection {
       if (!this.#answered && this.#state !== "abandoned" && !this.socket.destroyed)
         this.cut(lossOf(stream.rstCode));
     });
-    if (this.#state === "relaying") relay(this.socket, stream, this.#entry.counters);
+    if (this.#state === "relaying") relay(this.socket, stream, this.#record);
     else this.#awaitServer(stream);
   }
 
@@ -98,7 +105,7 @@ export class TcpConnection {
     stream.on("error", ignore);
     stream.on("data", (chunk) => {
       if (this.#state !== "held") return;
-      this.#entry.counters.down.value += chunk.length;
+      this.#record.down.value += chunk.length;
       this.socket.write(chunk);
       this.#serverFirst();
     });
@@ -121,6 +128,7 @@ export class TcpConnection {
   #onClose(): void {
     if (this.#state === "abandoned") return;
     if (this.#state === "held" && this.#stream !== undefined) abort(this.#stream);
+    this.#record.end(this.socket.readableEnded && this.socket.writableFinished);
     this.#options.onClosed(this);
   }
 }

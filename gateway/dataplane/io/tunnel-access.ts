@@ -1,14 +1,20 @@
 import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
 import { serviceKey, type ServiceName } from "../../../federation/model/service.ts";
-import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
+import type { SpiffeId, TrustDomain } from "../../../federation/model/spiffe-id.ts";
+import { workloadName } from "../../../federation/model/workload-pattern.ts";
 import { type Refuse, refuse } from "../routing/decide.ts";
 import type { Permit } from "../policy/authorize.ts";
 import type { RouteTables } from "../routing/tables.ts";
+import type { TraceContext } from "../telemetry/trace-context.ts";
+import type { Counter } from "./counters.ts";
 import type { Engine } from "./engine.ts";
 import type { Grant } from "./live-grants.ts";
-import { abort, type RelayCounters } from "./relay.ts";
+import { abort, isCut, type RelayCounters } from "./relay.ts";
+import { clusterOf } from "./route-series.ts";
+import { traceFields, traceOf } from "./trace-fields.ts";
 import { refuseTunnel, type TunnelRequest } from "./tunnel-server.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
+import type { RequestFields } from "./tunnel-stream.ts";
 
 /** What the rules are asked about. */
 export interface TunnelAsked {
@@ -24,6 +30,8 @@ export interface GrantedTunnel<F> {
   /** The verified caller token, to pass on as it is. */
   readonly token: string;
   readonly counters: RelayCounters;
+  /** Fields for the next hop, where the stream is traced. */
+  readonly trace: RequestFields | undefined;
 }
 
 /** Judges a caller by the rules given; asked again whenever they change. */
@@ -35,6 +43,7 @@ export type Judge<F> = (tables: RouteTables, caller: SpiffeId) => F | Refuse;
  */
 export class TunnelAccess {
   readonly #engine: Engine;
+  readonly #series = new Map<string, TunnelSeries>();
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -61,7 +70,13 @@ export class TunnelAccess {
     const fields = { ...describe(asked), caller: caller.uri, peer: peer.spiffeId.uri };
     this.#engine.events.access("tunnel_opened", fields);
     this.#watch(stream, caller, judge, asked, request);
-    return { decision, token: text ?? "", counters: this.#counters(asked, decision.permit) };
+    const labels = labelsOf(request, asked, caller);
+    return {
+      decision,
+      token: text ?? "",
+      counters: this.#counters(labels, decision.permit),
+      trace: traceFields(this.#trace(request, labels, decision.permit)),
+    };
   }
 
   refuse(request: TunnelRequest, asked: Partial<TunnelAsked>, reason: Problem, caller?: SpiffeId): undefined {
@@ -96,15 +111,66 @@ export class TunnelAccess {
     stream.once("close", () => grants.delete(grant));
   }
 
-  #counters(asked: TunnelAsked, permit: Permit): RelayCounters {
-    const { metrics } = this.#engine;
-    const service = serviceKey(asked.service);
-    const labels = { direction: asked.kind, service };
-    metrics.streams.series(labels).value += 1;
-    if (permit.wouldDeny) metrics.wouldDeny.series(labels).value += 1;
-    const way = (name: string) => metrics.bytes.series({ ...labels, way: name });
-    return { up: way("up"), down: way("down") };
+  #counters(labels: TunnelLabels, permit: Permit): RelayCounters {
+    const key = Object.values(labels).join(" ");
+    let series = this.#series.get(key);
+    if (series === undefined) {
+      const { metrics } = this.#engine;
+      if (this.#series.size >= MAX_REMEMBERED) this.#series.clear();
+      const way = (name: string) => metrics.bytes.series({ ...labels, way: name });
+      series = { up: way("up"), down: way("down"), streams: metrics.streams.series(labels) };
+      this.#series.set(key, series);
+    }
+    series.streams.value += 1;
+    if (permit.wouldDeny) this.#engine.metrics.wouldDeny.series(labels).value += 1;
+    return series;
   }
+
+  /** A span as long as the stream. What the hop before said is passed on also where nobody traces here. */
+  #trace({ stream, headers, peer }: TunnelRequest, labels: TunnelLabels, permit: Permit) {
+    const parent: TraceContext | undefined = traceOf(headers);
+    const { tracing } = this.#engine;
+    // Without a trace before it, a stream is a pooled one: it carries many requests, and a span would speak of none.
+    if (tracing === undefined || parent === undefined) return parent;
+    const span = tracing.begin(`${labels.direction} ${labels.service}`, parent, {
+      "isthmus.hop": labels.direction,
+      "isthmus.peer": peer.spiffeId.uri,
+      "isthmus.source.id": permit.caller.uri,
+      "isthmus.source.cluster": labels.source_cluster,
+      "isthmus.source.workload": labels.workload,
+      "isthmus.destination.cluster": labels.destination_cluster,
+      "isthmus.destination.service": labels.service,
+      "isthmus.destination.port": Number(labels.port),
+      "isthmus.destination.version": labels.version,
+      "isthmus.verdict": permit.wouldDeny ? "observed" : "permitted",
+    });
+    stream.once("close", () => span.end({}, isCut(stream) ? "aborted" : undefined));
+    return span.context;
+  }
+}
+
+/** Label sets of live callers; more than any real crowd has. */
+const MAX_REMEMBERED = 4_096;
+
+interface TunnelSeries extends RelayCounters {
+  readonly streams: Counter;
+}
+
+/** As at the entry, plus the direction; the route is known there only. */
+type TunnelLabels = ReturnType<typeof labelsOf>;
+
+function labelsOf({ headers }: TunnelRequest, asked: TunnelAsked, caller: SpiffeId) {
+  const version = headers[TUNNEL_HEADER.version];
+  const [destination = ""] = asked.audience.split("/", 1);
+  return {
+    direction: asked.kind,
+    source_cluster: clusterOf(caller.trustDomain),
+    workload: workloadName(caller),
+    destination_cluster: clusterOf(destination as TrustDomain),
+    service: serviceKey(asked.service),
+    port: String(asked.port),
+    version: typeof version === "string" ? version : "",
+  };
 }
 
 function isRefusal(outcome: unknown): outcome is Refuse {

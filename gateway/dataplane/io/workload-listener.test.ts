@@ -29,6 +29,7 @@ describe("a workload listener without a way to its service", () => {
       events: new EventLog(log, () => 0),
       claims: { isShared: () => true, claim: () => {} },
       now: () => 0,
+      monotonicMs: () => 0,
       random: () => 0,
     };
     listener = new WorkloadListener(

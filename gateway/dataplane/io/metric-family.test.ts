@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { CounterFamily, Metrics } from "./counters.ts";
+import { Metrics } from "./counters.ts";
+import { CounterFamily, HistogramFamily } from "./metric-family.ts";
 
 describe("a family of counters", () => {
   it("gives the same counter for the same labels", () => {
@@ -35,10 +36,27 @@ describe("a family of counters", () => {
   });
 });
 
+describe("a family of histograms", () => {
+  it("renders cumulative buckets, their sum and their count", () => {
+    const family = new HistogramFamily("took_seconds", "Took");
+    const series = family.series({ service: "a" });
+    for (const seconds of [0.0004, 0.0005, 0.003, 100]) series.observe(seconds);
+    const text = family.render();
+    expect(text).toContain("# TYPE took_seconds histogram\n");
+    expect(text).toContain('took_seconds_bucket{service="a",le="0.0005"} 2\n');
+    expect(text).toContain('took_seconds_bucket{service="a",le="0.0025"} 2\n');
+    expect(text).toContain('took_seconds_bucket{service="a",le="0.005"} 3\n');
+    expect(text).toContain('took_seconds_bucket{service="a",le="60"} 3\n');
+    expect(text).toContain('took_seconds_bucket{service="a",le="+Inf"} 4\n');
+    expect(text).toContain('took_seconds_sum{service="a"} 100.0039\n');
+    expect(text).toContain('took_seconds_count{service="a"} 4\n');
+  });
+});
+
 describe("the metrics of a process", () => {
   it("name every family once, each with help and type", () => {
     const text = new Metrics().render();
-    const names = [...text.matchAll(/^# TYPE (\S+) (counter|gauge)$/gm)].map(([, name]) => name);
+    const names = [...text.matchAll(/^# TYPE (\S+) (counter|gauge|histogram)$/gm)].map(([, name]) => name);
     expect(new Set(names).size).toBe(names.length);
     expect(names).toContain("isthmus_refusals_total");
     for (const name of names) expect(text).toContain(`# HELP ${name} `);
