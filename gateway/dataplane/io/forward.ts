@@ -1,9 +1,9 @@
-import net from "node:net";
 import { parseAddress } from "../../../federation/model/address.ts";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { problemNameOf } from "../policy/local-reply.ts";
+import { EndpointSocket } from "./endpoint-socket.ts";
 import { abort, finishRelay, ignore, relay, type RelayCounters, startRelay } from "./relay.ts";
-import { hintDrain, isUnanswered, refuseTunnel } from "./tunnel-server.ts";
+import { isUnanswered, refuseTunnel } from "./tunnel-server.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 import {
   ErrorCode,
@@ -24,11 +24,11 @@ export function forwardToUpstream(
   headers: RequestFields,
   counters: RelayCounters,
 ): void {
-  const next = upstream.open(headers, () => hintDrain(stream));
+  const next = upstream.open(headers, () => stream.hintDrain());
   if (next !== undefined) return join(stream, next, counters);
   upstream.whenReady((ready) => {
     if (stream.destroyed) return;
-    const late = ready ? upstream.open(headers, () => hintDrain(stream)) : undefined;
+    const late = ready ? upstream.open(headers, () => stream.hintDrain()) : undefined;
     if (late !== undefined) return join(stream, late, counters);
     const name = upstream.hasReadyTunnel ? "overloaded" : "gateway_unreachable";
     refuseTunnel(stream, problem(name, `no tunnel to ${upstream.cluster} takes another stream`));
@@ -83,7 +83,7 @@ export function forwardToEndpoint(
     onDone();
     return refuseTunnel(stream, problem("no_endpoint", address.error));
   }
-  const socket = net.connect({ ...address.value, allowHalfOpen: true, noDelay: true });
+  const socket = new EndpointSocket();
   const timer = setTimeout(
     () => socket.destroy(new Error("the connection took too long")),
     ENDPOINT_CONNECT_TIMEOUT_MS,
@@ -103,4 +103,5 @@ export function forwardToEndpoint(
     clearTimeout(timer);
     onDone();
   });
+  socket.connect({ ...address.value });
 }

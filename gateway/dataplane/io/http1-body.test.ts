@@ -9,7 +9,11 @@ function forward(framing: BodyFraming, parts: readonly string[], keepChunks = tr
   body.reset(framing, keepChunks);
   let written = "";
   let end = 0;
-  const target = { write: (bytes: Buffer) => ((written += bytes.toString("latin1")), true) };
+  const target = {
+    write: (bytes: Buffer, from: number, to: number) => (
+      (written += bytes.toString("latin1", from, to)), true
+    ),
+  };
   for (const part of parts) {
     const buffer = Buffer.from(part, "latin1");
     end = body.forward(buffer, 0, buffer.length, target);
@@ -63,7 +67,7 @@ describe("a body that is passed on", () => {
     body.reset(length(2), true);
     let written = "";
     const end = body.forward(Buffer.from("okGET"), 0, 5, {
-      write: (bytes) => ((written += bytes.toString()), true),
+      write: (bytes, from, to) => ((written += bytes.toString("latin1", from, to)), true),
     });
     expect([written, end, body.done]).toEqual(["ok", 2, true]);
   });

@@ -4,9 +4,9 @@ import { type BodyFraming, NO_BODY } from "../http1/framing.ts";
 /** Answer of `forward` for a body that breaks its own framing. */
 export const MALFORMED = -1;
 
-/** The part of a socket or tunnel stream that a body is written to. */
+/** What a body is written to; the bytes are on loan for the time of the call. */
 export interface BodyTarget {
-  write(bytes: Buffer): boolean;
+  write(bytes: Buffer, start: number, end: number): boolean;
 }
 
 /** Passes one message's body on and finds its end; the bytes themselves are not looked at, except chunk framing. */
@@ -37,7 +37,7 @@ export class BodyForwarder implements ChunkSink {
       case "none":
         return at;
       case "until-close":
-        target.write(at === 0 && end === buffer.length ? buffer : buffer.subarray(at, end));
+        target.write(buffer, at, end);
         return end;
       case "length":
         return this.#forwardLength(buffer, at, end, target);
@@ -47,12 +47,12 @@ export class BodyForwarder implements ChunkSink {
   }
 
   data(buffer: Buffer, start: number, end: number): void {
-    this.#target?.write(buffer.subarray(start, end));
+    this.#target?.write(buffer, start, end);
   }
 
   #forwardLength(buffer: Buffer, at: number, end: number, target: BodyTarget): number {
     const next = Math.min(end, at + this.#remaining);
-    target.write(at === 0 && next === buffer.length ? buffer : buffer.subarray(at, next));
+    target.write(buffer, at, next);
     this.#remaining -= next - at;
     this.done = this.#remaining === 0;
     return next;

@@ -14,6 +14,7 @@ import type { Http1Stream } from "./http1-stream.ts";
 import { renderProblem } from "./problem-reply.ts";
 import { ignore } from "./relay.ts";
 import { RequestRecord } from "./request-record.ts";
+import { SocketWriter } from "./socket-writer.ts";
 import type { StreamPool } from "./stream-pool.ts";
 import { withTrace } from "./trace-fields.ts";
 
@@ -48,6 +49,8 @@ export interface Http1Host {
  */
 export class Http1Connection {
   readonly socket: Socket;
+  /** For bytes that are on loan; what is written past it comes after a `flush`. */
+  readonly writer: SocketWriter;
   readonly entry: Entry;
   readonly record: RequestRecord;
   /** The request under way; valid between its head and the end of its response. */
@@ -73,6 +76,7 @@ export class Http1Connection {
 
   constructor(socket: Socket, host: Http1Host) {
     this.socket = socket;
+    this.writer = new SocketWriter(socket);
     this.entry = host.entry;
     this.record = new RequestRecord(host.entry);
     this.#host = host;
@@ -98,33 +102,35 @@ export class Http1Connection {
 
   // ---- from the upstream stream -------------------------------------------------------------------------------------
 
-  /** Head and body as they came, from `at` on. */
-  writeResponse(status: number, buffer: Buffer, at: number): void {
+  /** Head and body as they came. */
+  writeResponse(status: number, buffer: Buffer, at: number, end: number): void {
     this.#responded = true;
     this.record.answered(status);
-    this.socket.write(at === 0 ? buffer : buffer.subarray(at));
+    this.writer.write(buffer, at, end);
   }
 
-  /** The head as the workload should see it, in one write with the body where that is at hand (`buffer` from `bodyAt`). */
-  writeResponseHead(head: ResponseHead, buffer?: Buffer, bodyAt = 0): void {
+  /** The head as the workload should see it, in one write with the body where that is at hand (`buffer` from `bodyAt` to `end`). */
+  writeResponseHead(head: ResponseHead, buffer?: Buffer, bodyAt = 0, end = 0): void {
     this.#responded = true;
     this.record.answered(head.status);
     const { minor } = this.request;
     const text = minor === 0 ? withoutChunked(head.forwardable) : head.forwardable;
     const mustClose = !this.staysOpen || head.body.kind === "until-close" || minor === 0;
     if (mustClose) this.#closeAfter();
-    const end = mustClose ? "connection: close\r\n\r\n" : "\r\n";
-    if (buffer === undefined) this.socket.write(text + end, "latin1");
-    else this.socket.write(joined(text + end, buffer, bodyAt));
+    const last = mustClose ? "connection: close\r\n\r\n" : "\r\n";
+    this.writer.flush();
+    if (buffer === undefined) this.socket.write(text + last, "latin1");
+    else this.socket.write(joined(text + last, buffer, bodyAt, end));
   }
 
   /** HTTP/1.0 knows no interim answers (RFC 9110 §15.2). */
   writeInterim(head: string): void {
+    this.writer.flush();
     if (this.request.minor === 1) this.socket.write(head, "latin1");
   }
 
-  write(bytes: Buffer): void {
-    if (bytes.length > 0 && !this.socket.write(bytes)) this.awaitDrain();
+  write(bytes: Buffer, start: number, end: number): void {
+    if (end > start && !this.writer.write(bytes, start, end)) this.awaitDrain();
   }
 
   /** Stops the response while the workload does not read; only this request's stream waits. */
@@ -150,6 +156,7 @@ export class Http1Connection {
   }
 
   finishUpgraded(): void {
+    this.writer.flush();
     this.socket.end();
   }
 
@@ -299,7 +306,7 @@ export class Http1Connection {
 
   #forwardBody(buffer: Buffer, at: number, upstream: Http1Stream): number {
     this.#bodySent = true;
-    const next = this.#body.forward(buffer, at, buffer.length, upstream.writable);
+    const next = this.#body.forward(buffer, at, buffer.length, upstream);
     if (next === MALFORMED) {
       upstream.abort();
       this.#upstream = undefined;
@@ -352,6 +359,7 @@ export class Http1Connection {
     this.record.answered(reply.http);
     this.record.refused(reason);
     const headOnly = this.request.method === "HEAD";
+    this.writer.flush();
     this.socket.write(renderProblem(reason, reply.http, close, headOnly), "utf8");
     if (close) return this.#finish();
     this.#becomeIdle();
@@ -364,6 +372,7 @@ export class Http1Connection {
     const { http } = localReply(reason.name);
     this.record.answered(http);
     this.record.refused(reason);
+    this.writer.flush();
     if (!this.#responded) this.socket.write(renderProblem(reason, http, true, false), "utf8");
     this.#finish();
   }
@@ -389,6 +398,7 @@ export class Http1Connection {
     this.#scanned = 0;
     this.#upstream?.abort();
     this.#upstream = undefined;
+    this.writer.flush();
     this.socket.end();
     this.socket.removeAllListeners("data");
     this.socket.resume();
@@ -448,10 +458,10 @@ export function passedThrough(via: string, pseudonym: string): boolean {
 }
 
 /** Two writes would be two system calls, each dearer than copying a small body. */
-function joined(head: string, buffer: Buffer, bodyAt: number): Buffer {
-  const whole = Buffer.allocUnsafe(head.length + buffer.length - bodyAt);
+function joined(head: string, buffer: Buffer, bodyAt: number, end: number): Buffer {
+  const whole = Buffer.allocUnsafe(head.length + end - bodyAt);
   whole.write(head, 0, "latin1");
-  buffer.copy(whole, head.length, bodyAt);
+  buffer.copy(whole, head.length, bodyAt, end);
   return whole;
 }
 

@@ -4,9 +4,9 @@ import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts"
 import { lossOf, refusalOf } from "./forward.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
 import type { Http1Connection } from "./http1-connection.ts";
-import { abort, BULK_BYTES, corkForTurn, ignore, isCut } from "./relay.ts";
+import { abort, ignore, isCut, readFrom } from "./relay.ts";
 import type { StreamPool } from "./stream-pool.ts";
-import { ErrorCode, type OpenedStream, type TunnelStream } from "./tunnel-stream.ts";
+import { type ByteSink, ErrorCode, type OpenedStream, type TunnelStream } from "./tunnel-stream.ts";
 
 // More interim answers than any real server sends before the final one.
 const MAX_INTERIM = 8;
@@ -17,7 +17,7 @@ const LINGER_MS = 2_000;
  * A tunnel stream that speaks HTTP/1.1 with one connection of the far workload. It serves one request after another, of
  * any connection of the same caller to the same service; between requests it rests in the pool.
  */
-export class Http1Stream {
+export class Http1Stream implements ByteSink {
   /** Has answered a request before: its loss may be the far side's idle timeout, not a failure. */
   reused = false;
   idleSinceMs = 0;
@@ -39,7 +39,7 @@ export class Http1Stream {
     this.#stream = stream;
     this.#pool = pool;
     this.#mayServeAgain = mayServeAgain;
-    stream.on("data", (chunk: Buffer) => this.#onData(chunk));
+    readFrom(stream, this);
     stream.on("drain", () => this.#connection?.resumeRequest());
     stream.once("response", (headers) => {
       if (headers[":status"] === 200) return;
@@ -62,6 +62,11 @@ export class Http1Stream {
     this.#interim = 0;
     this.#scanned = 0;
     this.#stream.write(head, "latin1");
+  }
+
+  /** Part of the request's body. */
+  write(bytes: Buffer, start: number, end: number): boolean {
+    return this.#stream.write(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
   }
 
   get writable(): TunnelStream {
@@ -89,36 +94,38 @@ export class Http1Stream {
     abort(this.#stream);
   }
 
-  #onData(chunk: Buffer): void {
+  bytes(chunk: Buffer, start: number, end: number): void {
     const connection = this.#connection;
     // Bytes that nobody asked for: whatever they are, they must not become the answer to the next request.
     if (connection === undefined) return this.abort();
-    connection.record.received(chunk.length);
-    if (this.#phase === "upgraded") return connection.write(chunk);
-    const buffer = this.#carry === undefined ? chunk : Buffer.concat([this.#carry, chunk]);
+    connection.record.received(end - start);
+    if (this.#phase === "upgraded") return connection.write(chunk, start, end);
+    if (this.#phase === "body") return this.#onBodyBytes(connection, chunk, start, end);
+    if (this.#carry === undefined) return this.#onHeadBytes(connection, chunk, start, end);
+    const buffer = Buffer.concat([this.#carry, chunk.subarray(start, end)]);
     this.#carry = undefined;
-    if (this.#phase === "head") this.#onHeadBytes(connection, buffer);
-    else this.#onBodyBytes(connection, buffer, 0);
+    this.#onHeadBytes(connection, buffer, 0, buffer.length);
   }
 
-  #onHeadBytes(connection: Http1Connection, buffer: Buffer): void {
-    let at = 0;
-    while (at < buffer.length) {
+  #onHeadBytes(connection: Http1Connection, buffer: Buffer, start: number, end: number): void {
+    let at = start;
+    while (at < end) {
       const scanned = at + this.#scanned;
       const { request } = connection;
-      const outcome = parseResponseHead(buffer, at, buffer.length, request, DEFAULT_HEAD_LIMITS, scanned);
+      const outcome = parseResponseHead(buffer, at, end, request, DEFAULT_HEAD_LIMITS, scanned);
       if (outcome.kind === "need-more") {
-        this.#carry = at === 0 ? buffer : buffer.subarray(at);
-        this.#scanned = buffer.length - at;
+        // A copy: the buffer is on loan.
+        this.#carry = Buffer.from(buffer.subarray(at, end));
+        this.#scanned = end - at;
         return;
       }
       this.#scanned = 0;
       if (outcome.kind === "invalid") return this.#fail(problem("upstream_malformed", outcome.detail));
       const { head } = outcome;
-      if (head.status >= 200) return this.#onFinalHead(connection, head, buffer, at);
+      if (head.status >= 200) return this.#onFinalHead(connection, head, buffer, at, end);
       if (!this.#onInterim(connection, head)) return;
       at += head.byteLength;
-      if (this.#phase === "upgraded") return connection.write(buffer.subarray(at));
+      if (this.#phase === "upgraded") return connection.write(buffer, at, end);
     }
   }
 
@@ -138,31 +145,36 @@ export class Http1Stream {
     return true;
   }
 
-  #onFinalHead(connection: Http1Connection, head: ResponseHead, buffer: Buffer, at: number): void {
+  #onFinalHead(
+    connection: Http1Connection,
+    head: ResponseHead,
+    buffer: Buffer,
+    at: number,
+    end: number,
+  ): void {
     const bodyAt = at + head.byteLength;
     this.#keepAlive = head.keepAlive;
     const { body } = head;
     const whole = body.kind === "none" ? 0 : body.kind === "length" ? body.length : -1;
-    if (whole === buffer.length - bodyAt) {
+    if (whole === end - bodyAt) {
       // The usual small answer arrives in one piece and leaves in one write; as it is, where nothing has to change.
       if (head.forwardable === head.received && connection.staysOpen)
-        connection.writeResponse(head.status, buffer, at);
-      else connection.writeResponseHead(head, buffer, bodyAt);
+        connection.writeResponse(head.status, buffer, at, end);
+      else connection.writeResponseHead(head, buffer, bodyAt, end);
       return this.#complete(connection);
     }
     connection.writeResponseHead(head);
     this.#phase = "body";
     this.#body.reset(body, connection.request.minor === 1);
-    this.#onBodyBytes(connection, buffer, bodyAt);
+    this.#onBodyBytes(connection, buffer, bodyAt, end);
   }
 
-  #onBodyBytes(connection: Http1Connection, buffer: Buffer, at: number): void {
-    if (buffer.length >= BULK_BYTES) corkForTurn(connection.socket);
-    const next = this.#body.forward(buffer, at, buffer.length, connection.socket);
+  #onBodyBytes(connection: Http1Connection, buffer: Buffer, at: number, end: number): void {
+    const next = this.#body.forward(buffer, at, end, connection.writer);
     if (next === MALFORMED)
       return this.#fail(problem("upstream_malformed", "the body's chunks are malformed"));
     if (!this.#body.done) return connection.awaitDrain();
-    if (next < buffer.length) this.#keepAlive = false;
+    if (next < end) this.#keepAlive = false;
     this.#complete(connection);
   }
 

@@ -1,17 +1,16 @@
-import http2, { type ClientHttp2Session } from "node:http2";
-import tls, { type TLSSocket } from "node:tls";
+import type { OnReadOpts } from "node:net";
+import tls, { type ConnectionOptions, type TLSSocket } from "node:tls";
 import { type Address, parseAddress } from "../../../federation/model/address.ts";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import type { Credential } from "../../../federation/trust/index.ts";
+import type { Notice } from "../http2/connection.ts";
 import { type ExpectedPeer, type PeerTrust, verifyPeer } from "../identity/peer-trust.ts";
+import { SessionConduct } from "../lifecycle/session-conduct.ts";
+import { Http2Session, socketTransport } from "./http2-session.ts";
 import { peerChain, secureContextOptions, TUNNEL_ALPN } from "./tls-context.ts";
-import {
-  DRAIN_HINT,
-  MAX_SESSION_MEMORY_MB,
-  SESSION_WINDOW_BYTES,
-  TUNNEL_SETTINGS,
-} from "./tunnel-settings.ts";
-import type { OpenedStream, RequestFields } from "./tunnel-stream.ts";
+import { fieldList, TunnelChannel } from "./tunnel-channel.ts";
+import { TUNNEL_CONNECTION } from "./tunnel-settings.ts";
+import { ErrorCode, type OpenedStream, type RequestFields } from "./tunnel-stream.ts";
 
 // A handshake needs two round trips; five seconds covers a lossy link and bounds a peer that never answers.
 const HANDSHAKE_TIMEOUT_MS = 5_000;
@@ -36,34 +35,41 @@ export interface LinkEvents {
   onLost(link: Link, reason: Problem): void;
 }
 
+const READ_BYTES = 64 * 1024;
+
+/** What any peer sends is decrypted into here and handed on before the next read: no buffer per TLS record. */
+const shared = Buffer.allocUnsafeSlow(READ_BYTES);
+
 /** One HTTP/2 session over one mutually authenticated TLS connection that we dialled. */
 export class Link {
-  streams = 0;
   readonly #options: LinkOptions;
   readonly #events: LinkEvents;
   readonly #socket: TLSSocket;
-  /** By stream id: what to do when that stream's way drains. */
-  readonly #drainHooks = new Map<number, () => void>();
-  #session: ClientHttp2Session | undefined;
+  /** What to do when the way of each stream drains. */
+  readonly #drainHooks = new Map<TunnelChannel, () => void>();
+  #session: Http2Session | undefined;
   #timer: NodeJS.Timeout;
   #lost = false;
   #draining = false;
   #missedPings = 0;
+  readonly #conduct = new SessionConduct();
 
   constructor(options: LinkOptions, events: LinkEvents) {
     this.#options = options;
     this.#events = events;
     const { host, port } = addressOf(options.address);
-    this.#socket = tls.connect({
+    const connection: ConnectionOptions & { readonly onread: OnReadOpts } = {
       ...secureContextOptions(options.credential, options.trust),
       host,
       port,
       // SNI names the trust domain, never an address, so that a passthrough in between can route by it.
       servername: options.expected.trustDomain,
       ALPNProtocols: TUNNEL_ALPN,
+      onread: { buffer: shared, callback: (length, buffer) => this.#onRead(length, buffer) },
       // The verdict is verifyPeer's, after the handshake: OpenSSL's merged CA list proves too little (see peer-trust.ts).
       rejectUnauthorized: false,
-    });
+    };
+    this.#socket = tls.connect(connection);
     this.#socket.setNoDelay(true);
     this.#timer = setTimeout(
       () => this.#fail("gateway_unreachable", "the handshake took too long"),
@@ -76,28 +82,26 @@ export class Link {
     this.#socket.on("close", () => this.#fail("gateway_unreachable", "the peer closed the connection"));
   }
 
+  get streams(): number {
+    return this.#session?.connection.streams ?? 0;
+  }
+
   /** Opens a CONNECT stream; `undefined` when this link takes no more. `onDrain` runs at most once per stream. */
   open(headers: RequestFields, onDrain: () => void): OpenedStream | undefined {
-    const session = this.#session;
-    if (session === undefined || this.#draining || session.closed || session.destroyed) return undefined;
-    const limit = session.remoteSettings?.maxConcurrentStreams ?? 100;
-    if (this.streams >= limit) return undefined;
-    const stream = session.request(headers, { endStream: false });
-    this.streams += 1;
-    const { id } = stream;
-    if (id !== undefined) this.#drainHooks.set(id, onDrain);
-    stream.once("close", () => {
-      this.streams -= 1;
-      if (id !== undefined) this.#drainHooks.delete(id);
-    });
-    return stream;
+    if (this.#draining) return undefined;
+    const channel = new TunnelChannel(onDrain);
+    const stream = this.#session?.connection.request(fieldList(headers), false, channel);
+    if (stream === undefined) return undefined;
+    this.#drainHooks.set(channel, onDrain);
+    channel.once("close", () => this.#drainHooks.delete(channel));
+    return channel.attach(stream);
   }
 
   /** No new streams; ends when the last one does. */
   drain(): void {
     this.#beginDrain();
     if (this.#session === undefined) this.destroy();
-    else this.#session.close();
+    else this.#session.drain();
   }
 
   destroy(): void {
@@ -121,36 +125,51 @@ export class Link {
   }
 
   #startSession(): void {
-    const session = http2.connect(`https://${this.#options.expected.trustDomain}`, {
-      createConnection: () => this.#socket,
-      settings: TUNNEL_SETTINGS,
-      maxSessionMemory: MAX_SESSION_MEMORY_MB,
-    });
-    this.#session = session;
-    session.on("error", (error: Error) => this.#fail("upstream_reset", error.message));
-    session.on("close", () => this.#fail("upstream_reset", "the session ended"));
-    session.on("goaway", () => this.#beginDrain());
-    session.on("altsvc", (value, _origin, streamId) => {
-      if (value === DRAIN_HINT) this.#drainHooks.get(streamId)?.();
-    });
-    session.once("connect", () => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
-    // Only the peer's SETTINGS prove that it accepted our certificate: in TLS 1.3 our handshake is over before its verdict.
-    session.once("remoteSettings", () => {
-      clearTimeout(this.#timer);
-      this.#timer = setInterval(() => this.#ping(), PING_PERIOD_MS).unref();
-      this.#events.onReady(this);
-    });
+    this.#session = new Http2Session(
+      { ...TUNNEL_CONNECTION, role: "client" },
+      socketTransport(this.#socket),
+      {
+        // Only the peer's SETTINGS prove that it accepted our certificate: in TLS 1.3 our handshake is over before its verdict.
+        onReady: () => this.#onReady(),
+        onPong: () => {
+          this.#missedPings = 0;
+        },
+        onGoaway: (code, detail) => this.#onGoaway(code, detail),
+        onFault: ({ detail }) => this.#fail("upstream_reset", detail),
+        onNotice: (event) => this.#onNotice(event),
+        onRequest: () => new TunnelChannel(),
+      },
+    );
+  }
+
+  #onRead(length: number, buffer: Uint8Array): boolean {
+    this.#session?.receive(buffer as Buffer, 0, length);
+    return true;
+  }
+
+  #onReady(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setInterval(() => this.#ping(), PING_PERIOD_MS).unref();
+    this.#events.onReady(this);
+  }
+
+  #onGoaway(code: number, detail: string): void {
+    if (code === ErrorCode.noError) this.#beginDrain();
+    else this.#fail("upstream_reset", `the peer gave up: GOAWAY ${code} ${detail}`);
+  }
+
+  /** A listener has the same manners to keep as a dialler. */
+  #onNotice(event: Notice): void {
+    const reason = this.#conduct.notice(event);
+    if (reason !== undefined) this.#fail(reason.name, reason.detail);
   }
 
   #ping(): void {
-    const session = this.#session;
-    if (session === undefined || session.destroyed) return;
+    this.#conduct.tick();
     if (this.#missedPings >= MAX_MISSED_PINGS)
       return this.#fail("gateway_unreachable", "the peer answers no PING");
     this.#missedPings += 1;
-    session.ping((error) => {
-      if (error === null) this.#missedPings = 0;
-    });
+    this.#session?.connection.ping();
   }
 
   #beginDrain(): void {
@@ -164,9 +183,8 @@ export class Link {
     if (this.#lost) return;
     this.#lost = true;
     clearTimeout(this.#timer);
+    this.#session?.lost();
     this.#socket.destroy();
-    // With an error, since without one node:http2 ends the streams as if each were complete.
-    this.#session?.destroy(new Error(detail));
     this.#events.onLost(this, problem(name, detail));
   }
 }

@@ -1,6 +1,8 @@
 import type { Socket } from "node:net";
 import type { Counter } from "./counters.ts";
-import { ErrorCode, type TunnelStream } from "./tunnel-stream.ts";
+import { SocketWriter } from "./socket-writer.ts";
+import { TunnelChannel } from "./tunnel-channel.ts";
+import { type ByteSink, ErrorCode, type TunnelStream } from "./tunnel-stream.ts";
 
 /** One end of a relay: a tunnel stream or a workload's TCP connection. */
 export type RelayEnd = TunnelStream | Socket;
@@ -33,39 +35,56 @@ export function finishRelay(asking: RelayEnd, answering: RelayEnd, counters: Rel
   pump(answering, asking, counters.down);
 }
 
-/** From this size on a chunk is likely one of many that arrive together. */
-export const BULK_BYTES = 4_096;
+/** Bytes of one end on their way to the other. */
+class Pump implements ByteSink {
+  readonly #from: RelayEnd;
+  readonly #counter: Counter;
+  readonly #channel: TunnelChannel | undefined;
+  readonly #writer: SocketWriter | undefined;
 
-/**
- * Gathers what is written to `to` in this turn of the event loop into one system call or session write. A TLS record and an
- * HTTP/2 frame differ by nine bytes, so bulk data comes in pairs of a long and a short chunk, several pairs at a time.
- */
-export function corkForTurn(to: RelayEnd): void {
-  if (to.writableCorked > 0) return;
-  to.cork();
-  // Not nextTick, which runs between the chunks of one read.
-  setImmediate(uncork, to);
-}
+  constructor(from: RelayEnd, to: RelayEnd, counter: Counter) {
+    this.#from = from;
+    this.#counter = counter;
+    if (to instanceof TunnelChannel) this.#channel = to;
+    else this.#writer = new SocketWriter(to);
+  }
 
-function uncork(to: RelayEnd): void {
-  to.uncork();
+  bytes(buffer: Buffer, start: number, end: number): void {
+    this.#counter.value += end - start;
+    const wantsMore =
+      this.#channel === undefined
+        ? this.#writer?.write(buffer, start, end)
+        : this.#channel.stream.write(buffer, start, end);
+    if (wantsMore === false) this.#from.pause();
+  }
+
+  flush(): void {
+    this.#writer?.flush();
+  }
 }
 
 function pump(from: RelayEnd, to: RelayEnd, counter: Counter): void {
-  from.on("data", (chunk: Buffer) => {
-    counter.value += chunk.length;
-    if (chunk.length >= BULK_BYTES) corkForTurn(to);
-    if (!to.write(chunk)) from.pause();
-  });
+  const sink = new Pump(from, to, counter);
+  readFrom(from, sink);
   to.on("drain", () => from.resume());
-  const onEnd = (): void => void (isCut(from) ? abort(to) : to.end());
+  const onEnd = (): void => {
+    sink.flush();
+    if (isCut(from)) abort(to);
+    else to.end();
+  };
   // A client that ends its half at once may have done so before the far side was there to be told.
   if (from.readableEnded) onEnd();
   else from.once("end", onEnd);
   from.on("error", ignore);
 }
 
-/** `end` comes for a stream that was cut with CANCEL, and when its session's socket is gone. */
+/** Hands on what `from` has, on loan where it can be. */
+export function readFrom(from: RelayEnd, sink: ByteSink): void {
+  if ("readTo" in from && from.readTo !== undefined) from.readTo(sink);
+  else from.on("data", (chunk: Buffer) => sink.bytes(chunk, 0, chunk.length));
+}
+
+/** Whether an end broke off, though it may have said `end`. */
 export function isCut(end: RelayEnd): boolean {
   return "rstCode" in end && end.rstCode !== undefined && end.rstCode !== ErrorCode.noError;
 }
@@ -75,16 +94,10 @@ function follow(closed: RelayEnd, other: RelayEnd): void {
   if (!complete && !other.destroyed) abort(other);
 }
 
-// One for all: what it says is nobody's to read, and a stack trace costs more than the abort.
-const ABORTED = new Error("aborted");
-
-/**
- * Ends a relay end so that its peer sees a failure. Http2Stream.close would not do: it sends END_STREAM ahead of its
- * RST_STREAM, so that what was cut looks complete.
- */
+/** Ends a relay end so that its peer sees a failure. */
 export function abort(end: RelayEnd): void {
   if ("resetAndDestroy" in end) end.resetAndDestroy();
-  else end.destroy(ABORTED);
+  else end.close(ErrorCode.cancel);
 }
 
 /** A stream's failure is handled at its `close`; without a listener `error` would end the process. */

@@ -1,35 +1,25 @@
-import http2, { type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { DropArgument } from "node:net";
 import tls, { type TLSSocket } from "node:tls";
 import { type Address, formatAddress } from "../../../federation/model/address.ts";
 import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
 import { type Peer, trustsDomain, verifyPeer } from "../identity/peer-trust.ts";
+import type { Stream } from "../http2/stream.ts";
 import { SessionConduct } from "../lifecycle/session-conduct.ts";
 import { localReply } from "../policy/local-reply.ts";
 import type { Metrics } from "./counters.ts";
 import type { EventLog } from "./event-log.ts";
+import { Http2Session, socketTransport } from "./http2-session.ts";
 import { abort, ignore } from "./relay.ts";
 import { listenShared, type PortClaims } from "./shared-port.ts";
 import { TICK_MS } from "./ticker.ts";
 import { peerChain, secureContextOptions, TUNNEL_ALPN } from "./tls-context.ts";
 import type { TunnelEnvironment } from "./tunnel.ts";
-import {
-  DRAIN_HINT,
-  MAX_SESSION_MEMORY_MB,
-  MAX_STREAMS_PER_SESSION,
-  SESSION_WINDOW_BYTES,
-  TUNNEL_HEADER,
-  TUNNEL_SETTINGS,
-} from "./tunnel-settings.ts";
+import { receivedFields, TunnelChannel } from "./tunnel-channel.ts";
+import { TUNNEL_CONNECTION, TUNNEL_HEADER } from "./tunnel-settings.ts";
 import { ErrorCode, type ReceivedFields, type ServedStream } from "./tunnel-stream.ts";
 
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 const MAX_CONNECTIONS = 4_096;
-// A workload crowd that leaves at once resets as many streams as it had; a flood goes on.
-const RESET_BURST = MAX_STREAMS_PER_SESSION;
-const RESETS_PER_SECOND = 500;
-// Code of a session that ended because its peer sent GOAWAY with an error.
-const PEER_GAVE_UP = "ERR_HTTP2_SESSION_ERROR";
 
 /** A CONNECT request from a verified peer; the handler answers on `stream`. */
 export interface TunnelRequest {
@@ -47,7 +37,7 @@ export interface TunnelServerOptions {
 }
 
 interface ServedSession {
-  readonly session: ServerHttp2Session;
+  readonly session: Http2Session;
   readonly socket: TLSSocket;
   readonly peer: Peer;
   readonly conduct: SessionConduct;
@@ -104,7 +94,7 @@ export class TunnelServer {
   drain(): Promise<void> {
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
-      for (const { session } of this.#sessions) session.close();
+      for (const { session } of this.#sessions) session.drain();
     });
   }
 
@@ -139,42 +129,56 @@ export class TunnelServer {
   }
 
   #serve(socket: TLSSocket, peer: Peer): void {
-    const { onRequest } = this.#options;
-    const session = http2.performServerHandshake(socket, {
-      settings: TUNNEL_SETTINGS,
-      maxSessionMemory: MAX_SESSION_MEMORY_MB,
-      streamResetBurst: RESET_BURST,
-      streamResetRate: RESETS_PER_SECOND,
-    });
     const conduct = new SessionConduct();
+    const session = new Http2Session({ ...TUNNEL_CONNECTION, role: "server" }, socketTransport(socket), {
+      onReady: ignore,
+      onPong: ignore,
+      onGoaway: (code, detail) => this.#onGoaway(served, code, detail),
+      onFault: ({ detail }) => this.#onOffence(served, problem("tunnel_abuse", detail)),
+      onNotice: (event) => this.#cut(served, conduct.notice(event)),
+      onRequest: (stream, fields, _ended, isTooLarge) => this.#onRequest(served, stream, fields, isTooLarge),
+    });
     const served: ServedSession = { session, socket, peer, conduct };
     this.#sessions.add(served);
-    session.setLocalWindowSize(SESSION_WINDOW_BYTES);
-    session.on("error", (error: NodeJS.ErrnoException) => this.#onSessionError(served, error));
-    session.on("close", () => this.#sessions.delete(served));
-    session.on("ping", () => this.#cut(served, conduct.control()));
-    session.on("remoteSettings", () => this.#cut(served, conduct.control()));
-    session.on("stream", (stream, headers) => {
-      stream.on("error", ignore);
-      if (headers[":method"] === "CONNECT") onRequest({ stream, headers, peer });
-      else stream.close(ErrorCode.refusedStream);
-      if (stream.closed) this.#cut(served, conduct.refusal());
+    socket.on("data", (chunk: Buffer) => session.receive(chunk, 0, chunk.length));
+    socket.once("close", () => {
+      this.#sessions.delete(served);
+      session.lost();
     });
   }
 
-  /** A peer that dies is no offender; what node:http2 objects to in its frames is. */
-  #onSessionError({ conduct, peer }: ServedSession, error: NodeJS.ErrnoException): void {
-    const detail = error.message;
-    const isOffence = error.code?.startsWith("ERR_HTTP2_") === true && error.code !== PEER_GAVE_UP;
-    if (conduct.isOver) return;
-    if (isOffence) this.#refused(problem("tunnel_abuse", detail), peer.spiffeId.uri);
-    else this.#options.env.log.info("tunnel_lost", { peer: peer.spiffeId.uri, detail });
+  #onRequest(
+    served: ServedSession,
+    stream: Stream,
+    fields: readonly string[],
+    isTooLarge: boolean,
+  ): TunnelChannel {
+    const channel = new TunnelChannel().attach(stream);
+    const headers = receivedFields(fields);
+    if (isTooLarge) channel.close(ErrorCode.enhanceYourCalm);
+    else if (headers[":method"] !== "CONNECT") channel.close(ErrorCode.refusedStream);
+    else this.#options.onRequest({ stream: channel, headers, peer: served.peer });
+    if (channel.closed) this.#cut(served, served.conduct.notice("stream-error"));
+    return channel;
+  }
+
+  /** A peer that drains says NO_ERROR; one that blames us for something is worth a line. */
+  #onGoaway({ peer }: ServedSession, code: number, detail: string): void {
+    if (code === ErrorCode.noError) return;
+    this.#options.env.log.info("tunnel_lost", {
+      peer: peer.spiffeId.uri,
+      detail: `GOAWAY ${code} ${detail}`,
+    });
+  }
+
+  #onOffence({ conduct, peer }: ServedSession, reason: Problem): void {
+    if (conduct.end()) this.#refused(reason, peer.spiffeId.uri);
   }
 
   #cut({ session, peer }: ServedSession, reason: Problem | undefined): void {
     if (reason === undefined) return;
     this.#refused(reason, peer.spiffeId.uri);
-    session.destroy(new Error(reason.detail), ErrorCode.enhanceYourCalm);
+    session.abort(ErrorCode.enhanceYourCalm, reason.detail);
   }
 
   #cutUntrusted(): void {
@@ -192,7 +196,7 @@ export class TunnelServer {
   /** Sessions whose certificate ran out get no new streams: a live peer has dialled anew long before. */
   #sweep(now: number): void {
     for (const served of this.#sessions) {
-      if (now > served.peer.notAfterMs) served.session.close();
+      if (now > served.peer.notAfterMs) served.session.drain();
       this.#cut(served, served.conduct.tick());
     }
   }
@@ -203,9 +207,9 @@ export class TunnelServer {
   }
 }
 
-/** Whether an answer can still be sent: on a stream that its peer reset, `respond` throws before `destroyed` is true. */
+/** Whether an answer can still be sent. */
 export function isUnanswered(stream: ServedStream): boolean {
-  return !stream.destroyed && !stream.closed && !stream.headersSent;
+  return !stream.closed && !stream.headersSent;
 }
 
 /** Answers a tunnel request with a refusal; peers are verified, so they may know the reason. */
@@ -220,15 +224,6 @@ export function refuseTunnel(stream: ServedStream, reason: Problem): void {
     { endStream: true },
   );
   stream.close(ErrorCode.noError);
-}
-
-/** Tells the hop before that this stream's way is draining: it must not be used for another request. */
-export function hintDrain(stream: ServedStream): void {
-  // Every served stream is one of node:http2's, and a server stream's session is a server session.
-  const { session } = stream as ServerHttp2Stream;
-  const { id } = stream;
-  if (stream.destroyed || session === undefined || session.destroyed || id === undefined) return;
-  (session as ServerHttp2Session).altsvc(DRAIN_HINT, id);
 }
 
 const MAX_DETAIL = 512;

@@ -1,24 +1,24 @@
-import type { Settings } from "node:http2";
+import type { ConnectionOptions } from "../http2/connection.ts";
 
 /** A stalled stream holds at most this much in a hop; large enough for 1 Gbit/s at 2 ms. */
 const STREAM_WINDOW_BYTES = 1024 * 1024;
 
 /** Over all streams of a session; a paused stream gives its part back, so a stalled one does not starve the others. */
-export const SESSION_WINDOW_BYTES = 32 * 1024 * 1024;
+const SESSION_WINDOW_BYTES = 32 * 1024 * 1024;
 
 /** Streams a peer may have open on one session; a dialler opens more sessions before it gets there. */
-export const MAX_STREAMS_PER_SESSION = 4_096;
+const MAX_STREAMS_PER_SESSION = 4_096;
 
-/** MB that node:http2 may hold for one session before it refuses streams: windows of a few hundred stalled streams. */
-export const MAX_SESSION_MEMORY_MB = 128;
+/** What paused streams of one session may hold together: the windows of a hundred and more. */
+const MAX_QUEUED_BYTES = 128 * 1024 * 1024;
 
-export const TUNNEL_SETTINGS: Settings = {
-  enablePush: false,
-  initialWindowSize: STREAM_WINDOW_BYTES,
-  maxConcurrentStreams: MAX_STREAMS_PER_SESSION,
-  maxFrameSize: 64 * 1024,
-  maxHeaderListSize: 16 * 1024,
-  headerTableSize: 4_096,
+export const TUNNEL_CONNECTION: Omit<ConnectionOptions, "role"> = {
+  maxStreams: MAX_STREAMS_PER_SESSION,
+  streamWindowBytes: STREAM_WINDOW_BYTES,
+  connectionWindowBytes: SESSION_WINDOW_BYTES,
+  maxFrameBytes: 64 * 1024,
+  headers: { listBytes: 16 * 1024, fields: 64 },
+  maxQueuedBytes: MAX_QUEUED_BYTES,
 };
 
 /** Header names of tunnel requests and their refusals. */

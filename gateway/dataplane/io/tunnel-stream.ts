@@ -3,37 +3,39 @@
  * HTTP/2 below it. Names and meaning are those of Node's streams.
  */
 export interface TunnelStream {
-  readonly id?: number | undefined;
   /** Over: nothing more is sent or delivered. */
   readonly destroyed: boolean;
-  /** Reset here or by the peer, or complete both ways; `destroyed` follows. */
+  /** Reset here or by the peer, or complete both ways. */
   readonly closed: boolean;
-  /** Code of the RST_STREAM that ended it, once it is closed (RFC 9113 §7). */
+  /** Code of the RST_STREAM that ended it, once it is closed (RFC 9113 §7); NO_ERROR for one that is complete. */
   readonly rstCode: number | undefined;
   readonly readableEnded: boolean;
   readonly writableFinished: boolean;
   /** Bytes that wait for the peer's window or the session's turn. */
   readonly writableLength: number;
   readonly writableNeedDrain: boolean;
-  readonly writableCorked: number;
 
-  /** `false`: write no more before `drain`. Strings are `latin1` or `utf8`. */
+  /** `false`: write no more before `drain`. */
   write(bytes: Buffer): boolean;
   write(text: string, encoding: "latin1" | "utf8"): boolean;
-  cork(): void;
-  uncork(): void;
   /** Our half is complete: END_STREAM. */
   end(): unknown;
   pause(): unknown;
   resume(): unknown;
   /** RST_STREAM with an ErrorCode. What was cut must not look complete: see `abort` in relay.ts. */
   close(code?: number): void;
-  destroy(error?: Error): unknown;
+  /** Instead of `data` events: bytes on loan for the time of the call. */
+  readTo?(sink: ByteSink): void;
 
   on(event: "data", listener: (chunk: Buffer) => void): unknown;
   on(event: "end" | "drain" | "close", listener: () => void): unknown;
   on(event: "error", listener: (error: Error) => void): unknown;
   once(event: "end" | "close", listener: () => void): unknown;
+}
+
+/** Takes bytes that are its caller's again when `bytes` returns. */
+export interface ByteSink {
+  bytes(buffer: Buffer, start: number, end: number): void;
 }
 
 /** A stream that we opened. */
@@ -46,6 +48,8 @@ export interface OpenedStream extends TunnelStream {
 export interface ServedStream extends TunnelStream {
   readonly headersSent: boolean;
   respond(fields: ResponseFields, options?: { readonly endStream: boolean }): void;
+  /** Tells the peer that the way beyond us is draining: this stream must not be used for another request (decision 7). */
+  hintDrain(): void;
 }
 
 /** Fields of a request to send; pseudo-header fields come first. */
@@ -67,20 +71,4 @@ export interface ReceivedFields {
   readonly [name: string]: string | readonly string[] | number | undefined;
 }
 
-/** Error codes (RFC 9113 §7). */
-export const ErrorCode = {
-  noError: 0x0,
-  protocolError: 0x1,
-  internalError: 0x2,
-  flowControlError: 0x3,
-  settingsTimeout: 0x4,
-  streamClosed: 0x5,
-  frameSizeError: 0x6,
-  refusedStream: 0x7,
-  cancel: 0x8,
-  compressionError: 0x9,
-  connectError: 0xa,
-  enhanceYourCalm: 0xb,
-  inadequateSecurity: 0xc,
-  http11Required: 0xd,
-} as const;
+export { ErrorCode } from "../http2/error-code.ts";

@@ -8,10 +8,9 @@ describe("the conduct of a tunnel peer", () => {
   it("is good while it greets in time and says something every two seconds", () => {
     const conduct = new SessionConduct();
     expect(repeat(5, () => conduct.tick())).toEqual([]);
-    conduct.control();
-    const pinging = () => conduct.control() ?? conduct.tick() ?? conduct.tick();
+    conduct.notice("control");
+    const pinging = () => conduct.notice("control") ?? conduct.tick() ?? conduct.tick();
     expect(repeat(10_000, pinging)).toEqual([]);
-    expect(conduct.isOver).toBe(false);
   });
 
   it("is over when it does not greet within five seconds", () => {
@@ -25,32 +24,42 @@ describe("the conduct of a tunnel peer", () => {
 
   it("is over when it says nothing for half a minute", () => {
     const conduct = new SessionConduct();
-    conduct.control();
+    conduct.notice("control");
     expect(repeat(30, () => conduct.tick())).toEqual([]);
     expect(conduct.tick()).toMatchObject({ name: "tunnel_abuse" });
   });
 
   it("is over when it floods with PING or SETTINGS, and stays good at a bearable rate", () => {
     const conduct = new SessionConduct();
-    const bearable = () => repeat(20, () => conduct.control())[0] ?? conduct.tick();
+    const bearable = () => repeat(20, () => conduct.notice("control"))[0] ?? conduct.tick();
     expect(repeat(1_000, bearable)).toEqual([]);
-    expect(repeat(200, () => conduct.control())).toEqual([]);
-    expect(conduct.control()).toMatchObject({ name: "tunnel_abuse" });
+    expect(repeat(200, () => conduct.notice("control"))).toEqual([]);
+    expect(conduct.notice("control")).toMatchObject({ name: "tunnel_abuse" });
   });
 
   it("is over when it floods with streams that are refused, but not when a rule changes under load", () => {
     const conduct = new SessionConduct();
-    conduct.control();
-    expect(repeat(4_096, () => conduct.refusal())).toEqual([]);
+    conduct.notice("control");
+    expect(repeat(4_096, () => conduct.notice("stream-error"))).toEqual([]);
     conduct.tick();
-    expect(repeat(500, () => conduct.refusal())).toEqual([]);
-    expect(conduct.refusal()).toMatchObject({ name: "tunnel_abuse" });
+    expect(repeat(500, () => conduct.notice("stream-error"))).toEqual([]);
+    expect(conduct.notice("stream-error")).toMatchObject({ name: "tunnel_abuse" });
+  });
+
+  it.each([
+    ["resets", "peer-reset", 4_096],
+    ["frames to no purpose", "idle-frame", 8_192],
+  ] as const)("is over when it floods with %s", (_what, event, burst) => {
+    const conduct = new SessionConduct();
+    conduct.notice("control");
+    expect(repeat(burst, () => conduct.notice(event))).toEqual([]);
+    expect(conduct.notice(event)).toMatchObject({ name: "tunnel_abuse" });
   });
 
   it("is reported once", () => {
     const conduct = new SessionConduct();
-    expect(repeat(100_000, () => conduct.refusal())).toHaveLength(1);
-    expect(repeat(1_000, () => conduct.control() ?? conduct.tick())).toEqual([]);
-    expect(conduct.isOver).toBe(true);
+    expect(repeat(100_000, () => conduct.notice("stream-error"))).toHaveLength(1);
+    expect(repeat(1_000, () => conduct.notice("control") ?? conduct.tick())).toEqual([]);
+    expect(conduct.end()).toBe(false);
   });
 });

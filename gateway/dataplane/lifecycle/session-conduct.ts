@@ -10,6 +10,10 @@ const SILENT_TICKS = 30;
 const REFUSALS: Allowance = { burst: 4_096, perTick: 500 };
 // PING and SETTINGS, which cost an answer each.
 const CONTROLS: Allowance = { burst: 200, perTick: 20 };
+// A workload crowd that leaves at once resets as many streams as a session may have; a flood goes on (CVE-2023-44487).
+const RESETS: Allowance = { burst: 4_096, perTick: 500 };
+// Frames to no purpose: empty DATA, PRIORITY, unknown types, window updates of a few octets.
+const IDLE_FRAMES: Allowance = { burst: 8_192, perTick: 2_000 };
 
 interface Allowance {
   readonly burst: number;
@@ -23,25 +27,33 @@ export class SessionConduct {
   #quietTicks = 0;
   #refusals = REFUSALS.burst;
   #controls = CONTROLS.burst;
+  #resets = RESETS.burst;
+  #idleFrames = IDLE_FRAMES.burst;
   #isOver = false;
 
-  /** The peer was found out, so that what follows of it needs no further line. */
-  get isOver(): boolean {
-    return this.#isOver;
+  /** What the connection noticed. Streams that the rules refused count as `stream-error` too. */
+  notice(event: "control" | "idle-frame" | "peer-reset" | "stream-error"): Problem | undefined {
+    switch (event) {
+      case "control":
+        this.#greeted = true;
+        this.#quietTicks = 0;
+        this.#controls -= 1;
+        return this.#controls < 0 ? this.#over("a flood of PING or SETTINGS") : undefined;
+      case "idle-frame":
+        this.#idleFrames -= 1;
+        return this.#idleFrames < 0 ? this.#over("a flood of frames to no purpose") : undefined;
+      case "peer-reset":
+        this.#resets -= 1;
+        return this.#resets < 0 ? this.#over("a flood of RST_STREAM") : undefined;
+      case "stream-error":
+        this.#refusals -= 1;
+        return this.#refusals < 0 ? this.#over("a flood of streams that are refused") : undefined;
+    }
   }
 
-  /** A PING or SETTINGS frame. */
-  control(): Problem | undefined {
-    this.#greeted = true;
-    this.#quietTicks = 0;
-    this.#controls -= 1;
-    return this.#controls < 0 ? this.#over("a flood of PING or SETTINGS") : undefined;
-  }
-
-  /** A stream that the rules, or the protocol, refused. */
-  refusal(): Problem | undefined {
-    this.#refusals -= 1;
-    return this.#refusals < 0 ? this.#over("a flood of streams that are refused") : undefined;
+  /** Ends it for another reason; `false` if it was over already. */
+  end(): boolean {
+    return this.#over("") !== undefined;
   }
 
   /** Once a second. */
@@ -50,6 +62,8 @@ export class SessionConduct {
     this.#quietTicks += 1;
     this.#refusals = Math.min(REFUSALS.burst, this.#refusals + REFUSALS.perTick);
     this.#controls = Math.min(CONTROLS.burst, this.#controls + CONTROLS.perTick);
+    this.#resets = Math.min(RESETS.burst, this.#resets + RESETS.perTick);
+    this.#idleFrames = Math.min(IDLE_FRAMES.burst, this.#idleFrames + IDLE_FRAMES.perTick);
     if (!this.#greeted && this.#ticks > GREETING_TICKS) return this.#over("no HTTP/2 greeting");
     return this.#quietTicks > SILENT_TICKS ? this.#over(`no PING for ${SILENT_TICKS} s`) : undefined;
   }

@@ -1,0 +1,184 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  GET,
+  headersFrame,
+  OK,
+  pair,
+  resetsOf,
+  served,
+  settle,
+  Side,
+} from "../../../test/fakes/http2-sides.ts";
+import { ErrorCode } from "./error-code.ts";
+
+describe("a connection of two sides", () => {
+  it("carries requests, answers, bodies and trailers", () => {
+    const { client, server } = pair();
+    const asked = client.open();
+    asked.stream!.write(Buffer.from("question"), 0, 8);
+    asked.stream!.end();
+    settle(client, server);
+    const [got] = server.requests;
+    expect([got!.heads, got!.body, got!.ended]).toEqual([[GET], "question", true]);
+    got!.stream!.headers([":status", "103"], false);
+    got!.stream!.headers(OK, false);
+    got!.stream!.write(Buffer.from("answer"), 0, 6);
+    got!.stream!.end(["grpc-status", "0"]);
+    settle(client, server);
+    expect(asked.heads).toEqual([[":status", "103"], OK]);
+    expect([asked.body, asked.trailers, asked.ended, asked.closedWith]).toEqual([
+      "answer",
+      ["grpc-status", "0"],
+      true,
+      0,
+    ]);
+    expect([client.connection.streams, server.connection.streams, got!.closedWith]).toEqual([0, 0, 0]);
+  });
+
+  it("says the same however its bytes are cut", () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 50 }), (lengths) => {
+        let next = 0;
+        const cut = (bytes: Buffer) => {
+          const parts: Buffer[] = [];
+          for (let at = 0; at < bytes.length; ) {
+            const length = lengths[next++ % lengths.length]!;
+            parts.push(bytes.subarray(at, at + length));
+            at += length;
+          }
+          return parts;
+        };
+        const client = new Side("client");
+        const server = new Side("server");
+        settle(client, server, cut);
+        const asked = client.open([...GET, "x-long", "v".repeat(300)]);
+        asked.stream!.write(Buffer.from("q".repeat(500)), 0, 500);
+        asked.stream!.end(["x-trailer", "t"]);
+        settle(client, server, cut);
+        expect(server.broken).toBeUndefined();
+        expect([server.requests[0]!.body.length, server.requests[0]!.trailers]).toEqual([
+          500,
+          ["x-trailer", "t"],
+        ]);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it("carries any number of octets through small windows, in order, on streams that wait for each other", () => {
+    const sizes = fc.array(fc.integer({ min: 0, max: 200_000 }), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(sizes, fc.integer({ min: 1, max: 70_000 }), (lengths, piece) => {
+        const { client, server } = pair({ streamWindowBytes: 1_000, connectionWindowBytes: 65_535 });
+        const sent = lengths.map((length, at) => Buffer.alloc(length, 97 + at));
+        for (const bytes of sent) {
+          const { stream } = client.open();
+          for (let at = 0; at < bytes.length; at += piece)
+            stream!.write(bytes, at, Math.min(bytes.length, at + piece));
+          stream!.end();
+        }
+        settle(client, server);
+        expect(server.requests.map(({ body, ended }) => [body, ended])).toEqual(
+          sent.map((bytes) => [bytes.toString("latin1"), true]),
+        );
+      }),
+      { numRuns: 15 },
+    );
+  });
+
+  it("slows only the stream whose reader is slow, and holds no more than its window", () => {
+    const { client, server } = pair({ connectionWindowBytes: 1024 * 1024 });
+    const slow = client.open();
+    const quick = client.open();
+    settle(client, server);
+    server.requests[0]!.stream!.pause();
+    const bulk = Buffer.alloc(300_000, "s");
+    expect(slow.stream!.write(bulk, 0, bulk.length)).toBe(false);
+    quick.stream!.write(bulk, 0, bulk.length);
+    settle(client, server);
+    expect(server.requests.map(({ body }) => body.length)).toEqual([0, 300_000]);
+    expect(server.connection.queuedBytes).toBe(65_535);
+    expect([slow.drains, quick.drains]).toEqual([0, 1]);
+    server.requests[0]!.stream!.resume();
+    settle(client, server);
+    expect([server.requests[0]!.body.length, slow.drains, server.connection.queuedBytes]).toEqual([
+      300_000, 1, 0,
+    ]);
+  });
+
+  it("does not deliver the end to a reader that waits, and delivers it after the rest", () => {
+    const { client, server } = pair();
+    const asked = client.open();
+    settle(client, server);
+    const got = server.requests[0]!;
+    got.stream!.pause();
+    asked.stream!.write(Buffer.from("late"), 0, 4);
+    asked.stream!.end();
+    settle(client, server);
+    expect([got.body, got.ended]).toEqual(["", false]);
+    got.stream!.resume();
+    settle(client, server);
+    expect([got.body, got.ended]).toEqual(["late", true]);
+  });
+
+  it("opens no more streams than the peer allows, and refuses those beyond as not processed", () => {
+    const { client, server } = pair({ maxStreams: 2 });
+    client.open();
+    client.open();
+    expect(client.open().stream).toBeUndefined();
+    const greedy = served({ maxStreams: 1 });
+    greedy.give(Buffer.concat([headersFrame(1, GET), headersFrame(3, GET)]));
+    expect(resetsOf(greedy.take())).toEqual([[3, ErrorCode.refusedStream]]);
+    expect(server.broken).toBeUndefined();
+  });
+
+  it("drains: what is under way goes on, what comes too late is not processed", () => {
+    const { client, server } = pair();
+    const asked = client.open();
+    settle(client, server);
+    const late = client.open();
+    const crossing = client.take();
+    server.connection.drain();
+    client.give(server.take());
+    expect([client.wentAway, late.closedWith, client.connection.takesStreams]).toEqual([
+      ErrorCode.noError,
+      ErrorCode.refusedStream,
+      false,
+    ]);
+    server.give(crossing);
+    server.requests[0]!.stream!.headers(OK, true);
+    asked.stream!.end();
+    settle(client, server);
+    expect([asked.closedWith, server.requests.length, server.connection.isDone]).toEqual([0, 1, true]);
+  });
+
+  it("tells a cut stream from a complete one at both ends", () => {
+    const { client, server } = pair();
+    const asked = client.open();
+    settle(client, server);
+    server.requests[0]!.stream!.headers(OK, false);
+    server.requests[0]!.stream!.reset(ErrorCode.cancel);
+    settle(client, server);
+    expect([asked.ended, asked.closedWith, server.requests[0]!.closedWith]).toEqual([false, 8, 8]);
+  });
+
+  it("closes every stream when its transport is lost", () => {
+    const { client } = pair();
+    const asked = [client.open(), client.open()];
+    client.connection.destroy(ErrorCode.internalError);
+    client.take();
+    expect(asked.map(({ closedWith }) => closedWith)).toEqual([2, 2]);
+    expect(client.connection.streams).toBe(0);
+  });
+
+  it("answers PING, and passes an ALTSVC hint on", () => {
+    const { client, server } = pair();
+    const asked = client.open();
+    client.connection.ping();
+    settle(client, server);
+    server.connection.altsvc(server.requests[0]!.stream!, "clear");
+    settle(client, server);
+    expect([client.pongs, asked.hint]).toEqual([1, "clear"]);
+  });
+});

@@ -1,0 +1,161 @@
+import { isLegalName, isLegalValue } from "./field-octets.ts";
+import { DEFAULT_TABLE_BYTES } from "./frame.ts";
+import {
+  DynamicTable,
+  ENTRY_OVERHEAD_BYTES,
+  STATIC_ENTRIES,
+  STATIC_TABLE,
+  type TableEntry,
+} from "./hpack-table.ts";
+import { decodeHuffman } from "./huffman.ts";
+
+export interface HeaderLimits {
+  /** Sum over the fields of name, value and 32 octets, as SETTINGS_MAX_HEADER_LIST_SIZE counts (RFC 9113 §6.5.2). */
+  readonly listBytes: number;
+  readonly fields: number;
+}
+
+const STATIC: readonly TableEntry[] = STATIC_TABLE.map(([name, value]) => ({ name, value, isLegal: true }));
+
+/**
+ * HPACK decoding (RFC 7541) of one direction of a connection. A list beyond the limits is still decoded to its end, since the
+ * dynamic table must stay in step, but nothing of it is kept.
+ */
+export class HpackDecoder {
+  /** Of the last block: name, value, name, value, … */
+  fields: string[] = [];
+  /** The last block had a field that HTTP forbids: its message is malformed. */
+  isIllegal = false;
+  /** The last block exceeded the limits; `fields` is not all of it. */
+  isTooLarge = false;
+  readonly #limits: HeaderLimits;
+  readonly #table = new DynamicTable(DEFAULT_TABLE_BYTES);
+  readonly #maxTableBytes: number;
+  #buffer: Buffer = EMPTY;
+  #at = 0;
+  #end = 0;
+  #listBytes = 0;
+  #ok = true;
+
+  constructor(limits: HeaderLimits, maxTableBytes: number = DEFAULT_TABLE_BYTES) {
+    this.#limits = limits;
+    this.#maxTableBytes = maxTableBytes;
+  }
+
+  /** Decodes a whole header block; `false` for a COMPRESSION_ERROR, after which the connection is lost. */
+  decode(buffer: Buffer, start: number, end: number): boolean {
+    this.fields = [];
+    this.isIllegal = false;
+    this.isTooLarge = false;
+    this.#listBytes = 0;
+    this.#buffer = buffer;
+    this.#at = start;
+    this.#end = end;
+    this.#ok = true;
+    let mayResize = true;
+    while (this.#ok && this.#at < this.#end) {
+      const octet = buffer[this.#at] ?? 0;
+      if ((octet & 0xe0) === 0x20) {
+        if (!mayResize) return false; // only ahead of the first field (RFC 7541 §4.2)
+        this.#resize();
+        continue;
+      }
+      mayResize = false;
+      if ((octet & 0x80) !== 0) this.#indexed();
+      else if ((octet & 0xc0) === 0x40) this.#literal(6, true);
+      else this.#literal(4, false);
+    }
+    this.#buffer = EMPTY;
+    return this.#ok;
+  }
+
+  #resize(): void {
+    const bytes = this.#integer(5);
+    if (bytes > this.#maxTableBytes) this.#ok = false;
+    else this.#table.resize(bytes);
+  }
+
+  #indexed(): void {
+    const entry = this.#entry(this.#integer(7));
+    if (entry === undefined) this.#ok = false;
+    else this.#add(entry);
+  }
+
+  #literal(prefixBits: number, keep: boolean): void {
+    const index = this.#integer(prefixBits);
+    const named = index === 0 ? undefined : this.#entry(index);
+    if (index !== 0 && named === undefined) this.#ok = false;
+    const name = named === undefined ? this.#string() : named.name;
+    const value = this.#string();
+    if (!this.#ok) return;
+    const nameIsLegal = named === undefined ? isLegalName(name) : named.isLegal || isLegalName(name);
+    const entry = { name, value, isLegal: nameIsLegal && isLegalValue(value) };
+    if (keep) this.#table.add(entry);
+    this.#add(entry);
+  }
+
+  #entry(index: number): TableEntry | undefined {
+    return index <= STATIC_ENTRIES ? STATIC[index - 1] : this.#table.at(index - STATIC_ENTRIES - 1);
+  }
+
+  #add(entry: TableEntry): void {
+    if (!entry.isLegal) this.isIllegal = true;
+    this.#listBytes += entry.name.length + entry.value.length + ENTRY_OVERHEAD_BYTES;
+    const { fields } = this;
+    if (this.#listBytes > this.#limits.listBytes || fields.length >= 2 * this.#limits.fields)
+      this.isTooLarge = true;
+    else fields.push(entry.name, entry.value);
+  }
+
+  /** An integer with a prefix of so many bits (RFC 7541 §5.1); more than 2^28 is no size that anything here has. */
+  #integer(prefixBits: number): number {
+    const mask = (1 << prefixBits) - 1;
+    let value = (this.#buffer[this.#at] ?? 0) & mask;
+    if (this.#at >= this.#end) this.#ok = false;
+    this.#at += 1;
+    if (value < mask) return value;
+    for (let shift = 0; shift <= 21; shift += 7) {
+      if (this.#at >= this.#end) break;
+      const octet = this.#buffer[this.#at] ?? 0;
+      this.#at += 1;
+      value += (octet & 0x7f) << shift;
+      if ((octet & 0x80) === 0) return value;
+    }
+    this.#ok = false;
+    return 0;
+  }
+
+  #string(): string {
+    if (!this.#ok || this.#at >= this.#end) {
+      this.#ok = false;
+      return "";
+    }
+    const isCoded = ((this.#buffer[this.#at] ?? 0) & 0x80) !== 0;
+    const length = this.#integer(7);
+    const start = this.#at;
+    const end = start + length;
+    if (!this.#ok || end > this.#end) {
+      this.#ok = false;
+      return "";
+    }
+    this.#at = end;
+    if (!isCoded) return this.#buffer.toString("latin1", start, end);
+    const target = scratch(Math.ceil((length * 8) / 5));
+    const decoded = decodeHuffman(this.#buffer, start, end, target);
+    if (decoded < 0) this.#ok = false;
+    return decoded < 0 ? "" : target.toString("latin1", 0, decoded);
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+
+let shared = Buffer.allocUnsafeSlow(4_096);
+
+/** A buffer that is free again as soon as its content was read. */
+function scratch(bytes: number): Buffer {
+  if (bytes <= shared.length) return shared;
+  // A block is bounded, so this is too; a single long one does not stay.
+  if (bytes > 65_536) return Buffer.allocUnsafeSlow(bytes);
+  shared = Buffer.allocUnsafeSlow(bytes);
+  return shared;
+}

@@ -1,0 +1,91 @@
+/** The static table (RFC 7541, Appendix A): entry i stands at i - 1. */
+// biome-ignore format: a table
+export const STATIC_TABLE: readonly (readonly [name: string, value: string])[] = [
+  [":authority", ""], [":method", "GET"], [":method", "POST"], [":path", "/"], [":path", "/index.html"],
+  [":scheme", "http"], [":scheme", "https"], [":status", "200"], [":status", "204"], [":status", "206"],
+  [":status", "304"], [":status", "400"], [":status", "404"], [":status", "500"], ["accept-charset", ""],
+  ["accept-encoding", "gzip, deflate"], ["accept-language", ""], ["accept-ranges", ""], ["accept", ""],
+  ["access-control-allow-origin", ""], ["age", ""], ["allow", ""], ["authorization", ""], ["cache-control", ""],
+  ["content-disposition", ""], ["content-encoding", ""], ["content-language", ""], ["content-length", ""],
+  ["content-location", ""], ["content-range", ""], ["content-type", ""], ["cookie", ""], ["date", ""], ["etag", ""],
+  ["expect", ""], ["expires", ""], ["from", ""], ["host", ""], ["if-match", ""], ["if-modified-since", ""],
+  ["if-none-match", ""], ["if-range", ""], ["if-unmodified-since", ""], ["last-modified", ""], ["link", ""],
+  ["location", ""], ["max-forwards", ""], ["proxy-authenticate", ""], ["proxy-authorization", ""], ["range", ""],
+  ["referer", ""], ["refresh", ""], ["retry-after", ""], ["server", ""], ["set-cookie", ""],
+  ["strict-transport-security", ""], ["transfer-encoding", ""], ["user-agent", ""], ["vary", ""], ["via", ""],
+  ["www-authenticate", ""],
+];
+
+export const STATIC_ENTRIES = 61;
+
+/** What an entry counts for beyond its octets (RFC 7541 §4.1). */
+export const ENTRY_OVERHEAD_BYTES = 32;
+
+/** One field of a dynamic table. */
+export interface TableEntry {
+  readonly name: string;
+  readonly value: string;
+  /** Its octets are legal in HTTP (RFC 9113 §8.2.1), found out once. */
+  readonly isLegal: boolean;
+}
+
+export function entryBytes(name: string, value: string): number {
+  return name.length + value.length + ENTRY_OVERHEAD_BYTES;
+}
+
+/** The dynamic table (RFC 7541 §2.3.2): newest entry first, the oldest evicted when the size is exceeded. */
+export class DynamicTable {
+  #entries: TableEntry[] = [];
+  /** Entries before this one in `#entries` are evicted; the newest is the last. */
+  #oldest = 0;
+  #bytes = 0;
+  #maxBytes: number;
+  readonly #onEvict: ((entry: TableEntry) => void) | undefined;
+
+  constructor(maxBytes: number, onEvict?: (entry: TableEntry) => void) {
+    this.#maxBytes = maxBytes;
+    this.#onEvict = onEvict;
+  }
+
+  get length(): number {
+    return this.#entries.length - this.#oldest;
+  }
+
+  get maxBytes(): number {
+    return this.#maxBytes;
+  }
+
+  /** `position` 0 is the newest entry. */
+  at(position: number): TableEntry | undefined {
+    return position < this.length ? this.#entries[this.#entries.length - 1 - position] : undefined;
+  }
+
+  add(entry: TableEntry): void {
+    const bytes = entryBytes(entry.name, entry.value);
+    this.#evictTo(this.#maxBytes - bytes);
+    // An entry larger than the table empties it (RFC 7541 §4.4).
+    if (bytes > this.#maxBytes) return;
+    this.#entries.push(entry);
+    this.#bytes += bytes;
+  }
+
+  resize(maxBytes: number): void {
+    this.#maxBytes = maxBytes;
+    this.#evictTo(maxBytes);
+  }
+
+  #evictTo(limit: number): void {
+    while (this.#bytes > limit && this.#oldest < this.#entries.length) {
+      const entry = this.#entries[this.#oldest];
+      this.#oldest += 1;
+      if (entry === undefined) continue;
+      this.#bytes -= entryBytes(entry.name, entry.value);
+      this.#onEvict?.(entry);
+    }
+    // Amortized: the dead part is cut off when it is as long as the living one.
+    if (this.#oldest > 64 && this.#oldest * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#oldest);
+      this.#oldest = 0;
+    }
+  }
+}

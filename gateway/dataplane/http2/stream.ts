@@ -1,0 +1,195 @@
+import type { Connection } from "./connection.ts";
+import { ErrorCode } from "./error-code.ts";
+
+/** Told what happens to a stream, in order; after `onClosed` nothing more. Buffers are on loan for the time of the call. */
+export interface StreamHandler {
+  /** An interim or final response head. */
+  onHeaders(stream: Stream, fields: readonly string[], ended: boolean): void;
+  onTrailers(stream: Stream, fields: readonly string[]): void;
+  onData(stream: Stream, buffer: Buffer, start: number, end: number): void;
+  /** The peer's half is complete. Never called for what was cut. */
+  onEnd(stream: Stream): void;
+  /** What `write` kept is on its way. */
+  onDrain(stream: Stream): void;
+  onClosed(stream: Stream): void;
+  /** An ALTSVC frame (RFC 7838 §4). */
+  onAltsvc(stream: Stream, value: string): void;
+}
+
+/** So much a stream keeps before it asks its writer to wait. */
+const HIGH_WATER_BYTES = 64 * 1024;
+
+/** One stream of a connection (RFC 9113 §5.1): its state, its windows, and what waits for them. */
+export class Stream {
+  readonly id: number;
+  readonly connection: Connection;
+  handler: StreamHandler;
+  /** Octets we may send; negative after the peer shrank it. */
+  sendWindow: number;
+  /** Octets the peer may send. */
+  receiveWindow: number;
+  /** Octets that were taken and not yet given back by WINDOW_UPDATE. */
+  taken = 0;
+  /** Our half is complete, or will be when what waits is sent. */
+  isEnding = false;
+  endSent = false;
+  endReceived = false;
+  endDelivered = false;
+  headReceived = false;
+  headSent = false;
+  isClosed = false;
+  isPaused = false;
+  needDrain = false;
+  /** In the connection's list of streams with something to send. */
+  isWaiting = false;
+  rstCode: number | undefined;
+  /** From content-length; -1: not said. */
+  expectedBytes = -1;
+  receivedBytes = 0;
+  pendingBytes = 0;
+  queuedBytes = 0;
+  readonly #pending: Buffer[] = [];
+  #pendingAt = 0;
+  #trailers: readonly string[] | undefined;
+  readonly #queue: Buffer[] = [];
+
+  constructor(id: number, connection: Connection, handler: StreamHandler, send: number, receive: number) {
+    this.id = id;
+    this.connection = connection;
+    this.handler = handler;
+    this.sendWindow = send;
+    this.receiveWindow = receive;
+  }
+
+  // ---- sending ------------------------------------------------------------------------------------------------------
+
+  /** Copies or sends `[start, end)`; `false`: write no more before `drain`. */
+  write(buffer: Buffer, start: number, end: number): boolean {
+    if (this.isClosed || this.isEnding) return false;
+    const sent = this.pendingBytes > 0 ? 0 : this.connection.sendData(this, buffer, start, end, false);
+    if (sent < end - start) this.#keep(buffer, start + sent, end);
+    if (this.pendingBytes >= HIGH_WATER_BYTES) this.needDrain = true;
+    return !this.needDrain;
+  }
+
+  /** Completes our half, with trailers if given. */
+  end(trailers?: readonly string[]): void {
+    if (this.isClosed || this.isEnding) return;
+    this.isEnding = true;
+    this.#trailers = trailers;
+    if (this.pendingBytes === 0) this.#finish();
+  }
+
+  headers(fields: readonly string[], ended: boolean): void {
+    if (this.isClosed || this.isEnding) return;
+    this.headSent = true;
+    if (ended) this.isEnding = true;
+    this.connection.sendHeaders(this, fields, ended);
+    if (ended) this.connection.localEnd(this);
+  }
+
+  /** RST_STREAM; `onClosed` follows within this turn. */
+  reset(code: number): void {
+    if (!this.isClosed) this.connection.resetStream(this, code);
+  }
+
+  /** Sends what waits as far as windows and `limit` allow; returns the octets sent. */
+  pump(limit: number): number {
+    let left = limit;
+    while (left > 0 && this.pendingBytes > 0) {
+      const chunk = this.#pending[0];
+      if (chunk === undefined) break;
+      const end = Math.min(chunk.length, this.#pendingAt + left);
+      const sent = this.connection.sendData(this, chunk, this.#pendingAt, end, false);
+      if (sent === 0) break;
+      left -= sent;
+      this.pendingBytes -= sent;
+      this.#pendingAt += sent;
+      if (this.#pendingAt < chunk.length) continue;
+      this.#pending.shift();
+      this.#pendingAt = 0;
+    }
+    if (this.pendingBytes === 0 && this.isEnding && !this.endSent) this.#finish();
+    return limit - left;
+  }
+
+  drained(): void {
+    if (!this.needDrain || this.pendingBytes > 0 || this.isClosed) return;
+    this.needDrain = false;
+    this.handler.onDrain(this);
+  }
+
+  #keep(buffer: Buffer, start: number, end: number): void {
+    const copy = Buffer.allocUnsafe(end - start);
+    buffer.copy(copy, 0, start, end);
+    this.#pending.push(copy);
+    this.pendingBytes += copy.length;
+    this.connection.awaitTurn(this);
+  }
+
+  #finish(): void {
+    if (this.#trailers === undefined) this.connection.sendEnd(this);
+    else this.connection.sendHeaders(this, this.#trailers, true);
+    this.connection.localEnd(this);
+  }
+
+  // ---- receiving ----------------------------------------------------------------------------------------------------
+
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    if (!this.isPaused) return;
+    this.isPaused = false;
+    this.connection.awaitResume(this);
+  }
+
+  /** From the connection: content has come. */
+  deliver(buffer: Buffer, start: number, end: number): void {
+    if (!this.isPaused && this.queuedBytes === 0) {
+      this.handler.onData(this, buffer, start, end);
+      this.connection.credit(this, end - start);
+      return;
+    }
+    const copy = Buffer.allocUnsafe(end - start);
+    buffer.copy(copy, 0, start, end);
+    this.#queue.push(copy);
+    this.queuedBytes += copy.length;
+    this.connection.queuedBytes += copy.length;
+  }
+
+  /** From the connection: hands over what came while paused. */
+  deliverQueue(): void {
+    while (!this.isPaused && !this.isClosed) {
+      const chunk = this.#queue.shift();
+      if (chunk === undefined) break;
+      this.queuedBytes -= chunk.length;
+      this.connection.queuedBytes -= chunk.length;
+      this.handler.onData(this, chunk, 0, chunk.length);
+      this.connection.credit(this, chunk.length);
+    }
+    this.deliverEnd();
+  }
+
+  deliverEnd(): void {
+    if (!this.endReceived || this.endDelivered || this.isPaused || this.queuedBytes > 0 || this.isClosed)
+      return;
+    this.endDelivered = true;
+    this.handler.onEnd(this);
+    if (this.endSent) this.connection.complete(this);
+  }
+
+  /** From the connection: over; nothing is kept. */
+  drop(): void {
+    this.connection.queuedBytes -= this.queuedBytes;
+    this.queuedBytes = 0;
+    this.#queue.length = 0;
+    this.pendingBytes = 0;
+    this.#pending.length = 0;
+  }
+
+  get wasCut(): boolean {
+    return this.rstCode !== undefined && this.rstCode !== ErrorCode.noError;
+  }
+}
