@@ -1,4 +1,5 @@
 import type { Connection } from "./connection.ts";
+import { ByteQueue } from "./byte-queue.ts";
 import { ErrorCode } from "./error-code.ts";
 
 /** Told what happens to a stream, in order; after `onClosed` nothing more. Buffers are on loan for the time of the call. */
@@ -46,12 +47,11 @@ export class Stream {
   /** From content-length; -1: not said. */
   expectedBytes = -1;
   receivedBytes = 0;
-  pendingBytes = 0;
-  queuedBytes = 0;
-  readonly #pending: Buffer[] = [];
-  #pendingAt = 0;
+  /** To be sent. */
+  #pending: ByteQueue | undefined;
+  /** To be delivered. */
+  #queue: ByteQueue | undefined;
   #trailers: readonly string[] | undefined;
-  readonly #queue: Buffer[] = [];
 
   constructor(id: number, connection: Connection, handler: StreamHandler, send: number, receive: number) {
     this.id = id;
@@ -59,6 +59,14 @@ export class Stream {
     this.handler = handler;
     this.sendWindow = send;
     this.receiveWindow = receive;
+  }
+
+  get pendingBytes(): number {
+    return this.#pending?.length ?? 0;
+  }
+
+  get queuedBytes(): number {
+    return this.#queue?.length ?? 0;
   }
 
   // ---- sending ------------------------------------------------------------------------------------------------------
@@ -95,19 +103,15 @@ export class Stream {
 
   /** Sends what waits as far as windows and `limit` allow; returns the octets sent. */
   pump(limit: number): number {
+    const pending = this.#pending;
     let left = limit;
-    while (left > 0 && this.pendingBytes > 0) {
-      const chunk = this.#pending[0];
-      if (chunk === undefined) break;
-      const end = Math.min(chunk.length, this.#pendingAt + left);
-      const sent = this.connection.sendData(this, chunk, this.#pendingAt, end, false);
+    for (let chunk = pending?.first; pending !== undefined && chunk !== undefined && left > 0; ) {
+      const end = Math.min(chunk.end, chunk.start + left);
+      const sent = this.connection.sendData(this, chunk.bytes, chunk.start, end, false);
       if (sent === 0) break;
       left -= sent;
-      this.pendingBytes -= sent;
-      this.#pendingAt += sent;
-      if (this.#pendingAt < chunk.length) continue;
-      this.#pending.shift();
-      this.#pendingAt = 0;
+      pending.shift(sent);
+      chunk = pending.first;
     }
     if (this.pendingBytes === 0 && this.isEnding && !this.endSent) this.#finish();
     return limit - left;
@@ -120,10 +124,8 @@ export class Stream {
   }
 
   #keep(buffer: Buffer, start: number, end: number): void {
-    const copy = Buffer.allocUnsafe(end - start);
-    buffer.copy(copy, 0, start, end);
-    this.#pending.push(copy);
-    this.pendingBytes += copy.length;
+    this.#pending ??= new ByteQueue();
+    this.#pending.push(buffer, start, end);
     this.connection.awaitTurn(this);
   }
 
@@ -152,22 +154,21 @@ export class Stream {
       this.connection.credit(this, end - start);
       return;
     }
-    const copy = Buffer.allocUnsafe(end - start);
-    buffer.copy(copy, 0, start, end);
-    this.#queue.push(copy);
-    this.queuedBytes += copy.length;
-    this.connection.queuedBytes += copy.length;
+    this.#queue ??= new ByteQueue();
+    this.#queue.push(buffer, start, end);
+    this.connection.queuedBytes += end - start;
   }
 
   /** From the connection: hands over what came while paused. */
   deliverQueue(): void {
     while (!this.isPaused && !this.isClosed) {
-      const chunk = this.#queue.shift();
+      const chunk = this.#queue?.first;
       if (chunk === undefined) break;
-      this.queuedBytes -= chunk.length;
-      this.connection.queuedBytes -= chunk.length;
-      this.handler.onData(this, chunk, 0, chunk.length);
-      this.connection.credit(this, chunk.length);
+      const { bytes, start, end } = chunk;
+      this.#queue?.shift(end - start);
+      this.connection.queuedBytes -= end - start;
+      this.handler.onData(this, bytes, start, end);
+      this.connection.credit(this, end - start);
     }
     this.deliverEnd();
   }
@@ -183,10 +184,8 @@ export class Stream {
   /** From the connection: over; nothing is kept. */
   drop(): void {
     this.connection.queuedBytes -= this.queuedBytes;
-    this.queuedBytes = 0;
-    this.#queue.length = 0;
-    this.pendingBytes = 0;
-    this.#pending.length = 0;
+    this.#queue = undefined;
+    this.#pending = undefined;
   }
 
   get wasCut(): boolean {
