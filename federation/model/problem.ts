@@ -93,6 +93,11 @@ export const PROBLEMS = {
     title: "the caller token was made for another service",
     fix: "request a token for the service that is called",
   },
+  caller_unknown: {
+    code: "ISTH-1025",
+    title: "no pod of this cluster has the caller's address",
+    fix: "call from a pod that does not use its node's network, or from a workload with a local address of its own",
+  },
   join_token_invalid: {
     code: "ISTH-1031",
     title: "the join token is malformed, unsigned or of another federation",

@@ -1,6 +1,6 @@
 import type { EgressPolicySpec } from "./egress-policy.ts";
 import type { PortProtocol, ServicePort } from "./service.ts";
-import type { TrustDomain } from "./spiffe-id.ts";
+import type { SystemRole, TrustDomain } from "./spiffe-id.ts";
 import type {
   BackendTrafficPolicySpec,
   RateLimitSpec,
@@ -148,7 +148,7 @@ export type WithStatus<R> = R & { readonly status: { readonly conditions: readon
 
 /** What a member process reports of itself, with every applied revision and as a heartbeat. */
 export interface MemberReport {
-  readonly role: "gateway" | "agent";
+  readonly role: SystemRole;
   readonly version: string;
   readonly appliedRevision: number;
   readonly state: "applied" | "refused";

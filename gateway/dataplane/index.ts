@@ -16,6 +16,7 @@ export {
 export { compileTables, type RouteTables } from "./routing/tables.ts";
 export { createEngine, type Engine } from "./io/engine.ts";
 export { ListenerSet } from "./io/listener-set.ts";
+export { PodListeners } from "./io/pod-listeners.ts";
 export { EndpointBalancer } from "./io/endpoint-balancer.ts";
 export { Entry, type EntryEnvironment } from "./io/entry.ts";
 export { forwardToEndpoint, forwardToUpstream } from "./io/forward.ts";

@@ -4,7 +4,7 @@ import type { MemberReport } from "../../federation/model/resource.ts";
 import { ok, type Result } from "../../federation/model/result.ts";
 import type { Service } from "../../federation/model/service.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
-import { systemSpiffeId, type TrustDomain } from "../../federation/model/spiffe-id.ts";
+import { type SystemRole, systemSpiffeId, type TrustDomain } from "../../federation/model/spiffe-id.ts";
 import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Random } from "../process/clock.ts";
 import { type AddressBook, openAddressBook } from "./address-book.ts";
@@ -21,7 +21,7 @@ import { createStaticSource } from "./static-source.ts";
 import { openStaticServices, type StaticFileProblem } from "./static-services.ts";
 
 export interface DiscoveryOptions {
-  readonly role: "gateway" | "agent";
+  readonly role: SystemRole;
   /** `gateway-1` */
   readonly member: string;
   readonly stateDir: string;
@@ -50,6 +50,8 @@ export interface Discovery {
   readonly status: Watch<SnapshotSourceStatus>;
   readonly services: ServicesSource;
   readonly addresses: AddressBook;
+  /** Speaks to the registry as this member. */
+  readonly registry: MemberClient;
   /** Begins to report; call it once the process serves. `changed` announces that `describe` answers something new. */
   startReporting(describe: () => SelfReport): { changed(): void };
   stop(): void;
@@ -96,6 +98,7 @@ export async function openDiscovery(
     status: source.status,
     services,
     addresses: openAddressBook({ stateDir, clock }),
+    registry: client,
     startReporting(describe) {
       const { cluster } = initial.value;
       const started = startReporting({ ...options, client, cluster }, source, services, describe);

@@ -6,6 +6,7 @@ export { type AddressBook, type AddressKey, openAddressBook } from "./address-bo
 export { type ClusterState, hasJoined, readClusterState } from "./cluster-state.ts";
 export { type CredentialSource, createCredentialSource } from "./credential-source.ts";
 export { type Discovery, type DiscoveryOptions, openDiscovery, type SelfReport } from "./discovery.ts";
+export { createMemberClient, type MemberClient } from "./member-client.ts";
 export { type JoinOptions, joinCluster } from "./membership.ts";
 export type { SnapshotSourceStatus } from "./snapshot-poll.ts";
 export type { EndpointListener, EntryPort, PodEntries, ServicesSource, Topology } from "./services-source.ts";

@@ -11,7 +11,12 @@ import {
 } from "../dataplane/index.ts";
 import type { MemberContext } from "../process/member.ts";
 import type { Proxy } from "../process/proxy.ts";
-import { createListeners, createMemberEngine, createTunnelServer } from "../process/proxy-parts.ts";
+import {
+  createListeners,
+  createMemberEngine,
+  createPodListeners,
+  createTunnelServer,
+} from "../process/proxy-parts.ts";
 import { Delivery } from "./delivery.ts";
 import { createEgress } from "./egress.ts";
 import { createIngress } from "./ingress.ts";
@@ -31,10 +36,12 @@ export function buildGateway(context: MemberContext): Proxy {
   const egress = createEgress(access, peers, delivery);
   const accept = (request: TunnelRequest): void => dispatch(request, engine, access, ingress, egress);
   const server = createTunnelServer(context, engine, accept);
-  const listeners = createListeners(context, engine, {
-    upstreamFor: (destination) => peers.get(destination),
-    openLocal: (target) => delivery.open(target),
-  });
+  const ways = {
+    upstreamFor: (destination: string) => peers.get(destination),
+    openLocal: (target: Parameters<Delivery["open"]>[0]) => delivery.open(target),
+  };
+  const listeners = createListeners(context, engine, ways);
+  const pods = createPodListeners(context, engine, ways);
 
   const followServices = (): Promise<void> => {
     const topology = discovery.services.topology.current;
@@ -54,6 +61,7 @@ export function buildGateway(context: MemberContext): Proxy {
       followSnapshot();
       const bound = await server.listen(listen);
       await followServices();
+      await pods?.open(listen.host);
       return bound;
     },
     unready: () => (engine.tables.current === undefined ? "waiting for the first snapshot" : undefined),
@@ -69,11 +77,12 @@ export function buildGateway(context: MemberContext): Proxy {
     tunnels: () => [...peers.status(), ...agents.status()],
     probe: (request) => probeListener(listeners, request, context.monotonicMs),
     async drain() {
-      await Promise.all([server.drain(), listeners.drain()]);
+      await Promise.all([server.drain(), listeners.drain(), pods?.drain()]);
     },
     close() {
       server.close();
       listeners.close();
+      pods?.close();
       peers.close();
       agents.close();
     },

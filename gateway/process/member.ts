@@ -1,6 +1,7 @@
 import { formatAddress } from "../../federation/model/address.ts";
 import { createLogger, type Logger } from "../../federation/model/log.ts";
 import { type Issue, type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
+import type { SystemRole } from "../../federation/model/spiffe-id.ts";
 import { type AccessLog, type PortClaims, type Tracing } from "../dataplane/index.ts";
 import { type Discovery, openDiscovery } from "../discovery/index.ts";
 import { type AdminServer, openAdminServer } from "./admin-server.ts";
@@ -33,7 +34,7 @@ export interface MemberContext {
   readonly onChange: () => void;
 }
 
-export type MemberRole = "gateway" | "agent";
+export type MemberRole = SystemRole;
 
 /** The life of a gateway or agent process: settings, identity, proxy, reports, and an orderly end. */
 export async function runMember(

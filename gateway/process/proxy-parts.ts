@@ -3,6 +3,7 @@ import {
   type Engine,
   type EntryEnvironment,
   ListenerSet,
+  PodListeners,
   type TunnelRequest,
   TunnelServer,
 } from "../dataplane/index.ts";
@@ -34,11 +35,42 @@ export function createListeners(
   engine: Engine,
   ways: Pick<EntryEnvironment, "upstreamFor" | "openLocal">,
 ): ListenerSet {
-  const { discovery, claims, now, monotonicMs, random, log, onChange, tracing, accessLog } = context;
+  const { discovery, log, onChange } = context;
+  const entries = entryEnvironment(context, engine, ways);
+  return new ListenerSet(entries, (keys) => discovery.addresses.allocate(keys), log, onChange);
+}
+
+/** Entries that pods share, where the source of services knows pods by their addresses; on `host`, once it is known. */
+export function createPodListeners(
+  context: MemberContext,
+  engine: Engine,
+  ways: Pick<EntryEnvironment, "upstreamFor" | "openLocal">,
+): { open(host: string): Promise<void>; drain(): Promise<void>; close(): void } | undefined {
+  const { pods } = context.discovery.services;
+  if (pods === undefined) return undefined;
+  let listeners: PodListeners | undefined;
+  return {
+    async open(host) {
+      const env = entryEnvironment(context, engine, ways);
+      const made = new PodListeners({ env, host, callerOf: pods.callerOf, log: context.log });
+      listeners = made;
+      pods.ports.subscribe((ports) => void made.set(ports));
+      await made.set(pods.ports.current);
+    },
+    drain: async () => listeners?.drain(),
+    close: () => listeners?.close(),
+  };
+}
+
+function entryEnvironment(
+  context: MemberContext,
+  engine: Engine,
+  ways: Pick<EntryEnvironment, "upstreamFor" | "openLocal">,
+): EntryEnvironment {
+  const { discovery, claims, now, monotonicMs, random, tracing, accessLog } = context;
   const { tables, metrics, events } = engine;
   const callerToken: EntryEnvironment["callerToken"] = (caller, audience) =>
     discovery.credentials.callerToken(caller, audience);
   const shell = { claims, now, monotonicMs, random, tracing, accessLog };
-  const entries = { tables, ...ways, callerToken, metrics, events, ...shell };
-  return new ListenerSet(entries, (keys) => discovery.addresses.allocate(keys), log, onChange);
+  return { tables, ...ways, callerToken, metrics, events, ...shell };
 }

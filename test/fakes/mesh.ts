@@ -175,6 +175,7 @@ function fakeDiscovery(
     snapshot,
     status: createWatch({ connected: false }),
     services: createStaticSource(createWatch(services), trustDomain),
+    registry: { request: async () => ok({ status: 200, text: "", headers: new Headers() } as never) },
     addresses: { allocate: async (keys) => ok(keys.map(() => "127.0.0.1:0")) },
     startReporting: () => ({ changed: () => {} }),
     stop: () => {},

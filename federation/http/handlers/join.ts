@@ -23,13 +23,13 @@ export const JOIN_ENDPOINTS: readonly Endpoint[] = [
   {
     method: "post",
     path: "/v1/clusters/{name}/renew",
-    summary: "Renew the cluster's CA certificate; only its gateways may",
+    summary: "Renew the cluster's CA certificate; its gateways and its controller may",
     security: ["member"],
     body: renewRequest,
     answer: { status: 200, schema: renewResponse },
     async handle(c, { registry }) {
       const name = pathParam(c, "name");
-      const { actor, body, spend } = await requireMember(registry, c, name, ["gateway"]);
+      const { actor, body, spend } = await requireMember(registry, c, name, ["gateway", "controller"]);
       const { csr } = decodeBody(c, body, renewRequest);
       await spend();
       return c.json(orThrow(await registry.renew(actor, name, csr)));

@@ -11,7 +11,7 @@ const problemCode = z.string().regex(/^ISTH-[0-9]{4}$/, "must be a problem code 
 const short = z.string().max(512);
 
 export const memberReport = z.strictObject({
-  role: z.enum(["gateway", "agent"]),
+  role: z.enum(["gateway", "agent", "controller"]),
   version: z.string().min(1).max(64),
   appliedRevision: revision,
   state: z.enum(["applied", "refused"]),

@@ -94,6 +94,17 @@ export class WorkloadListener implements Http1Host, DetectionHost {
     return { name: protocol, why: `not declared; seen: ${seen.join(", ") || "no connection yet"}` };
   }
 
+  /** Takes over a connection that somebody else accepted. */
+  adopt(socket: Socket): void {
+    if (this.draining || this.#http.size + this.#tcp.size >= this.#server.maxConnections) socket.destroy();
+    else this.#accept(socket);
+  }
+
+  /** Connections under way. */
+  get connections(): number {
+    return this.#http.size + this.#tcp.size;
+  }
+
   closed(connection: Http1Connection): void {
     this.#http.delete(connection);
     this.#countClosed();

@@ -57,6 +57,7 @@ export const LOCAL_REPLY: { readonly [N in RefusalName]: LocalReply } = {
   caller_token_invalid: DENY,
   caller_token_expired: DENY,
   caller_token_audience: DENY,
+  caller_unknown: DENY,
   export_denied: DENY,
   egress_denied: DENY,
   egress_host_denied: DENY,

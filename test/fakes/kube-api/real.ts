@@ -96,7 +96,7 @@ export async function startRealKubeApi(
   const accessWith = (token: string): KubeAccess => ({
     url,
     ca: ca(),
-    serverName: "localhost",
+    serverName: "kubernetes",
     token: () => token,
   });
   const stop = async (): Promise<void> => {

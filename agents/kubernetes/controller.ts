@@ -1,0 +1,350 @@
+// Longer than other files: every event that asks for work, and what it asks for, are listed in one place.
+import type { AppliedResource } from "../../federation/model/resource.ts";
+import type { Logger } from "../../federation/model/log.ts";
+import { type Problem, PROBLEMS } from "../../federation/model/problem.ts";
+import type { Snapshot, SnapshotOffer } from "../../federation/model/snapshot.ts";
+import { type DeclareResponse, declareResponse } from "../../federation/model/wire/api.ts";
+import { decode } from "../../federation/model/wire/decode.ts";
+import type { Watch } from "../../gateway/dataplane/index.ts";
+import { createPush, type Push } from "../../gateway/discovery/push.ts";
+import type { MemberClient } from "../../gateway/discovery/member-client.ts";
+import type { Clock, Random } from "../../gateway/process/clock.ts";
+import { applyChanges, describeChange } from "./apply.ts";
+import type { KubeClient } from "./api/client.ts";
+import { problemOf } from "./api/failure.ts";
+import { createInformer, type Informer } from "./api/informer.ts";
+import type { KubeObject } from "./api/object.ts";
+import {
+  ENDPOINT_SLICES,
+  NAMESPACES,
+  type ResourceType,
+  SERVICE_EXPORTS,
+  SERVICE_IMPORTS,
+  SERVICES,
+} from "./api/resource-type.ts";
+import { digestSlice, endpointAddress, type KubeSlice } from "./digest/endpoint-slice.ts";
+import {
+  digestExport,
+  digestImport,
+  digestNamespace,
+  type KubeExport,
+  type KubeImport,
+  type KubeNamespace,
+} from "./digest/mcs.ts";
+import { digestService, type KubeService } from "./digest/service.ts";
+import { GATEWAY_SERVICE } from "./labels.ts";
+import { declaredResources, isAccepted } from "./mcs/declared.ts";
+import { derivedName } from "./mcs/objects.ts";
+import { EntryPorts } from "./mcs/ports.ts";
+import { planService, type ServiceView } from "./mcs/service-plan.ts";
+import { SliceIndex } from "./slice-index.ts";
+import { WorkQueue } from "./work-queue.ts";
+
+export interface ControllerOptions {
+  readonly client: KubeClient;
+  readonly cluster: string;
+  readonly snapshot: Watch<Snapshot | undefined>;
+  readonly registry: MemberClient;
+  /** Only the leader writes; the others follow, so that they know everything when their turn comes. */
+  readonly leading: Watch<boolean>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+const PARALLEL = 8;
+const GATHER_MS = 5;
+// What the registry has is said again now and then: it may have been restored from a backup.
+const DECLARE_TIMES = { gatherMs: GATHER_MS, heartbeatMs: 60_000, backoff: { baseMs: 100, capMs: 5_000 } };
+/** Everything is looked at again this often, in case an event was lost that nobody knows of. */
+const RESYNC_MS = 600_000;
+
+/** Keeps a cluster's Kubernetes objects and the registry in step (KEP-1645). Decisions are `planService`'s. */
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #services: Informer<KubeService>;
+  readonly #slices: Informer<KubeSlice>;
+  readonly #exports: Informer<KubeExport>;
+  readonly #imports: Informer<KubeImport>;
+  readonly #namespaces: Informer<KubeNamespace>;
+  readonly #index = new SliceIndex();
+  readonly #ports = new EntryPorts();
+  readonly #queue: WorkQueue;
+  readonly #declare: Push;
+  readonly #stops: (() => void)[] = [];
+  /** By `shop/cart`: other clusters' exports, and the clusters that can be reached for it. */
+  #offers = new Map<string, readonly SnapshotOffer[]>();
+  #routes = new Map<string, ReadonlySet<string>>();
+  /** What the registry answered of our exports. */
+  #accepted = new Map<string, { readonly firstSeen: string }>();
+  #declaredRefusal: string | undefined;
+  /** What was logged last, by key. */
+  readonly #complaints = new Map<string, string>();
+
+  constructor(options: ControllerOptions) {
+    const { clock, random } = options;
+    this.#options = options;
+    this.#queue = new WorkQueue({ clock, random, parallel: PARALLEL, work: (key) => this.#reconcile(key) });
+    this.#declare = createPush(clock, random, DECLARE_TIMES, () => this.#sendDeclaration());
+    this.#services = this.#informer([SERVICES], digestService, (key, next, previous) => {
+      const derivedFor = (next ?? previous)?.derivedFor;
+      const namespace = (next ?? previous)?.namespace ?? "";
+      if (next !== undefined) this.#learnPorts(next);
+      this.#queue.add(derivedFor === undefined ? key : `${namespace}/${derivedFor}`);
+      this.#declare.changed();
+    });
+    this.#slices = this.#informer(ENDPOINT_SLICES, digestSlice, (_, next, previous) => {
+      this.#index.change(next, previous);
+      for (const slice of [next, previous]) if (slice !== undefined) this.#sliceChanged(slice);
+    });
+    this.#exports = this.#informer(SERVICE_EXPORTS, digestExport, (key) => {
+      this.#queue.add(key);
+      this.#declare.changed();
+    });
+    this.#imports = this.#informer(SERVICE_IMPORTS, digestImport, (key) => this.#queue.add(key));
+    this.#namespaces = this.#informer([NAMESPACES], digestNamespace, (name) => {
+      this.#namespaceChanged(name);
+      this.#declare.changed();
+    });
+  }
+
+  start(): void {
+    const { snapshot, leading, clock } = this.#options;
+    this.#followSnapshot(snapshot.current);
+    this.#stops.push(snapshot.subscribe((next) => this.#followSnapshot(next)));
+    this.#stops.push(
+      leading.subscribe((leads) => {
+        if (leads) this.#everything();
+      }),
+    );
+    for (const informer of this.#informers()) informer.start();
+    const resync = (): void => {
+      this.#everything();
+      const timer = clock.after(RESYNC_MS, resync);
+      this.#stops.push(() => timer.cancel());
+    };
+    resync();
+  }
+
+  stop(): void {
+    for (const informer of this.#informers()) informer.stop();
+    for (const stop of this.#stops) stop();
+    this.#queue.stop();
+    this.#declare.stop();
+  }
+
+  /** When there is nothing left to do. */
+  whenIdle(): Promise<void> {
+    return this.#queue.whenIdle();
+  }
+
+  /** Why it cannot do all of its work. */
+  problems(): readonly Problem[] {
+    return this.#informers().flatMap(({ problem }) => problem.current ?? []);
+  }
+
+  get known(): boolean {
+    return this.#informers().every(({ known }) => known);
+  }
+
+  #informers(): readonly Informer<unknown>[] {
+    return [this.#services, this.#slices, this.#exports, this.#imports, this.#namespaces];
+  }
+
+  #informer<T>(
+    types: readonly ResourceType[],
+    digest: (object: KubeObject) => T | undefined,
+    onChange: (key: string, next: T | undefined, previous: T | undefined) => void,
+  ): Informer<T> {
+    const { client, clock, random, log } = this.#options;
+    return createInformer<T>({
+      client,
+      types,
+      clock,
+      random,
+      log,
+      digest,
+      onChange,
+      onListed: () => {
+        this.#declare.changed();
+        if (this.known) this.#everything();
+      },
+    });
+  }
+
+  #everything(): void {
+    for (const items of [this.#exports.items, this.#imports.items, this.#offers])
+      for (const key of items.keys()) this.#queue.add(key);
+    for (const [key, { exportLabel, derivedFor, namespace }] of this.#services.items) {
+      if (exportLabel) this.#queue.add(key);
+      if (derivedFor !== undefined) this.#queue.add(`${namespace}/${derivedFor}`);
+    }
+    this.#declare.changed();
+  }
+
+  #sliceChanged({ namespace, service, derivedFor }: KubeSlice): void {
+    if (derivedFor !== undefined) return this.#queue.add(`${namespace}/${derivedFor}`);
+    const key = `${namespace}/${service}`;
+    // Where the gateways are is part of every import.
+    if (key === GATEWAY_SERVICE.key)
+      for (const imported of this.#imports.items.keys()) this.#queue.add(imported);
+    else if (this.#exports.items.has(key) || this.#services.items.get(key)?.exportLabel === true)
+      this.#queue.add(key);
+  }
+
+  #namespaceChanged(name: string): void {
+    const prefix = `${name}/`;
+    for (const items of [this.#exports.items, this.#imports.items, this.#offers])
+      for (const key of items.keys()) if (key.startsWith(prefix)) this.#queue.add(key);
+  }
+
+  #followSnapshot(snapshot: Snapshot | undefined): void {
+    const offers = new Map<string, SnapshotOffer[]>();
+    for (const offer of snapshot?.offers ?? []) {
+      const key = `${offer.namespace}/${offer.name}`;
+      offers.set(key, [...(offers.get(key) ?? []), offer]);
+    }
+    const routes = new Map<string, Set<string>>();
+    for (const { namespace, name, from } of snapshot?.imports ?? []) {
+      const key = `${namespace}/${name}`;
+      routes.set(key, (routes.get(key) ?? new Set()).add(from.cluster));
+    }
+    const changed = changedKeys([this.#offers, offers], [this.#routes, routes]);
+    this.#offers = offers;
+    this.#routes = routes;
+    for (const key of changed) this.#queue.add(key);
+    if (changed.size > 0) this.#declare.changed();
+  }
+
+  #learnPorts({ namespace, derivedFor, ports }: KubeService): void {
+    if (derivedFor === undefined) return;
+    for (const { port, targetPort } of ports)
+      if (targetPort !== undefined) this.#ports.learn(`${namespace}/${derivedFor}:${port}`, targetPort);
+  }
+
+  async #reconcile(key: string): Promise<boolean> {
+    const { leading, client } = this.#options;
+    // Ports given out before are learned from the derived Services: without those, others would be given out.
+    if (!leading.current || !this.#services.known || !this.#imports.known) return true;
+    const view = this.#view(key);
+    const changes = planService(view);
+    const done = await applyChanges(client, changes, ({ change }) => {
+      if (change.kind === "delete" && change.type === view.types.imports) this.#ports.forget(key);
+    });
+    if (done.ok) {
+      this.#complaints.delete(key);
+      return true;
+    }
+    const { change, failure } = done.error;
+    // The namespace is ending: everything in it goes, and its own event will say so.
+    if (failure.kind === "forbidden" && /being terminated/.test(failure.message)) return true;
+    this.#complain(key, problemOf(describeChange(change), failure));
+    return false;
+  }
+
+  #view(key: string): ServiceView {
+    const [namespace = "", name = ""] = key.split("/");
+    const derived = derivedName({ namespace, name });
+    const gateways = this.#index.of(GATEWAY_SERVICE.key).flatMap(({ endpoints }) => endpoints);
+    const accepted = this.#accepted.get(key);
+    const space = this.#namespaces.items.get(namespace);
+    const derivedService = this.#services.items.get(`${namespace}/${derived}`);
+    return {
+      namespace,
+      name,
+      cluster: this.#options.cluster,
+      types: { imports: this.#imports.type, exports: this.#exports.type, slices: this.#slices.type },
+      open: space !== undefined && !space.deleting,
+      offers: (this.#offers.get(key) ?? [])
+        .filter(({ cluster }) => isAccepted(space, cluster))
+        .map(({ cluster, ports, properties = {}, firstSeen }) => ({ cluster, ports, properties, firstSeen })),
+      routed: this.#routes.get(key) ?? new Set(),
+      export: this.#exports.items.get(key),
+      service: this.#services.items.get(key),
+      localSlices: this.#index.of(key),
+      firstSeen: accepted?.firstSeen,
+      refused: accepted === undefined ? this.#declaredRefusal : undefined,
+      import: this.#imports.items.get(key),
+      derived: derivedService?.derivedFor === undefined ? undefined : derivedService,
+      derivedSlices: this.#index
+        .of(`${namespace}/${derived}`)
+        .filter(({ derivedFor }) => derivedFor !== undefined),
+      gateways: [...new Set(gateways.map(endpointAddress))].sort(),
+      listenOf: (port) => this.#ports.of(`${key}:${port}`),
+      complete: this.known && this.#options.snapshot.current !== undefined && this.#knowsOwnExport(key),
+      now: new Date(this.#options.clock.now()).toISOString().replace(/\.\d+Z$/, "Z"),
+    };
+  }
+
+  /** While the registry has not answered, our own export is neither there nor gone. */
+  #knowsOwnExport(key: string): boolean {
+    const exported = this.#exports.items.has(key) || this.#services.items.get(key)?.exportLabel === true;
+    return !exported || this.#accepted.has(key);
+  }
+
+  async #sendDeclaration(): Promise<boolean> {
+    const { leading, registry, cluster, snapshot } = this.#options;
+    const kinds = [this.#services, this.#exports, this.#namespaces];
+    // A declaration is a complete set: from half of the knowledge it would withdraw the other half.
+    if (!leading.current || snapshot.current === undefined || kinds.some(({ known }) => !known)) return true;
+    const resources = declaredResources({
+      cluster,
+      services: this.#services.items,
+      exports: this.#exports.items,
+      namespaces: this.#namespaces.items,
+      offers: snapshot.current.offers ?? [],
+    });
+    const path = `/v1/clusters/${cluster}/declared`;
+    const answer = await registry.request({ method: "PUT", path, body: { resources } });
+    if (!answer.ok) {
+      this.#declaredRefusal = `${PROBLEMS[answer.error.name].code}: ${answer.error.detail}`;
+      this.#complain("declaration", answer.error);
+      return false;
+    }
+    const decoded = decode(declareResponse, JSON.parse(answer.value.text));
+    if (!decoded.ok) return false;
+    this.#complaints.delete("declaration");
+    this.#declaredRefusal = undefined;
+    this.#declarationAccepted(resources, decoded.value);
+    return true;
+  }
+
+  #declarationAccepted(sent: readonly AppliedResource[], { results }: DeclareResponse): void {
+    const accepted = new Map<string, { readonly firstSeen: string }>();
+    for (const { kind, metadata } of results) {
+      const { namespace, name, firstSeen } = metadata;
+      if (kind === "ServiceExport" && namespace !== undefined && firstSeen !== undefined)
+        accepted.set(`${namespace}/${name}`, { firstSeen });
+    }
+    const before = this.#accepted;
+    this.#accepted = accepted;
+    for (const { kind, metadata } of sent) {
+      if (kind !== "ServiceExport") continue;
+      const key = `${metadata.namespace}/${metadata.name}`;
+      if (before.get(key)?.firstSeen !== accepted.get(key)?.firstSeen) this.#queue.add(key);
+    }
+    for (const key of before.keys()) if (!accepted.has(key)) this.#queue.add(key);
+  }
+
+  #complain(key: string, { name, detail }: Problem): void {
+    if (this.#complaints.get(key) === `${name} ${detail}`) return;
+    this.#complaints.set(key, `${name} ${detail}`);
+    this.#options.log.warn("kube_write_failed", { code: PROBLEMS[name].code, object: key, detail });
+  }
+}
+
+/** Keys whose values differ between any two maps of a pair. */
+function changedKeys(
+  ...pairs: readonly (readonly [ReadonlyMap<string, unknown>, ReadonlyMap<string, unknown>])[]
+): ReadonlySet<string> {
+  const changed = new Set<string>();
+  for (const [before, after] of pairs) {
+    for (const key of new Set([...before.keys(), ...after.keys()]))
+      if (text(before.get(key)) !== text(after.get(key))) changed.add(key);
+  }
+  return changed;
+}
+
+function text(value: unknown): string {
+  return JSON.stringify(value instanceof Set ? [...value].sort() : value) ?? "";
+}

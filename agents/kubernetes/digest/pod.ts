@@ -1,0 +1,30 @@
+import type { KubeObject } from "../api/object.ts";
+import { fieldsOf, list, text } from "./fields.ts";
+
+/** What is kept of a Pod: whose address is whose. */
+export interface KubePod {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  readonly node?: string;
+  readonly addresses: readonly string[];
+}
+
+/** `undefined` for pods that no address stands for: finished ones, and those that use their node's. */
+export function digestPod(object: KubeObject): KubePod | undefined {
+  const { namespace } = object.metadata;
+  const spec = fieldsOf(object.spec);
+  const status = fieldsOf(object.status);
+  const phase = text(status["phase"]);
+  if (namespace === undefined || spec["hostNetwork"] === true) return undefined;
+  // The address of a finished pod may belong to another one already.
+  if (phase === "Succeeded" || phase === "Failed") return undefined;
+  const addresses = list(status["podIPs"]).flatMap((item) => text(fieldsOf(item)["ip"]) ?? []);
+  const single = text(status["podIP"]);
+  const node = text(spec["nodeName"]);
+  return {
+    namespace,
+    serviceAccount: text(spec["serviceAccountName"]) ?? "default",
+    addresses: addresses.length > 0 ? addresses : single === undefined ? [] : [single],
+    ...(node === undefined ? {} : { node }),
+  };
+}

@@ -1,0 +1,34 @@
+/** Labels and annotations that we write or obey. */
+export const LABEL = {
+  /** On everything that we made, so that it is found again and nothing else is touched. */
+  managedBy: "isthmus.dev/managed-by",
+  manager: "isthmus",
+  /** MCS: the imported service's name, and where endpoints come from (KEP-1645). */
+  serviceName: "multicluster.kubernetes.io/service-name",
+  sourceCluster: "multicluster.kubernetes.io/source-cluster",
+  /** On a Service: exports it without a ServiceExport. */
+  export: "isthmus.dev/export",
+} as const;
+
+export const ANNOTATION = {
+  /** Fingerprint of what we applied last. */
+  applied: "isthmus.dev/applied",
+  /** On a ServiceExport or an exported Service: `west,north`; absent: every cluster of the federation. */
+  consumers: "isthmus.dev/consumers",
+  /** Callers of those clusters: `ns/shop/sa/web,ns/shop/sa/batch`; absent: all. */
+  workloads: "isthmus.dev/workloads",
+  /** On a Namespace: clusters whose exports it accepts, or `none`; absent: all. */
+  importFrom: "isthmus.dev/import-from",
+  /** On a ServiceImport that is an alias: `east/shop/cart`. */
+  from: "isthmus.dev/from",
+} as const;
+
+export const FIELD_MANAGER = "isthmus";
+export const SYSTEM_NAMESPACE = "isthmus-system";
+
+/** The Service in front of the gateways. */
+export const GATEWAY_SERVICE = {
+  name: "isthmus-gateway",
+  key: `${SYSTEM_NAMESPACE}/isthmus-gateway`,
+  tunnelPort: "tunnel",
+} as const;

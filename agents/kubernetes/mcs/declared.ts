@@ -1,0 +1,100 @@
+import {
+  API_VERSION,
+  type AppliedResource,
+  type ExportConsumer,
+} from "../../../federation/model/resource.ts";
+import type { SnapshotOffer } from "../../../federation/model/snapshot.ts";
+import type { KubeExport, KubeNamespace } from "../digest/mcs.ts";
+import type { KubeService } from "../digest/service.ts";
+import { ANNOTATION } from "../labels.ts";
+import { isExported, propertiesOf } from "./service-plan.ts";
+
+export interface DeclaredView {
+  readonly cluster: string;
+  readonly services: ReadonlyMap<string, KubeService>;
+  readonly exports: ReadonlyMap<string, KubeExport>;
+  readonly namespaces: ReadonlyMap<string, KubeNamespace>;
+  readonly offers: readonly SnapshotOffer[];
+}
+
+/** What this cluster's objects say to the registry: what it exports to whom, and what it accepts. Pure. */
+export function declaredResources(view: DeclaredView): readonly AppliedResource[] {
+  return [...declaredExports(view), ...declaredImports(view)];
+}
+
+function declaredExports({ cluster, services, exports }: DeclaredView): readonly AppliedResource[] {
+  const keys = new Set(exports.keys());
+  for (const [key, { exportLabel }] of services) if (exportLabel) keys.add(key);
+  const declared: AppliedResource[] = [];
+  for (const key of [...keys].sort()) {
+    const service = services.get(key);
+    const exported = exports.get(key);
+    if (service === undefined || !isExported({ service, export: exported })) continue;
+    if (!service.ports.some(({ protocol }) => protocol === "TCP")) continue;
+    const { namespace, name } = service;
+    declared.push({
+      apiVersion: API_VERSION,
+      kind: "ServiceExport",
+      metadata: { cluster, namespace, name },
+      spec: {
+        consumers: consumersOf(cluster, exported?.settings ?? service.annotations),
+        properties: propertiesOf(service, exported),
+      },
+    });
+  }
+  return declared;
+}
+
+const LABEL_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** Nobody in particular means every cluster of the federation, which is what MCS says. */
+function consumersOf(
+  cluster: string,
+  settings: { readonly [key: string]: string },
+): readonly ExportConsumer[] {
+  const names = words(settings[ANNOTATION.consumers]).filter(
+    (name) => name !== cluster && LABEL_NAME.test(name),
+  );
+  const workloads = words(settings[ANNOTATION.workloads]);
+  const rest = workloads.length === 0 ? {} : { workloads };
+  if (settings[ANNOTATION.consumers] === undefined) return [{ cluster: "*", ...rest }];
+  return [...new Set(names)].sort().map((name) => ({ cluster: name, ...rest }));
+}
+
+/** One import for each name that others offer into a namespace of ours, from all of them at once. */
+function declaredImports({ cluster, namespaces, offers }: DeclaredView): readonly AppliedResource[] {
+  const byName = new Map<string, SnapshotOffer[]>();
+  for (const offer of offers) {
+    if (!isAccepted(namespaces.get(offer.namespace), offer.cluster)) continue;
+    const key = `${offer.namespace}/${offer.name}`;
+    byName.set(key, [...(byName.get(key) ?? []), offer]);
+  }
+  return [...byName.values()].flatMap(([first, ...others]) => {
+    if (first === undefined) return [];
+    const { namespace, name } = first;
+    const also = others.map((offer) => offer.cluster);
+    const from = also.length === 0 ? { cluster: first.cluster } : { cluster: first.cluster, also };
+    return [
+      {
+        apiVersion: API_VERSION,
+        kind: "ServiceImport",
+        metadata: { cluster, namespace, name },
+        spec: { from },
+      },
+    ];
+  });
+}
+
+/** MCS: a cluster imports what is exported in a namespace that it has too. A namespace may narrow that. */
+export function isAccepted(namespace: KubeNamespace | undefined, from: string): boolean {
+  if (namespace === undefined || namespace.deleting) return false;
+  const setting = namespace.settings[ANNOTATION.importFrom];
+  return setting === undefined || words(setting).includes(from);
+}
+
+function words(text: string | undefined): readonly string[] {
+  return (text ?? "")
+    .split(",")
+    .map((word) => word.trim())
+    .filter((word) => word !== "");
+}

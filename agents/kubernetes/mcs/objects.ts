@@ -1,0 +1,191 @@
+import { createHash } from "node:crypto";
+import type { KubeObject, OwnerReference } from "../api/object.ts";
+import { apiVersionOf, type ResourceType, SERVICES } from "../api/resource-type.ts";
+import { endpointAddress, endpointNode, type KubeSlice } from "../digest/endpoint-slice.ts";
+import { LABEL } from "../labels.ts";
+import type { MergedPort, MergedService } from "./merge.ts";
+
+/** An object that should be there, as server-side apply takes it. */
+export interface Desired {
+  readonly type: ResourceType;
+  readonly object: KubeObject;
+}
+
+export interface ImportName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+const MANAGED = { [LABEL.managedBy]: LABEL.manager };
+/** Service names have at most 63 characters. */
+const MAX_STEM = 40;
+
+/** Stable, a DNS label, and recognizable: `imported-cart-1a2b3c4d5e`. */
+export function derivedName({ namespace, name }: ImportName): string {
+  return `imported-${name.slice(0, MAX_STEM).replace(/-+$/, "")}-${shortHash(`${namespace}/${name}`)}`;
+}
+
+export function sliceName(target: ImportName, cluster: string, part: string): string {
+  return `${derivedName(target)}-${shortHash(`${cluster} ${part}`)}`;
+}
+
+export function importObject(
+  type: ResourceType,
+  { namespace, name }: ImportName,
+  merged: MergedService,
+  ips: readonly string[],
+): Desired {
+  const { properties, ports } = merged;
+  const { headless = false, sessionAffinity, sessionAffinitySeconds, labels, annotations } = properties;
+  const spec = {
+    type: headless ? "Headless" : "ClusterSetIP",
+    ports: ports.map(portOf),
+    ...(ips.length === 0 || headless ? {} : { ips }),
+    ...(sessionAffinity === undefined ? {} : { sessionAffinity }),
+    ...(sessionAffinity === undefined
+      ? {}
+      : { sessionAffinityConfig: { clientIP: { timeoutSeconds: sessionAffinitySeconds ?? 10_800 } } }),
+    ...(properties.internalTrafficPolicy === undefined
+      ? {}
+      : { internalTrafficPolicy: properties.internalTrafficPolicy }),
+    ...(properties.trafficDistribution === undefined
+      ? {}
+      : { trafficDistribution: properties.trafficDistribution }),
+    ...(properties.ipFamilies === undefined ? {} : { ipFamilies: properties.ipFamilies }),
+  };
+  const metadata = {
+    namespace,
+    name,
+    labels: { ...labels, ...MANAGED },
+    ...(annotations === undefined ? {} : { annotations }),
+  };
+  return { type, object: { ...headOf(type), metadata, spec } };
+}
+
+export function derivedServiceObject(
+  target: ImportName,
+  merged: MergedService,
+  owner: OwnerReference,
+  listenOf: (port: number) => number,
+): Desired {
+  const { headless = false, sessionAffinity, sessionAffinitySeconds } = merged.properties;
+  const metadata = {
+    namespace: target.namespace,
+    name: derivedName(target),
+    labels: { ...MANAGED, [LABEL.serviceName]: target.name },
+    ownerReferences: [owner],
+  };
+  const spec = {
+    type: "ClusterIP",
+    ...(headless ? { clusterIP: "None" } : {}),
+    ports: merged.ports.map((port) => ({
+      ...portOf(port),
+      name: portName(port, merged),
+      targetPort: listenOf(port.port),
+    })),
+    ...(sessionAffinity === undefined
+      ? {}
+      : {
+          sessionAffinity,
+          sessionAffinityConfig: { clientIP: { timeoutSeconds: sessionAffinitySeconds ?? 10_800 } },
+        }),
+  };
+  return { type: SERVICES, object: { ...headOf(SERVICES), metadata, spec } };
+}
+
+export interface SliceContent {
+  readonly cluster: string;
+  /** Tells the slices of one cluster apart. */
+  readonly part: string;
+  readonly addressType: "IPv4" | "IPv6";
+  readonly ports: readonly { readonly port: MergedPort; readonly target: number }[];
+  /** `address` or `address node`. */
+  readonly endpoints: readonly string[];
+}
+
+export function sliceObject(
+  type: ResourceType,
+  target: ImportName,
+  merged: MergedService,
+  owner: OwnerReference,
+  content: SliceContent,
+): Desired {
+  const metadata = {
+    namespace: target.namespace,
+    name: sliceName(target, content.cluster, content.part),
+    labels: {
+      ...MANAGED,
+      "kubernetes.io/service-name": derivedName(target),
+      "endpointslice.kubernetes.io/managed-by": "isthmus.dev",
+      [LABEL.serviceName]: target.name,
+      [LABEL.sourceCluster]: content.cluster,
+    },
+    ownerReferences: [owner],
+  };
+  const object = {
+    ...headOf(type),
+    metadata,
+    addressType: content.addressType,
+    ports: content.ports.map(({ port, target: number }) => ({
+      ...portOf(port),
+      name: portName(port, merged),
+      port: number,
+    })),
+    endpoints: content.endpoints.map((endpoint) => endpointOf(type, endpoint)),
+  };
+  return { type, object };
+}
+
+function endpointOf(type: ResourceType, endpoint: string): object {
+  const node = endpointNode(endpoint);
+  return {
+    addresses: [endpointAddress(endpoint)],
+    conditions: { ready: true },
+    // v1beta1 spells it as a topology label.
+    ...(node === undefined || type.version !== "v1" ? {} : { nodeName: node }),
+  };
+}
+
+/** The parts of a local slice that an importer's mirror of it needs: its ports by the merged service's names. */
+export function mirroredPorts(
+  slice: KubeSlice,
+  shared: readonly MergedPort[],
+): readonly { readonly port: MergedPort; readonly target: number }[] {
+  return shared.flatMap((port) => {
+    const found = slice.ports.find(({ name, protocol }) => name === (port.name ?? "") && protocol === "TCP");
+    return found === undefined ? [] : [{ port, target: found.port }];
+  });
+}
+
+export function ownerOf(type: ResourceType, name: string, uid: string): OwnerReference {
+  return {
+    apiVersion: apiVersionOf(type),
+    kind: type.kind,
+    name,
+    uid,
+    controller: true,
+    blockOwnerDeletion: true,
+  };
+}
+
+/** Several ports need names, where the import may have none for one of them. */
+function portName({ name, port }: MergedPort, { ports }: MergedService): string {
+  return name ?? (ports.length > 1 ? `port-${port}` : "");
+}
+
+function portOf({ name, port, protocol, appProtocol }: MergedPort): object {
+  return {
+    port,
+    protocol,
+    ...(name === undefined ? {} : { name }),
+    ...(appProtocol === undefined ? {} : { appProtocol }),
+  };
+}
+
+function headOf(type: ResourceType): { readonly apiVersion: string; readonly kind: string } {
+  return { apiVersion: apiVersionOf(type), kind: type.kind };
+}
+
+export function shortHash(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 10);
+}

@@ -1,0 +1,269 @@
+import type { Logger } from "../../federation/model/log.ts";
+import type { Problem } from "../../federation/model/problem.ts";
+import type { Service } from "../../federation/model/service.ts";
+import { type SpiffeId, type TrustDomain, workloadSpiffeId } from "../../federation/model/spiffe-id.ts";
+import { createWatch, type PublishableWatch } from "../../gateway/dataplane/index.ts";
+import type {
+  EndpointListener,
+  EntryPort,
+  PodEntries,
+  ServicesSource,
+  Topology,
+} from "../../gateway/discovery/index.ts";
+import type { Clock, Random, Timer } from "../../gateway/process/clock.ts";
+import type { KubeClient } from "./api/client.ts";
+import { createInformer, type Informer } from "./api/informer.ts";
+import type { KubeObject } from "./api/object.ts";
+import { ENDPOINT_SLICES, PODS, type ResourceType, SERVICE_EXPORTS, SERVICES } from "./api/resource-type.ts";
+import { endpointAddress, type KubeSlice, digestSlice } from "./digest/endpoint-slice.ts";
+import { digestExport, type KubeExport } from "./digest/mcs.ts";
+import { digestPod, type KubePod } from "./digest/pod.ts";
+import { digestService, type KubeService, portProtocol } from "./digest/service.ts";
+import { GATEWAY_SERVICE } from "./labels.ts";
+import { SliceIndex } from "./slice-index.ts";
+
+export interface KubernetesSourceOptions {
+  readonly client: KubeClient;
+  readonly trustDomain: TrustDomain;
+  readonly role: "gateway" | "agent";
+  /** Agents follow the pods of their own node only. */
+  readonly node?: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** Changes come in bursts: a deployment's roll-out, a list. The registry hears of them together. */
+const GATHER_MS = 20;
+
+/**
+ * A cluster's services, endpoints and workloads as its API server tells them. Until a kind was listed completely once,
+ * nothing is concluded from what is absent; when following breaks, what is known stays.
+ */
+export class KubernetesSource implements ServicesSource {
+  readonly topology: PublishableWatch<Topology>;
+  readonly pods: PodEntries;
+  readonly #options: KubernetesSourceOptions;
+  readonly #services: Informer<KubeService>;
+  readonly #exports: Informer<KubeExport>;
+  readonly #slices: Informer<KubeSlice>;
+  readonly #pods: Informer<KubePod>;
+  readonly #index = new SliceIndex();
+  readonly #entryPorts = createWatch<readonly EntryPort[]>([]);
+  /** `ns/shop/sa/web` by address. */
+  readonly #callers = new Map<string, SpiffeId>();
+  readonly #ids = new Map<string, SpiffeId>();
+  readonly #listeners = new Set<EndpointListener>();
+  /** What was told last, by `cart.shop:80`. */
+  readonly #told = new Map<string, readonly string[]>();
+  #timer: Timer | undefined;
+
+  constructor(options: KubernetesSourceOptions) {
+    this.#options = options;
+    this.topology = createWatch<Topology>({ offered: undefined, gateways: [], agents: [], workloads: [] });
+    const { node } = options;
+    this.#services = this.#informer([SERVICES], digestService, (key) => this.#serviceChanged(key));
+    this.#exports = this.#informer(SERVICE_EXPORTS, digestExport, (key) => this.#serviceChanged(key));
+    this.#slices = this.#informer(ENDPOINT_SLICES, digestSlice, (_, next, previous) => {
+      this.#index.change(next, previous);
+      for (const slice of [previous, next])
+        if (slice !== undefined) this.#serviceChanged(`${slice.namespace}/${slice.service}`);
+    });
+    this.#pods = this.#informer(
+      [PODS],
+      digestPod,
+      (_, next, previous) => this.#podChanged(next, previous),
+      node === undefined ? {} : { fieldSelector: `spec.nodeName=${node}` },
+    );
+    this.pods = { callerOf: (address) => this.#callers.get(plainAddress(address)), ports: this.#entryPorts };
+  }
+
+  start(): void {
+    for (const informer of this.#informers()) informer.start();
+  }
+
+  followEndpoints(listener: EndpointListener): () => void {
+    this.#listeners.add(listener);
+    for (const [key, addresses] of this.#told)
+      listener(
+        key,
+        addresses.map((address) => ({ address })),
+      );
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Why the source is not up to date. */
+  problems(): readonly Problem[] {
+    return this.#informers().flatMap(({ problem }) => problem.current ?? []);
+  }
+
+  /** Whether everything was listed once. */
+  get known(): boolean {
+    return this.#informers().every(({ known }) => known);
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    for (const informer of this.#informers()) informer.stop();
+  }
+
+  #informers(): readonly Informer<unknown>[] {
+    return [this.#services, this.#exports, this.#slices, this.#pods];
+  }
+
+  #informer<T>(
+    types: readonly ResourceType[],
+    digest: (object: KubeObject) => T | undefined,
+    onChange: (key: string, next: T | undefined, previous: T | undefined) => void,
+    selectors: { readonly fieldSelector?: string } = {},
+  ): Informer<T> {
+    const { client, clock, random, log } = this.#options;
+    const onListed = (): void => this.#schedule();
+    return createInformer<T>({ client, types, clock, random, log, digest, onChange, onListed, ...selectors });
+  }
+
+  #podChanged(next: KubePod | undefined, previous: KubePod | undefined): void {
+    for (const address of previous?.addresses ?? [])
+      if (!next?.addresses.includes(address)) this.#callers.delete(address);
+    if (next === undefined) return;
+    const id = this.#id(next.namespace, next.serviceAccount);
+    for (const address of next.addresses) this.#callers.set(address, id);
+  }
+
+  /** One object for all pods of an account. */
+  #id(namespace: string, account: string): SpiffeId {
+    const key = `${namespace}/${account}`;
+    const known = this.#ids.get(key);
+    if (known !== undefined) return known;
+    const made = workloadSpiffeId(this.#options.trustDomain, namespace, account);
+    this.#ids.set(key, made);
+    return made;
+  }
+
+  #serviceChanged(key: string): void {
+    this.#tellEndpoints(key);
+    this.#schedule();
+  }
+
+  /** The work of one service: its ports, and the endpoints of its own slices. */
+  #tellEndpoints(key: string): void {
+    const service = this.#services.items.get(key);
+    if (service === undefined || !this.#isExported(key, service)) {
+      const [namespace = "", name = ""] = key.split("/");
+      for (const known of this.#toldPorts(`${name}.${namespace}:`)) this.#tell(known, []);
+      return;
+    }
+    const { namespace, name } = service;
+    const slices = this.#index.of(key);
+    const current = new Set<string>();
+    for (const { port, name: portName, protocol } of service.ports) {
+      if (protocol !== "TCP") continue;
+      const told = `${name}.${namespace}:${port}`;
+      current.add(told);
+      this.#tell(
+        told,
+        slices.flatMap((slice) => addressesOf(slice, portName ?? "")),
+      );
+    }
+    for (const known of this.#toldPorts(`${name}.${namespace}:`))
+      if (!current.has(known)) this.#tell(known, []);
+  }
+
+  #toldPorts(prefix: string): readonly string[] {
+    const service = this.#portsTold.get(prefix);
+    return service === undefined ? [] : [...service];
+  }
+
+  /** Ports told by `cart.shop:`, so that a service finds its own among thousands. */
+  readonly #portsTold = new Map<string, Set<string>>();
+
+  #tell(key: string, given: readonly string[]): void {
+    const addresses = [...new Set(given)].sort();
+    const known = this.#told.get(key);
+    if ((known ?? []).join() === addresses.join()) return;
+    const prefix = key.slice(0, key.indexOf(":") + 1);
+    const ports = this.#portsTold.get(prefix) ?? new Set();
+    if (addresses.length === 0) {
+      this.#told.delete(key);
+      ports.delete(key);
+    } else {
+      this.#told.set(key, addresses);
+      ports.add(key);
+    }
+    if (ports.size === 0) this.#portsTold.delete(prefix);
+    else this.#portsTold.set(prefix, ports);
+    const endpoints = addresses.map((address) => ({ address }));
+    for (const listener of this.#listeners) listener(key, endpoints);
+  }
+
+  #isExported(key: string, service: KubeService): boolean {
+    if (service.type === "ExternalName" || service.derivedFor !== undefined) return false;
+    return service.exportLabel || this.#exports.items.get(key)?.deleting === false;
+  }
+
+  #schedule(): void {
+    this.#timer ??= this.#options.clock.after(GATHER_MS, () => {
+      this.#timer = undefined;
+      this.#publish();
+    });
+  }
+
+  #publish(): void {
+    const { role } = this.#options;
+    const offered = this.#offered();
+    const gateways = role === "agent" ? this.#gatewayAddresses() : [];
+    const before = this.topology.current;
+    const same = JSON.stringify([before.offered, before.gateways]) === JSON.stringify([offered, gateways]);
+    if (!same) this.topology.publish({ ...before, offered, gateways });
+    const ports = this.#entries();
+    if (JSON.stringify(ports) !== JSON.stringify(this.#entryPorts.current)) this.#entryPorts.publish(ports);
+  }
+
+  #offered(): readonly Service[] | undefined {
+    if (!this.#services.known || !this.#exports.known) return undefined;
+    const offered: Service[] = [];
+    const candidates = new Set(this.#exports.items.keys());
+    for (const [key, service] of this.#services.items) if (service.exportLabel) candidates.add(key);
+    for (const key of [...candidates].sort()) {
+      const service = this.#services.items.get(key);
+      if (service === undefined || !this.#isExported(key, service)) continue;
+      const { namespace, name } = service;
+      const ports = service.ports
+        .filter(({ protocol }) => protocol === "TCP")
+        .map((port) => ({ port: port.port, protocol: portProtocol(port) }));
+      if (ports.length > 0) offered.push({ namespace, name, ports });
+    }
+    return offered;
+  }
+
+  #gatewayAddresses(): readonly string[] {
+    const slices = this.#index.of(GATEWAY_SERVICE.key);
+    return [...new Set(slices.flatMap((slice) => addressesOf(slice, GATEWAY_SERVICE.tunnelPort)))].sort();
+  }
+
+  #entries(): readonly EntryPort[] {
+    const entries: EntryPort[] = [];
+    for (const { namespace, derivedFor: name, ports } of this.#services.items.values()) {
+      if (name === undefined) continue;
+      for (const { port, targetPort } of ports)
+        if (targetPort !== undefined)
+          entries.push({ service: { namespace, name }, port, listen: targetPort });
+    }
+    return entries.sort((a, b) => a.listen - b.listen);
+  }
+}
+
+function addressesOf(slice: KubeSlice, portName: string): readonly string[] {
+  const port = slice.ports.find(({ name, protocol }) => name === portName && protocol === "TCP");
+  if (port === undefined) return [];
+  const v6 = slice.addressType === "IPv6";
+  return slice.endpoints.map((endpoint) => {
+    const address = endpointAddress(endpoint);
+    return v6 ? `[${address}]:${port.port}` : `${address}:${port.port}`;
+  });
+}
+
+/** A dual-stack listener sees IPv4 peers as `::ffff:10.0.0.1`. */
+function plainAddress(address: string): string {
+  return address.startsWith("::ffff:") ? address.slice(7) : address;
+}

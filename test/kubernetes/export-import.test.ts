@@ -1,0 +1,151 @@
+import { createServer, type Server } from "node:http";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { KubeObject } from "../../agents/kubernetes/api/object.ts";
+import {
+  ENDPOINT_SLICES,
+  NAMESPACES,
+  PODS,
+  SERVICE_EXPORTS,
+  SERVICE_IMPORTS,
+  SERVICES,
+} from "../../agents/kubernetes/api/resource-type.ts";
+import {
+  call,
+  type KubeCluster,
+  localAddress,
+  type KubeWorld,
+  startKubeWorld,
+  until,
+} from "../fakes/kube-world.ts";
+import { namespace, pod, service, serviceExport, slice } from "./objects.ts";
+
+const [SLICES] = ENDPOINT_SLICES;
+const [EXPORTS] = SERVICE_EXPORTS;
+const [IMPORTS] = SERVICE_IMPORTS;
+
+const CART = localAddress(21);
+const WEB = localAddress(31);
+
+let world: KubeWorld;
+let cart: Server;
+
+beforeAll(async () => {
+  world = await startKubeWorld(["east", "west"]);
+  cart = createServer((_, response) => response.end("cart of east")).listen(0, CART);
+  await once(cart, "listening");
+  for (const { api, gatewayHost } of world.clusters.values()) {
+    await api.put(NAMESPACES, namespace("shop"));
+    await api.put(
+      SERVICES,
+      service("isthmus-gateway", { namespace: "isthmus-system", ports: [{ name: "tunnel", port: 15008 }] }),
+    );
+    await api.put(
+      SLICES,
+      slice("isthmus-gateway", {
+        namespace: "isthmus-system",
+        ports: [{ name: "tunnel", port: 15008 }],
+        addresses: [gatewayHost],
+      }),
+    );
+  }
+  const east = world.cluster("east").api;
+  await east.put(SERVICES, service("cart"));
+  await east.put(
+    SLICES,
+    slice("cart", {
+      ports: [{ name: "http", port: (cart.address() as AddressInfo).port }],
+      addresses: [CART],
+    }),
+  );
+  const west = world.cluster("west").api;
+  await west.put(PODS, pod("web-1", "web", WEB));
+}, 60_000);
+
+afterAll(async () => {
+  cart?.close();
+  await world?.close();
+});
+
+/** Where kube-proxy would send connections to an imported service's port; `undefined` while there is nowhere. */
+async function endpointOf({ api }: KubeCluster, name: string, source: string) {
+  const slices = await api.list(SLICES, "shop");
+  const found = slices.find(
+    ({ metadata }) =>
+      metadata.labels?.["multicluster.kubernetes.io/service-name"] === name &&
+      metadata.labels["multicluster.kubernetes.io/source-cluster"] === source,
+  ) as (KubeObject & { ports: { port: number }[]; endpoints: { addresses: string[] }[] }) | undefined;
+  const address = found?.endpoints[0]?.addresses[0];
+  const port = found?.ports[0]?.port;
+  return address === undefined || port === undefined ? undefined : { address, port };
+}
+
+describe("a ServiceExport in one cluster", () => {
+  it("can be called from the other cluster in less than two seconds, by a pod's own identity", async () => {
+    const [east, west] = [world.cluster("east"), world.cluster("west")];
+    const began = performance.now();
+    await east.api.put(EXPORTS, serviceExport("cart"));
+    const answer = await until("the call succeeds", 10_000, async () => {
+      const endpoint = await endpointOf(west, "cart", "east");
+      if (endpoint === undefined) return undefined;
+      const made = await call(WEB, endpoint).catch(() => undefined);
+      return made?.status === 200 ? made : undefined;
+    });
+    const tookMs = performance.now() - began;
+    expect(answer.body).toContain("cart of east");
+    expect(tookMs).toBeLessThan(2_000);
+    const seen = east.log.find(
+      ({ event, direction }) => event === "tunnel_opened" && direction === "ingress",
+    );
+    expect(seen).toMatchObject({ caller: "spiffe://west.demo.mesh/ns/shop/sa/web" });
+  });
+
+  it("is shown by a ServiceImport and conditions on both sides", async () => {
+    const [east, west] = [world.cluster("east"), world.cluster("west")];
+    const made = await until("the import is ready", 5_000, async () => {
+      const found = await west.api.get(IMPORTS, "shop", "cart");
+      const { conditions = [] } = (found?.status ?? {}) as { conditions?: { reason: string }[] };
+      return conditions.some(({ reason }) => reason === "Ready") ? found : undefined;
+    });
+    expect(made.spec).toMatchObject({
+      type: "ClusterSetIP",
+      ports: [{ name: "http", port: 80, protocol: "TCP" }],
+    });
+    expect(made.status).toMatchObject({ clusters: [{ cluster: "east" }] });
+    const exported = await until("the export is ready", 5_000, async () => {
+      const found = await east.api.get(EXPORTS, "shop", "cart");
+      const { conditions = [] } = (found?.status ?? {}) as { conditions?: unknown[] };
+      return conditions.length === 3 ? found : undefined;
+    });
+    expect(exported.status).toMatchObject({
+      conditions: expect.arrayContaining([
+        expect.objectContaining({ type: "Valid", status: "True", reason: "Valid" }),
+        expect.objectContaining({ type: "Ready", status: "True", reason: "Exported" }),
+        expect.objectContaining({ type: "Conflict", status: "False", reason: "NoConflicts" }),
+      ]),
+    });
+  });
+
+  it("refuses a source address that no pod has", async () => {
+    const west = world.cluster("west");
+    const endpoint = await endpointOf(west, "cart", "east");
+    if (endpoint === undefined) throw new Error("no endpoint");
+    await expect(call(localAddress(99), endpoint)).resolves.toMatchObject({ status: 0 });
+    expect(west.log.some(({ code }) => code === "ISTH-1025")).toBe(true);
+  });
+
+  it("takes everything with it when it goes", async () => {
+    const [east, west] = [world.cluster("east"), world.cluster("west")];
+    await east.api.remove(EXPORTS, "shop", "cart");
+    await until("the import is gone", 5_000, async () => {
+      const left = await Promise.all(
+        [east, west].flatMap(({ api }) => [IMPORTS, SLICES, SERVICES].map((type) => api.list(type, "shop"))),
+      );
+      const ours = left
+        .flat()
+        .filter(({ metadata }) => metadata.labels?.["isthmus.dev/managed-by"] === "isthmus");
+      return ours.length === 0 ? true : undefined;
+    });
+  });
+});
