@@ -343,6 +343,21 @@ export const PROBLEMS = {
     title: "a circuit breaker's bound is reached",
     fix: "send less at once, or raise the bound in the BackendTrafficPolicy",
   },
+  route_unmatched: {
+    code: "ISTH-3201",
+    title: "no rule of the service's TrafficRoutes fits the request",
+    fix: "add a rule without matches for everything else, or delete the route",
+  },
+  route_backend_missing: {
+    code: "ISTH-3202",
+    title: "the TrafficRoute sends the request to a backend that is not there",
+    fix: "isthmus get route -o wide names it: import the service, or mend spec.rules[].backendRefs",
+  },
+  fault_injected: {
+    code: "ISTH-3203",
+    title: "a TrafficRoute makes this request fail on purpose",
+    fix: "take the fault out of the rule that the message names",
+  },
   http_malformed: {
     code: "ISTH-4001",
     title: "the HTTP message is malformed",

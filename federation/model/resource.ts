@@ -7,6 +7,7 @@ import type {
   RolloutProgress,
   RolloutSpec,
 } from "./traffic-policy.ts";
+import type { TrafficRouteSpec } from "./traffic-route.ts";
 import type { WorkloadPattern } from "./workload-pattern.ts";
 
 export const API_VERSION = "isthmus.dev/v1alpha1";
@@ -130,6 +131,8 @@ export type RolloutResource = ResourceOf<"Rollout", NamespacedName & Versioned, 
   readonly progress?: RolloutProgress;
 };
 
+export type TrafficRouteResource = ResourceOf<"TrafficRoute", NamespacedName & Versioned, TrafficRouteSpec>;
+
 /** Namespaced rules about the traffic to services: they differ only in what they say. */
 export type RuleResource = RateLimitResource | BackendTrafficPolicyResource | RolloutResource;
 export type RuleKind = RuleResource["kind"];
@@ -138,6 +141,7 @@ export type RuleKind = RuleResource["kind"];
 export type AppliedResource =
   | ServiceExportResource
   | ServiceImportResource
+  | TrafficRouteResource
   | EgressPolicyResource
   | RuleResource;
 export type AppliedKind = AppliedResource["kind"];

@@ -3,6 +3,7 @@ import type { ServiceName, ServicePort } from "./service.ts";
 import type { TrustDomain } from "./spiffe-id.ts";
 import type { ServiceProperties } from "./resource.ts";
 import type { TrustBundle } from "./trust-bundle.ts";
+import type { SnapshotRoute } from "./traffic-route.ts";
 import type { WorkloadPattern } from "./workload-pattern.ts";
 
 /** Everything one cluster may use, compiled by the registry, signed, and immutable. Absence means "not allowed". */
@@ -24,6 +25,8 @@ export interface Snapshot {
   readonly imports: readonly SnapshotImport[];
   readonly exports: readonly SnapshotExport[];
   readonly egress: SnapshotEgress;
+  /** Absent where there are none. */
+  readonly routes?: readonly SnapshotRoute[];
   /** Exports of other clusters that name this one, imported or not: what it could accept. Absent where there are none. */
   readonly offers?: readonly SnapshotOffer[];
   /** Absent: there are none. */

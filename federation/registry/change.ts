@@ -116,6 +116,7 @@ function own(
     exports: new Map(cluster.exports),
     imports: new Map(cluster.imports),
     policies: new Map(cluster.policies),
+    routes: new Map(cluster.routes),
     rules: new Map(cluster.rules),
   };
   owned.set(name, copy);
@@ -140,6 +141,7 @@ function put(clusters: Map<string, ClusterState>, owned: Map<string, MutableClus
   if (resource.kind === "ServiceExport") cluster.exports.set(serviceId(resource.metadata), resource);
   else if (resource.kind === "ServiceImport") cluster.imports.set(serviceId(resource.metadata), resource);
   else if (resource.kind === "EgressPolicy") cluster.policies.set(resource.metadata.name, resource);
+  else if (resource.kind === "TrafficRoute") cluster.routes.set(serviceId(resource.metadata), resource);
   else cluster.rules.set(ruleId({ kind: resource.kind, ...resource.metadata }), resource);
 }
 
@@ -160,6 +162,9 @@ function remove(clusters: Map<string, ClusterState>, owned: Map<string, MutableC
     case "EgressPolicy":
       own(clusters, owned, key.cluster).policies.delete(key.name);
       return;
+    case "TrafficRoute":
+      own(clusters, owned, key.cluster).routes.delete(serviceId(key));
+      return;
     case "RateLimit":
     case "BackendTrafficPolicy":
     case "Rollout":
@@ -175,6 +180,7 @@ export function emptyCluster(record: ClusterState["record"]): ClusterState {
     exports: new Map(),
     imports: new Map(),
     policies: new Map(),
+    routes: new Map(),
     rules: new Map(),
   };
 }

@@ -3,7 +3,8 @@ import { type AppliedResource, type RuleResource, sourceClusters } from "../mode
 import type { Draft } from "./change.ts";
 import { targetsOf } from "./compile-rules.ts";
 import { compileSnapshot, type RootBundle } from "./compile-snapshot.ts";
-import { EVERY_CLUSTER } from "./links.ts";
+import { parentsOf } from "./compile-routes.ts";
+import { EVERY_CLUSTER, importersOf } from "./links.ts";
 import {
   type ClusterState,
   type FederationState,
@@ -68,6 +69,8 @@ function touchedBy(before: FederationState, after: FederationState, key: ItemKey
       const [one, other] = [before, after].map((state) => consumersOf(findResource(state, key)));
       return [key.cluster, ...differing(one, other)];
     }
+    case "TrafficRoute":
+      return [key.cluster, ...[before, after].flatMap((state) => importersOfParents(state, key))];
     case "RateLimit":
     case "BackendTrafficPolicy":
     case "Rollout":
@@ -80,6 +83,15 @@ function touchedBy(before: FederationState, after: FederationState, key: ItemKey
     case "Cluster":
       return [key.cluster, ...[before, after].flatMap((state) => linked(state.clusters.get(key.cluster)))];
   }
+}
+
+/** A route of the own cluster's service is in force wherever that is imported. */
+function importersOfParents(state: FederationState, key: ItemKey): readonly string[] {
+  const route = findResource(state, key);
+  if (route?.kind !== "TrafficRoute") return [];
+  return parentsOf(route)
+    .filter(({ consumer }) => consumer === undefined)
+    .flatMap((parent) => importersOf(state, key.cluster, parent));
 }
 
 /** A rule about a service of the own cluster is in force at its consumers. */

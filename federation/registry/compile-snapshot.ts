@@ -11,6 +11,7 @@ import type {
 import type { TrustDomain } from "../model/spiffe-id.ts";
 import type { TrustBundle } from "../model/trust-bundle.ts";
 import { snapshotPolicy } from "../model/egress-policy.ts";
+import { compileRoutes } from "./compile-routes.ts";
 import { compileRules } from "./compile-rules.ts";
 import { acceptedConsumers, resolveImport, workloadsPermittedTo } from "./links.ts";
 import {
@@ -48,6 +49,7 @@ export function compileSnapshot(
   const peers = compilePeers(state, name, imports, exports);
   const own = trustDomainOf(state.federation, name);
   const rules = compileRules(state, cluster, imports);
+  const routes = compileRoutes(state, cluster, imports);
   return {
     apiVersion: API_VERSION,
     kind: "Snapshot",
@@ -65,6 +67,7 @@ export function compileSnapshot(
     exports,
     egress: { policies: compilePolicies(cluster) },
     ...(rules === undefined ? {} : { rules }),
+    ...(routes.length === 0 ? {} : { routes }),
     ...offersOf(joined ? compileOffers(state, cluster) : []),
   };
 }

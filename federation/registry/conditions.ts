@@ -16,6 +16,7 @@ import {
 import { nearest } from "../model/wire/nearest.ts";
 import { targetsOf } from "./compile-rules.ts";
 import { acceptedConsumers, EVERY_CLUSTER, type MissingLink, resolveImport, sourceId } from "./links.ts";
+import { ROUTE_REASONS, routeConditions } from "./route-conditions.ts";
 import { type ClusterState, type FederationState, serviceId } from "./state.ts";
 
 /** The reasons of each condition type: what programs may compare; messages are for people. */
@@ -39,6 +40,7 @@ export const CONDITION_REASONS = {
   Distinct: ["Overlapping", "Contradicting"],
   /** Rollout: where it stands. */
   Progressing: ["Progressing", "Paused", "Succeeded", "RolledBack", "Aborted"],
+  ...ROUTE_REASONS,
   /** Cluster. */
   Joined: ["Joined", "Pending"],
 } as const;
@@ -66,6 +68,8 @@ export function conditionsOf(state: FederationState, resource: Resource): readon
       return [importReady(state, resource)];
     case "EgressPolicy":
       return [policyReady(state, resource), ...policyOverlaps(state, resource)];
+    case "TrafficRoute":
+      return routeConditions(state, resource);
     case "RateLimit":
     case "BackendTrafficPolicy":
       return [ruleReady(state, resource)];

@@ -4,6 +4,7 @@ import {
   type ServiceResource,
   sourceClusters,
 } from "../model/resource.ts";
+import type { ServiceName } from "../model/service.ts";
 import type { WorkloadPattern } from "../model/workload-pattern.ts";
 import { type ClusterState, type FederationState, serviceId } from "./state.ts";
 
@@ -107,6 +108,14 @@ function permittedWorkloads(
   );
   PERMITTED.set(exported, permitted);
   return permitted;
+}
+
+/** Clusters that import a service of `owner`, whoever permits them. */
+export function importersOf(state: FederationState, owner: string, service: ServiceName): readonly string[] {
+  const source = `${owner}/${serviceId(service)}`;
+  return [...state.clusters.values()]
+    .filter(({ imports }) => importedSources(imports).has(source))
+    .map(({ record }) => record.name);
 }
 
 const SOURCES = new WeakMap<ClusterState["imports"], ReadonlySet<string>>();

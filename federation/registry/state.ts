@@ -7,6 +7,7 @@ import type {
   ServiceExportResource,
   ServiceImportResource,
   ServiceResource,
+  TrafficRouteResource,
 } from "../model/resource.ts";
 import type { ServiceName } from "../model/service.ts";
 import type { SnapshotGateway } from "../model/snapshot.ts";
@@ -34,6 +35,8 @@ export interface ClusterState {
   readonly imports: ReadonlyMap<string, ServiceImportResource>;
   /** By name. */
   readonly policies: ReadonlyMap<string, EgressPolicyResource>;
+  /** By `serviceId`. */
+  readonly routes: ReadonlyMap<string, TrafficRouteResource>;
   /** By `ruleId`. */
   readonly rules: ReadonlyMap<string, RuleResource>;
 }
@@ -122,6 +125,8 @@ export function findResource(state: FederationState, key: ItemKey): AppliedResou
       return cluster?.imports.get(serviceId(key));
     case "EgressPolicy":
       return cluster?.policies.get(key.name);
+    case "TrafficRoute":
+      return cluster?.routes.get(serviceId(key));
     case "RateLimit":
     case "BackendTrafficPolicy":
     case "Rollout":
@@ -133,6 +138,6 @@ export function findResource(state: FederationState, key: ItemKey): AppliedResou
 }
 
 export function appliedResources(cluster: ClusterState): readonly AppliedResource[] {
-  const { exports, imports, policies, rules } = cluster;
-  return [...exports.values(), ...imports.values(), ...policies.values(), ...rules.values()];
+  const { exports, imports, policies, routes, rules } = cluster;
+  return [exports, imports, policies, routes, rules].flatMap((map) => [...map.values()]);
 }

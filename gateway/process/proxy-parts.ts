@@ -68,9 +68,9 @@ function entryEnvironment(
   ways: Pick<EntryEnvironment, "upstreamFor" | "openLocal">,
 ): EntryEnvironment {
   const { discovery, claims, now, monotonicMs, random, tracing, accessLog } = context;
-  const { tables, metrics, events } = engine;
+  const { tables, metrics, events, budgets } = engine;
   const callerToken: EntryEnvironment["callerToken"] = (caller, audience) =>
     discovery.credentials.callerToken(caller, audience);
-  const shell = { claims, now, monotonicMs, random, tracing, accessLog };
+  const shell = { claims, now, monotonicMs, random, tracing, accessLog, budgets };
   return { tables, ...ways, callerToken, metrics, events, ...shell };
 }

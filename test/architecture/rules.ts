@@ -31,18 +31,19 @@ const REGISTRY_SIDE = ["registry/", "store/", "http/", "console/", "runtime/", "
 
 export const IMPORT_RULES: readonly ImportRule[] = [
   {
-    because: "the model is words that every runtime understands",
+    because:
+      "the model is words that every runtime understands; of regular expressions it takes only those that RE2 runs",
     from: ["federation/model/"],
     only: ["federation/model/"],
     neverNode: ["node:*"],
-    packages: ["zod"],
+    packages: ["zod", "re2js"],
   },
   {
     because: "decisions are functions of data: they know the words and each other, no sockets, no clock",
     from: PURE,
     only: ["federation/model/", ...PURE],
     neverNode: ["node:*"],
-    packages: [],
+    packages: ["re2js"],
   },
   {
     because: "the codec and the identity checks judge bytes; moving them is io's work",
@@ -74,7 +75,7 @@ export const IMPORT_RULES: readonly ImportRule[] = [
     because: "the engine is assembled by gateway/edge and agents/proxy; it knows neither, nor the registry",
     from: [ENGINE],
     only: [ENGINE, "federation/model/", "federation/trust/"],
-    packages: [],
+    packages: ["re2js"],
   },
   {
     because: "node:http costs 100 µs a hop and node:http2 twice our own: neither stands in the data path",

@@ -59,7 +59,7 @@ async function runChecks(
 async function readShared(
   registry: RegistryClient,
 ): Promise<Result<readonly WithStatus<Resource>[], Failure>> {
-  const kinds = ["ServiceExport", "ServiceImport", "EgressPolicy"] as const;
+  const kinds = ["ServiceExport", "ServiceImport", "EgressPolicy", "TrafficRoute"] as const;
   const answers = await Promise.all(kinds.map((kind) => registry.list({ kind })));
   const refused = answers.find((answer) => !answer.ok);
   return refused ?? ok(answers.flatMap((answer) => (answer.ok ? answer.value.items : [])));

@@ -33,6 +33,7 @@ function statement(item: Resource): string | undefined {
       return `${item.metadata.cluster} imports ${serviceKey(item.metadata)} from ${sourceClusters(item).join(", ")}`;
     case "EgressPolicy":
       return `egress policy ${metadata.name} of ${item.metadata.cluster} names known services`;
+    case "TrafficRoute":
     case "RateLimit":
     case "BackendTrafficPolicy":
     case "Rollout":
@@ -86,6 +87,10 @@ function remedy(reason: string, item: Resource): { readonly code: string; readon
         fix: `isthmus service import ${serviceKey(item.metadata)} --from ${cluster} --cluster ${consumer}`,
       };
     }
+    case "NoMatchingParent":
+      return { code: PROBLEMS.not_imported.code, fix: "import the service, or mend spec.parentRefs" };
+    case "BackendNotFound":
+      return PROBLEMS.route_backend_missing;
     case "NoService":
       return { code: PROBLEMS.no_route.code, fix: "write the service into its cluster's services file" };
     case "NoGateway":

@@ -118,6 +118,7 @@ export function clustersConcerned(resource: AppliedResource): readonly string[] 
     case "ServiceImport":
       return sourceClusters(resource);
     case "EgressPolicy":
+    case "TrafficRoute":
     case "RateLimit":
     case "BackendTrafficPolicy":
     case "Rollout":

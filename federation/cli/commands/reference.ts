@@ -12,6 +12,7 @@ const KIND_WORDS: { readonly [K in Resource["kind"]]: readonly string[] } = {
   ServiceExport: ["export", "exports", "serviceexport", "serviceexports"],
   ServiceImport: ["import", "imports", "serviceimport", "serviceimports"],
   EgressPolicy: ["egress", "egresspolicy", "egresspolicies"],
+  TrafficRoute: ["route", "routes", "trafficroute", "trafficroutes"],
   RateLimit: ["ratelimit", "ratelimits"],
   BackendTrafficPolicy: [
     "trafficpolicy",

@@ -38,6 +38,7 @@ export function crossCheck(
         checkPattern(findings, path, resource.metadata.cluster, sourcePattern(source));
       });
       break;
+    case "TrafficRoute":
     case "RateLimit":
     case "BackendTrafficPolicy":
     case "Rollout":

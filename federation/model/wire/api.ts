@@ -24,6 +24,7 @@ import {
   rollout,
   serviceExport,
   serviceImport,
+  trafficRoute,
 } from "./resource.ts";
 import { rolloutProgress } from "./traffic-policy.ts";
 
@@ -191,6 +192,7 @@ export const resourceWithStatus = z.discriminatedUnion("kind", [
   serviceExport.extend({ status }).strip(),
   serviceImport.extend({ status }).strip(),
   egressPolicy.extend({ status }).strip(),
+  trafficRoute.extend({ status }).strip(),
   rateLimit.extend({ status }).strip(),
   backendTrafficPolicy.extend({ status }).strip(),
   rollout.extend({ status, progress: rolloutProgress.exactOptional() }).strip(),
@@ -202,6 +204,7 @@ export const RESOURCE_KINDS = [
   "ServiceExport",
   "ServiceImport",
   "EgressPolicy",
+  "TrafficRoute",
   "RateLimit",
   "BackendTrafficPolicy",
   "Rollout",

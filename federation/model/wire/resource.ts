@@ -9,6 +9,7 @@ import type {
   RolloutResource,
   ServiceExportResource,
   ServiceImportResource,
+  TrafficRouteResource,
   ServiceProperties,
 } from "../resource.ts";
 import type { Result } from "../result.ts";
@@ -16,6 +17,7 @@ import { alsoCheck, decode, textField, uniqueBy } from "./decode.ts";
 import { egressPolicySpec } from "./egress-policy.ts";
 import { apiVersion, label, port as portNumber, revision, timestamp, workloadPattern } from "./fields.ts";
 import { backendTrafficPolicySpec, rateLimitSpec, rolloutSpec } from "./traffic-policy.ts";
+import { trafficRouteSpec } from "./traffic-route.ts";
 
 /** Bounds of one object; what needs more is split into several. */
 const MAX_CONSUMERS = 2_000;
@@ -99,6 +101,13 @@ export const egressPolicy = z.strictObject({
   spec: egressPolicySpec,
 }) satisfies z.ZodType<EgressPolicyResource>;
 
+export const trafficRoute = z.strictObject({
+  apiVersion,
+  kind: z.literal("TrafficRoute"),
+  metadata: namespaced,
+  spec: trafficRouteSpec,
+}) satisfies z.ZodType<TrafficRouteResource>;
+
 export const rateLimit = z.strictObject({
   apiVersion,
   kind: z.literal("RateLimit"),
@@ -124,6 +133,7 @@ export const appliedResource = z.discriminatedUnion("kind", [
   serviceExport,
   serviceImport,
   egressPolicy,
+  trafficRoute,
   rateLimit,
   backendTrafficPolicy,
   rollout,
@@ -132,6 +142,7 @@ export const APPLIED_KINDS = [
   "ServiceExport",
   "ServiceImport",
   "EgressPolicy",
+  "TrafficRoute",
   "RateLimit",
   "BackendTrafficPolicy",
   "Rollout",

@@ -26,6 +26,7 @@ import {
 } from "./fields.ts";
 
 import { serviceProperties } from "./resource.ts";
+import { snapshotRoute } from "./traffic-route.ts";
 
 const serviceName = { namespace: label, name: label };
 
@@ -170,6 +171,7 @@ export const snapshot = z.strictObject({
     ),
   }),
   rules: rules.exactOptional(),
+  routes: z.array(snapshotRoute).exactOptional(),
 }) satisfies z.ZodType<Snapshot>;
 
 export function decodeSnapshot(input: unknown): Result<Snapshot, readonly Issue[]> {

@@ -186,6 +186,8 @@ function withMetadata(
       return { ...resource, metadata: { ...resource.metadata, ...version } };
     case "EgressPolicy":
       return { ...resource, metadata: { ...resource.metadata, ...version } };
+    case "TrafficRoute":
+      return { ...resource, metadata: { ...resource.metadata, ...version } };
     case "RateLimit":
       return { ...resource, metadata: { ...resource.metadata, ...version } };
     case "BackendTrafficPolicy":

@@ -40,6 +40,18 @@ export class Metrics {
     "isthmus_egress_observed_denials_total",
     "Requests that observing egress policies would deny",
   );
+  readonly retriesSkipped = new CounterFamily(
+    "isthmus_retries_skipped_total",
+    "Retries that a rule wanted and that were not made, by reason: budget, body",
+  );
+  readonly mirrors = new CounterFamily(
+    "isthmus_mirrored_requests_total",
+    "Copies of requests, by outcome: sent, or skipped because of the body's size or too many under way",
+  );
+  readonly routed = new CounterFamily(
+    "isthmus_route_requests_total",
+    "Requests by the rule of a TrafficRoute that they fit, its mode and what came of it",
+  );
 
   get families(): readonly (CounterFamily | HistogramFamily)[] {
     return [
@@ -54,6 +66,9 @@ export class Metrics {
       this.streams,
       this.refusals,
       this.wouldDeny,
+      this.retriesSkipped,
+      this.mirrors,
+      this.routed,
     ];
   }
 

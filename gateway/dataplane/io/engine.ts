@@ -10,6 +10,7 @@ import type { Tracing } from "../telemetry/tracing.ts";
 import { Metrics } from "./counters.ts";
 import { EventLog } from "./event-log.ts";
 import { LiveGrants } from "./live-grants.ts";
+import { RetryBudgets } from "./retry-budgets.ts";
 import type { TunnelEnvironment } from "./tunnel.ts";
 
 export interface EngineOptions {
@@ -30,6 +31,7 @@ export interface Engine {
   readonly callers: CallerVerifier;
   readonly grants: LiveGrants;
   readonly metrics: Metrics;
+  readonly budgets: RetryBudgets;
   readonly events: EventLog;
   readonly tracing: Tracing | undefined;
 }
@@ -53,6 +55,7 @@ export function createEngine(options: EngineOptions): Engine {
     callers: new CallerVerifier(),
     grants,
     metrics: new Metrics(),
+    budgets: new RetryBudgets(),
     events: new EventLog(log, now),
     tracing: options.tracing,
   };

@@ -9,15 +9,18 @@ import {
   compileEntry,
   decideRequest,
   type EntryRules,
+  observeRequest,
   type RequestDecision,
-  type RequestView,
 } from "../routing/decide-request.ts";
+import type { CompiledRule } from "../routing/compile-rule.ts";
+import type { RequestView } from "../routing/request-view.ts";
 import type { RouteTables } from "../routing/tables.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import type { AccessLog } from "./access-log.ts";
 import type { Counter, Metrics } from "./counters.ts";
 import type { EventLog } from "./event-log.ts";
 import { clusterOf, RouteSeries } from "./route-series.ts";
+import type { RetryBudgets } from "./retry-budgets.ts";
 import type { PortClaims } from "./shared-port.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 import type { OpenedStream, RequestFields } from "./tunnel-stream.ts";
@@ -38,6 +41,7 @@ export interface EntryEnvironment {
   /** Milliseconds with fractions, that never go back. */
   readonly monotonicMs: () => number;
   readonly random: () => number;
+  readonly budgets: RetryBudgets;
   /** Present while telemetry is switched on. */
   readonly tracing?: Tracing | undefined;
   /** Present where somebody wants one. */
@@ -56,6 +60,12 @@ export interface EntryCounters {
   readonly openConnections: Counter;
   /** Bytes read of HTTP connections, requests that never were one included. */
   readonly up: Counter;
+  /** A rule's retries that were not made: the budget was spent, or the body too long to be kept. */
+  readonly retriesOverBudget: Counter;
+  readonly retriesOverBody: Counter;
+  readonly mirrors: Counter;
+  readonly mirrorsOverBody: Counter;
+  readonly mirrorsBusy: Counter;
   readonly wouldDeny: Counter;
 }
 
@@ -72,6 +82,8 @@ export class Entry {
   #rules: EntryRules;
   /** By route and target; as old as the rules. */
   #series = new Map<string, Map<string, RouteSeries>>();
+  readonly #dice: EntryDice;
+  #routed = new Map<CompiledRule, RuleCounters>();
   readonly #onChange = new Set<() => void>();
   readonly #unsubscribe: () => void;
 
@@ -80,10 +92,14 @@ export class Entry {
     this.env = env;
     this.counters = entryCounters(key, env.metrics);
     this.pseudonym = `isthmus-${key.caller.trustDomain}`;
+    this.#dice = new EntryDice(env.random);
     this.#rules = this.#compile();
     this.#unsubscribe = env.tables.subscribe(() => {
       this.#rules = this.#compile();
       this.#series = new Map();
+      // Their rules are of the past.
+      this.#routed.clear();
+      this.#dice.forget();
       for (const listener of [...this.#onChange]) listener();
     });
   }
@@ -95,7 +111,19 @@ export class Entry {
 
   /** Where this request goes, by the rules in force. */
   decide(request: RequestView): RequestDecision {
-    return decideRequest(this.#rules, request, this.env);
+    if (this.#rules.observed !== undefined) this.#observe(request);
+    return decideRequest(this.#rules, request, this.#dice);
+  }
+
+  /** Counts what came of a rule. */
+  countRule(rule: CompiledRule, verdict: RuleVerdict): void {
+    let known = this.#routed.get(rule);
+    if (known === undefined) {
+      known = {};
+      this.#routed.set(rule, known);
+    }
+    const counter = (known[verdict] ??= this.#ruleCounter(rule.route, rule.name, verdict));
+    counter.value += 1;
   }
 
   /** Where a connection goes of which no request is looked at. */
@@ -186,9 +214,51 @@ export class Entry {
     return made;
   }
 
+  /** An observing rule changes nothing: that it fits is counted, and logged as far as the log's budget goes. */
+  #observe(request: RequestView): void {
+    const seen = observeRequest(this.#rules, request);
+    if (seen === undefined) return;
+    if (seen === "unmatched") this.#ruleCounter("", "unmatched", "observed").value += 1;
+    else {
+      this.countRule(seen, "observed");
+      this.env.events.access("route_observed", { ...this.describe(), route: seen.route, rule: seen.name });
+    }
+  }
+
+  #ruleCounter(route: string, rule: string, verdict: RuleVerdict): Counter {
+    const { caller, service } = this.key;
+    const labels = { workload: workloadName(caller), service: serviceKey(service), route, rule, verdict };
+    return this.env.metrics.routed.series(labels);
+  }
+
   #compile(): EntryRules {
     const { caller, service, port } = this.key;
     return compileEntry(this.env.tables.current, caller, service, port);
+  }
+}
+
+export type RuleVerdict = "forwarded" | "redirected" | "aborted" | "delayed" | "observed";
+type RuleCounters = { [V in RuleVerdict]?: Counter };
+
+/** 1/φ: multiples of it, modulo 1, lie as evenly as any sequence can (Weyl), so that every stretch keeps to the weights. */
+const GOLDEN = 0.6180339887498949;
+
+class EntryDice {
+  readonly random: () => number;
+  readonly #splits = new Map<CompiledRule, number>();
+
+  constructor(random: () => number) {
+    this.random = random;
+  }
+
+  split(rule: CompiledRule): number {
+    const next = ((this.#splits.get(rule) ?? this.random()) + GOLDEN) % 1;
+    this.#splits.set(rule, next);
+    return next;
+  }
+
+  forget(): void {
+    this.#splits.clear();
   }
 }
 
@@ -198,6 +268,11 @@ function entryCounters({ caller, service, port }: EntryKey, metrics: Metrics): E
     connections: metrics.connections.series(labels),
     openConnections: metrics.openConnections.series(labels),
     up: metrics.workloadBytes.series(labels),
+    retriesOverBudget: metrics.retriesSkipped.series({ ...labels, reason: "budget" }),
+    retriesOverBody: metrics.retriesSkipped.series({ ...labels, reason: "body" }),
+    mirrors: metrics.mirrors.series({ ...labels, outcome: "sent" }),
+    mirrorsOverBody: metrics.mirrors.series({ ...labels, outcome: "body too long" }),
+    mirrorsBusy: metrics.mirrors.series({ ...labels, outcome: "too many" }),
     wouldDeny: metrics.wouldDeny.series(labels),
   };
 }

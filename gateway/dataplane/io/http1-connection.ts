@@ -1,19 +1,26 @@
 // Longer than other files: the life of one connection is one state machine over the same private state.
 import type { Socket } from "node:net";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
+import { editFields } from "../http1/edit-head.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
 import { parseRequestHead, type RequestHead } from "../http1/request-head.ts";
 import type { ResponseHead } from "../http1/response-head.ts";
 import { Http1RequestView } from "../http1/request-view.ts";
 import { localReply } from "../policy/local-reply.ts";
+import { failureClass, isIdempotent, isUntouched, mayRepeat, retryPauseMs } from "../policy/retry.ts";
+import type { CompiledRetry } from "../routing/compile-rule.ts";
 import type { EntryForward } from "../routing/decide.ts";
+import type { ForwardRequest } from "../routing/decide-request.ts";
 import type { TraceContext } from "../telemetry/trace-context.ts";
 import type { Entry } from "./entry.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
+import type { Http1Exchange } from "./http1-exchange.ts";
 import type { Http1Stream } from "./http1-stream.ts";
-import { renderProblem } from "./problem-reply.ts";
+import type { Mirrors } from "./mirrors.ts";
+import { renderProblem, renderRedirect } from "./problem-reply.ts";
 import { ignore } from "./relay.ts";
 import { RequestRecord } from "./request-record.ts";
+import { RoutedRequest } from "./routed-request.ts";
 import { SocketWriter } from "./socket-writer.ts";
 import type { StreamPool } from "./stream-pool.ts";
 import { withTrace } from "./trace-fields.ts";
@@ -29,6 +36,9 @@ const RESPONSE_TIMEOUT_MS = 300_000;
 // The first try, one on a fresh stream when a reused one died, and one more when a gateway drained meanwhile.
 const MAX_ATTEMPTS = 3;
 
+// Requests that faults may hold up at one time; the next ones pass at once.
+const MAX_HELD = 1_000;
+
 const NO_DEADLINE = 0;
 
 const VIEW = new Http1RequestView();
@@ -40,6 +50,9 @@ export interface Http1Host {
   /** Milliseconds, moved on once a second: deadlines need no better. */
   readonly coarseNow: number;
   readonly draining: boolean;
+  readonly mirrors: Mirrors;
+  /** Requests that a fault holds up. */
+  held: number;
   closed(connection: Http1Connection): void;
 }
 
@@ -47,7 +60,7 @@ export interface Http1Host {
  * One workload's HTTP/1.1 connection. Requests are served one at a time: bytes of the next wait (and the socket is paused)
  * until the response is complete, so nothing is ever answered out of order and little is ever buffered.
  */
-export class Http1Connection {
+export class Http1Connection implements Http1Exchange {
   readonly socket: Socket;
   /** For bytes that are on loan; what is written past it comes after a `flush`. */
   readonly writer: SocketWriter;
@@ -62,6 +75,10 @@ export class Http1Connection {
   #upstream: Http1Stream | undefined;
   /** Where the request under way goes. */
   #target: EntryForward | undefined;
+  /** What the rule that it fits adds; `undefined` where no route is about the service. */
+  #routed: RoutedRequest | undefined;
+  /** Counts requests, so that what comes late is told from what is under way. */
+  #turn = 0;
   #active = false;
   #responded = false;
   #attempts = 0;
@@ -71,6 +88,9 @@ export class Http1Connection {
   #halfClosed = false;
   #pending: Buffer | undefined;
   #scanned = 0;
+  #pauseTimer: NodeJS.Timeout | undefined;
+  /** The request that a fault holds up; 0: none. */
+  #heldTurn = 0;
   /** Body bytes since the deadline was last moved. */
   #progress = 0;
 
@@ -86,6 +106,18 @@ export class Http1Connection {
     socket.once("end", () => this.#onEnd());
     socket.on("error", ignore);
     socket.once("close", () => this.#onClose());
+  }
+
+  received(bytes: number): void {
+    this.record.received(bytes);
+  }
+
+  get body(): SocketWriter {
+    return this.writer;
+  }
+
+  get passesUnchanged(): boolean {
+    return this.staysOpen && this.#routed?.routed.edits.response === undefined;
   }
 
   /** Whether the connection outlives the response under way. */
@@ -114,7 +146,9 @@ export class Http1Connection {
     this.#responded = true;
     this.record.answered(head.status);
     const { minor } = this.request;
-    const text = minor === 0 ? withoutChunked(head.forwardable) : head.forwardable;
+    const edits = this.#routed?.routed.edits.response;
+    const edited = edits === undefined ? head.forwardable : editFields(head.forwardable, edits);
+    const text = minor === 0 ? withoutChunked(edited) : edited;
     const mustClose = !this.staysOpen || head.body.kind === "until-close" || minor === 0;
     if (mustClose) this.#closeAfter();
     const last = mustClose ? "connection: close\r\n\r\n" : "\r\n";
@@ -147,6 +181,7 @@ export class Http1Connection {
   upgraded(): void {
     this.#upgraded = true;
     this.#responded = true;
+    this.#routed?.end();
     this.record.answered(101);
     this.deadlineMs = NO_DEADLINE;
     const early = this.#pending;
@@ -174,9 +209,18 @@ export class Http1Connection {
       this.record.refused(reason);
       return void this.socket.resetAndDestroy();
     }
+    if (this.#routed?.routed.rule.retry !== undefined) return this.#tryFailed(reason, stream.reused);
     if (this.#target !== undefined && this.#mayRepeat(stream, reason))
       return this.#attempt(this.#target, false);
     this.#refuse(reason);
+  }
+
+  /** A status that the rule takes for a failure. */
+  declines(status: number): boolean {
+    const retry = this.#routed?.routed.rule.retry;
+    if (retry === undefined || !retry.codes.has(status) || !this.#tryAgain(retry, false)) return false;
+    this.#upstream = undefined;
+    return true;
   }
 
   /** Cuts what the rules in force no longer permit. What waits for a tunnel is refused when one is ready. */
@@ -238,13 +282,29 @@ export class Http1Connection {
     this.#responded = false;
     this.#bodySent = false;
     this.#attempts = 0;
+    this.#turn += 1;
     const { entry, record } = this;
     const view = VIEW.of(head);
     record.start(view);
     const decision = entry.decide(view);
-    if (decision.kind === "refuse") return this.#refuse(decision.problem);
-    const { target } = decision;
-    record.toward(target, "");
+    switch (decision.kind) {
+      case "forward":
+        return this.#forward(head, decision);
+      case "refuse":
+        return this.#refuse(decision.problem);
+      case "redirect":
+        entry.countRule(decision.rule, "redirected");
+        return this.#reply(decision.status, (close) => renderRedirect(decision, close));
+      case "abort":
+        entry.countRule(decision.rule, "aborted");
+        if (decision.delayMs === 0) return this.#refuse(decision.problem, decision.status);
+        return this.#hold(decision.delayMs, () => this.#refuse(decision.problem, decision.status));
+    }
+  }
+
+  #forward(head: RequestHead, { target, routed }: ForwardRequest): void {
+    const { entry, record } = this;
+    record.toward(target, routed === undefined ? "" : routed.rule.label);
     record.sent(head.byteLength);
     if (target.permit.wouldDeny) entry.counters.wouldDeny.value += 1;
     if (head.via !== undefined && passedThrough(head.via, entry.pseudonym))
@@ -252,7 +312,65 @@ export class Http1Connection {
     if (!this.requestDone) this.#body.reset(head.body, true);
     this.#moveDeadline();
     this.#target = target;
-    this.#attempt(target, true);
+    if (routed === undefined) return this.#attempt(target, true);
+    this.#begin(target, new RoutedRequest(head, routed));
+  }
+
+  #begin(target: EntryForward, request: RoutedRequest): void {
+    const { entry } = this;
+    const { rule, delayMs } = request.routed;
+    this.#routed = request;
+    entry.countRule(rule, "forwarded");
+    if (rule.retry !== undefined) entry.env.budgets.of(rule).request(rule.retry.budget, entry.env.now());
+    request.limitRequest(() => this.#timedOut("the rule's request timeout is over"));
+    if (delayMs > 0) {
+      entry.countRule(rule, "delayed");
+      this.#hold(delayMs, () => this.#attempt(target, true));
+    } else this.#attempt(target, true);
+    if (this.requestDone) this.#mirror();
+  }
+
+  /** A fault's delay: nothing of the request is sent, and nothing more of it is read. */
+  #hold(delayMs: number, then: () => void): void {
+    if (this.#host.held >= MAX_HELD) return then();
+    this.#host.held += 1;
+    this.#heldTurn = this.#turn;
+    this.#pause(delayMs, () => {
+      this.#endHold();
+      then();
+    });
+  }
+
+  #endHold(): void {
+    if (this.#heldTurn === 0) return;
+    this.#heldTurn = 0;
+    this.#host.held -= 1;
+  }
+
+  /** Meanwhile the client's clock stands still. */
+  #pause(ms: number, then: () => void): void {
+    this.socket.pause();
+    this.deadlineMs = this.#host.coarseNow + ms + RESPONSE_TIMEOUT_MS;
+    this.#pauseTimer = setTimeout(() => {
+      this.#pauseTimer = undefined;
+      this.#moveDeadline();
+      then();
+      if (this.#active) this.#resumePending();
+    }, ms);
+  }
+
+  /** Copies go out once the request itself has. */
+  #mirror(): void {
+    const request = this.#routed;
+    if (request === undefined || request.routed.mirrors.length === 0) return;
+    const { counters, pseudonym } = this.entry;
+    const { copy, head } = request;
+    if (copy?.overflowed === true || this.request.upgrade !== undefined)
+      return void (counters.mirrorsOverBody.value += 1);
+    for (const target of request.routed.mirrors) {
+      const text = `${head}via: 1.1 ${pseudonym}\r\n\r\n`;
+      this.#host.mirrors.send(target, this.request, text, copy?.chunks ?? [], this.#host.coarseNow);
+    }
   }
 
   /** `mayReuse`: an idle stream will do; otherwise only a fresh one, so that one retry meets one cause. */
@@ -264,24 +382,81 @@ export class Http1Connection {
     const stream = (mayReuse && sampled === undefined ? pool.take() : undefined) ?? pool.open(sampled);
     if (stream !== undefined) return this.#send(stream);
     const upstream = this.entry.upstream(target);
-    if (upstream === undefined) return this.#refuse(this.entry.unavailable(target));
+    if (upstream === undefined) return this.#tryFailed(this.entry.unavailable(target), false);
     this.socket.pause();
+    const turn = this.#turn;
     upstream.whenReady((ready) => {
-      if (this.socket.destroyed) return;
+      if (this.socket.destroyed || turn !== this.#turn) return;
       const reason = this.entry.recheck(target);
       const late = ready && reason === undefined ? this.#host.poolOf(target).open(sampled) : undefined;
-      if (late === undefined) this.#refuse(reason ?? this.entry.unavailable(target));
+      if (late === undefined) this.#tryFailed(reason ?? this.entry.unavailable(target), false);
       else this.#send(late);
       this.#resumePending();
     });
   }
 
   #send(stream: Http1Stream): void {
+    const request = this.#routed;
     this.#upstream = stream;
     const { trace } = this.record;
-    const { forwardable } = this.request;
-    const fields = trace === undefined ? forwardable : withTrace(forwardable, trace);
+    const head = request === undefined ? this.request.forwardable : request.head;
+    const fields = trace === undefined ? head : withTrace(head, trace);
     stream.begin(this, `${fields}via: 1.1 ${this.entry.pseudonym}\r\n\r\n`);
+    if (request === undefined) return;
+    request.limitTry(() => this.#tryTimedOut());
+    for (const chunk of request.copy?.chunks ?? []) stream.write(chunk, 0, chunk.length);
+  }
+
+  /** A try came to nothing: another one, where the rule allows it, or the end. */
+  #tryFailed(reason: Problem, wasReused: boolean): void {
+    const retry = this.#routed?.routed.rule.retry;
+    const failure = failureClass(reason.name);
+    if (retry === undefined || failure === undefined) return this.#refuse(reason);
+    // A kept connection may end just when the next request sets out: that is no failure of the service.
+    const isMeant =
+      retry.on.has(failure) || (wasReused && failure === "reset") || failure === "refused-stream";
+    if (!isMeant || !this.#tryAgain(retry, isUntouched(failure))) this.#refuse(reason);
+  }
+
+  /** Whether another try is on its way. */
+  #tryAgain(retry: CompiledRetry, untouched: boolean): boolean {
+    const [request, target] = [this.#routed, this.#target];
+    if (request === undefined || target === undefined || request.retries >= retry.attempts) return false;
+    if (!untouched && !mayRepeat(retry, this.request.method)) return false;
+    const { counters, env } = this.entry;
+    if (this.#bodySent && request.copy?.overflowed !== false) {
+      counters.retriesOverBody.value += 1;
+      return false;
+    }
+    if (!env.budgets.of(request.routed.rule).retry(retry.budget, env.now())) {
+      counters.retriesOverBudget.value += 1;
+      return false;
+    }
+    request.retries += 1;
+    request.endTry();
+    this.#pause(retryPauseMs(retry, request.retries, env.random()), () => {
+      const reason = this.entry.recheck(target);
+      if (reason === undefined) this.#attempt(target, false);
+      else this.#refuse(reason);
+    });
+    return true;
+  }
+
+  #tryTimedOut(): void {
+    const retry = this.#routed?.routed.rule.retry;
+    if (this.#responded || retry?.on.has("timeout") !== true)
+      return this.#timedOut("the rule's backendRequest timeout is over");
+    this.#upstream?.abort();
+    this.#upstream = undefined;
+    this.#tryFailed(problem("upstream_timeout", "the rule's backendRequest timeout is over"), false);
+  }
+
+  /** A response that has begun can only be broken off. */
+  #timedOut(detail: string): void {
+    if (this.#responded) return void this.socket.resetAndDestroy();
+    this.#upstream?.abort();
+    this.#upstream = undefined;
+    this.#refuse(problem("upstream_timeout", detail));
   }
 
   #sampledTrace(): TraceContext | undefined {
@@ -306,7 +481,7 @@ export class Http1Connection {
 
   #forwardBody(buffer: Buffer, at: number, upstream: Http1Stream): number {
     this.#bodySent = true;
-    const next = this.#body.forward(buffer, at, buffer.length, upstream);
+    const next = this.#body.forward(buffer, at, buffer.length, this.#routed?.copy?.to(upstream) ?? upstream);
     if (next === MALFORMED) {
       upstream.abort();
       this.#upstream = undefined;
@@ -314,6 +489,7 @@ export class Http1Connection {
       return MALFORMED;
     }
     this.requestDone = this.#body.done;
+    if (this.requestDone) this.#mirror();
     this.#progress += next - at;
     this.record.sent(next - at);
     if (this.requestDone || this.#progress >= MIN_PROGRESS_BYTES) this.#moveDeadline();
@@ -352,15 +528,20 @@ export class Http1Connection {
 
   // ---- replies of our own and endings -------------------------------------------------------------------------------
 
-  #refuse(reason: Problem): void {
+  #refuse(reason: Problem, status?: number): void {
     const reply = localReply(reason.name);
     this.entry.refused(reason);
-    const close = reply.close || !this.requestDone || !this.staysOpen;
-    this.record.answered(reply.http);
+    const http = status ?? reply.http;
     this.record.refused(reason);
     const headOnly = this.request.method === "HEAD";
+    this.#reply(http, (close) => renderProblem(reason, http, close, headOnly), reply.close);
+  }
+
+  #reply(status: number, render: (close: boolean) => string, mustClose = false): void {
+    const close = mustClose || !this.requestDone || !this.staysOpen;
+    this.record.answered(status);
     this.writer.flush();
-    this.socket.write(renderProblem(reason, reply.http, close, headOnly), "utf8");
+    this.socket.write(render(close), "utf8");
     if (close) return this.#finish();
     this.#becomeIdle();
     this.#next();
@@ -377,8 +558,19 @@ export class Http1Connection {
     this.#finish();
   }
 
+  /** The request is over, however it ended. */
+  #forget(): void {
+    this.#routed?.end();
+    this.#routed = undefined;
+    this.#turn += 1;
+    clearTimeout(this.#pauseTimer);
+    this.#pauseTimer = undefined;
+    this.#endHold();
+  }
+
   #becomeIdle(): void {
     this.record.end(true);
+    this.#forget();
     this.#active = false;
     this.#responded = false;
     this.requestDone = true;
@@ -392,6 +584,7 @@ export class Http1Connection {
   /** Lingering close: the reply must reach a client that still sends (RFC 9112 §9.6). */
   #finish(): void {
     this.record.end(true);
+    this.#forget();
     this.#ended = true;
     this.#active = false;
     this.#pending = undefined;
@@ -424,6 +617,7 @@ export class Http1Connection {
 
   #onClose(): void {
     this.record.end(this.#upgraded);
+    this.#forget();
     this.#upstream?.abort();
     this.#upstream = undefined;
     this.#host.closed(this);
@@ -434,22 +628,10 @@ export class Http1Connection {
     const waitsForClient = this.#active ? !this.requestDone : this.#scanned > 0;
     if (waitsForClient && !this.#responded)
       return this.#reject(problem("http_timeout", "the request did not arrive in time"));
-    if (this.#active && !this.#responded) return this.#timeOut();
+    if (this.#active && !this.#responded)
+      return this.#timedOut(`no answer within ${RESPONSE_TIMEOUT_MS / 1000} s`);
     this.socket.destroy();
   }
-
-  #timeOut(): void {
-    this.#upstream?.abort();
-    this.#upstream = undefined;
-    this.#refuse(problem("upstream_timeout", `no answer within ${RESPONSE_TIMEOUT_MS / 1000} s`));
-  }
-}
-
-/** RFC 9110 §9.2.2. */
-function isIdempotent(method: string): boolean {
-  return (
-    method === "GET" || method === "HEAD" || method === "OPTIONS" || method === "PUT" || method === "DELETE"
-  );
 }
 
 /** Whether a Via value has an element received by `pseudonym`: `[protocol/]version by [comment]`, comma-separated. */

@@ -3,7 +3,7 @@ import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
 import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts";
 import { lossOf, refusalOf } from "./forward.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
-import type { Http1Connection } from "./http1-connection.ts";
+import type { Http1Exchange } from "./http1-exchange.ts";
 import { abort, ignore, isCut, readFrom } from "./relay.ts";
 import type { StreamPool } from "./stream-pool.ts";
 import { type ByteSink, ErrorCode, type OpenedStream, type TunnelStream } from "./tunnel-stream.ts";
@@ -25,7 +25,7 @@ export class Http1Stream implements ByteSink {
   readonly #pool: StreamPool;
   readonly #mayServeAgain: boolean;
   readonly #body = new BodyForwarder();
-  #connection: Http1Connection | undefined;
+  #exchange: Http1Exchange | undefined;
   #carry: Buffer | undefined;
   #phase: "head" | "body" | "upgraded" = "head";
   #keepAlive = false;
@@ -40,7 +40,7 @@ export class Http1Stream implements ByteSink {
     this.#pool = pool;
     this.#mayServeAgain = mayServeAgain;
     readFrom(stream, this);
-    stream.on("drain", () => this.#connection?.resumeRequest());
+    stream.on("drain", () => this.#exchange?.resumeRequest());
     stream.once("response", (headers) => {
       if (headers[":status"] === 200) return;
       this.#refusal = refusalOf(headers);
@@ -55,9 +55,9 @@ export class Http1Stream implements ByteSink {
     return !this.#draining && !this.#stream.destroyed && !this.#stream.closed;
   }
 
-  /** Begins an exchange; the connection hears of everything that follows. */
-  begin(connection: Http1Connection, head: string): void {
-    this.#connection = connection;
+  /** Begins an exchange, which hears of everything that follows. */
+  begin(exchange: Http1Exchange, head: string): void {
+    this.#exchange = exchange;
     this.#phase = "head";
     this.#interim = 0;
     this.#scanned = 0;
@@ -84,34 +84,34 @@ export class Http1Stream implements ByteSink {
   /** This stream's way is draining: no request after the one under way. */
   drain(): void {
     this.#draining = true;
-    if (this.#connection === undefined) this.#retire();
+    if (this.#exchange === undefined) this.#retire();
   }
 
   /** The exchange is given up: the far side must not take what it got for complete. */
   abort(): void {
-    this.#connection = undefined;
+    this.#exchange = undefined;
     this.#pool.remove(this);
     abort(this.#stream);
   }
 
   bytes(chunk: Buffer, start: number, end: number): void {
-    const connection = this.#connection;
+    const exchange = this.#exchange;
     // Bytes that nobody asked for: whatever they are, they must not become the answer to the next request.
-    if (connection === undefined) return this.abort();
-    connection.record.received(end - start);
-    if (this.#phase === "upgraded") return connection.write(chunk, start, end);
-    if (this.#phase === "body") return this.#onBodyBytes(connection, chunk, start, end);
-    if (this.#carry === undefined) return this.#onHeadBytes(connection, chunk, start, end);
+    if (exchange === undefined) return this.abort();
+    exchange.received(end - start);
+    if (this.#phase === "upgraded") return exchange.write(chunk, start, end);
+    if (this.#phase === "body") return this.#onBodyBytes(exchange, chunk, start, end);
+    if (this.#carry === undefined) return this.#onHeadBytes(exchange, chunk, start, end);
     const buffer = Buffer.concat([this.#carry, chunk.subarray(start, end)]);
     this.#carry = undefined;
-    this.#onHeadBytes(connection, buffer, 0, buffer.length);
+    this.#onHeadBytes(exchange, buffer, 0, buffer.length);
   }
 
-  #onHeadBytes(connection: Http1Connection, buffer: Buffer, start: number, end: number): void {
+  #onHeadBytes(exchange: Http1Exchange, buffer: Buffer, start: number, end: number): void {
     let at = start;
     while (at < end) {
       const scanned = at + this.#scanned;
-      const { request } = connection;
+      const { request } = exchange;
       const outcome = parseResponseHead(buffer, at, end, request, DEFAULT_HEAD_LIMITS, scanned);
       if (outcome.kind === "need-more") {
         // A copy: the buffer is on loan.
@@ -122,71 +122,76 @@ export class Http1Stream implements ByteSink {
       this.#scanned = 0;
       if (outcome.kind === "invalid") return this.#fail(problem("upstream_malformed", outcome.detail));
       const { head } = outcome;
-      if (head.status >= 200) return this.#onFinalHead(connection, head, buffer, at, end);
-      if (!this.#onInterim(connection, head)) return;
+      if (head.status >= 200) return this.#onFinalHead(exchange, head, buffer, at, end);
+      if (!this.#onInterim(exchange, head)) return;
       at += head.byteLength;
-      if (this.#phase === "upgraded") return connection.write(buffer, at, end);
+      if (this.#phase === "upgraded") return exchange.write(buffer, at, end);
     }
   }
 
   /** Whether the exchange goes on. */
-  #onInterim(connection: Http1Connection, head: ResponseHead): boolean {
+  #onInterim(exchange: Http1Exchange, head: ResponseHead): boolean {
     this.#interim += 1;
-    const unasked = head.status === SWITCHING_PROTOCOLS && connection.request.upgrade === undefined;
+    const unasked = head.status === SWITCHING_PROTOCOLS && exchange.request.upgrade === undefined;
     if (unasked || this.#interim > MAX_INTERIM) {
       this.#fail(problem("upstream_malformed", `unexpected response ${head.status}`));
       return false;
     }
-    connection.writeInterim(`${head.forwardable}\r\n`);
+    exchange.writeInterim(`${head.forwardable}\r\n`);
     if (head.status === SWITCHING_PROTOCOLS) {
       this.#phase = "upgraded";
-      connection.upgraded();
+      exchange.upgraded();
     }
     return true;
   }
 
-  #onFinalHead(
-    connection: Http1Connection,
-    head: ResponseHead,
-    buffer: Buffer,
-    at: number,
-    end: number,
-  ): void {
+  #onFinalHead(exchange: Http1Exchange, head: ResponseHead, buffer: Buffer, at: number, end: number): void {
     const bodyAt = at + head.byteLength;
     this.#keepAlive = head.keepAlive;
     const { body } = head;
     const whole = body.kind === "none" ? 0 : body.kind === "length" ? body.length : -1;
+    if (exchange.declines(head.status)) return this.#decline(exchange, whole === end - bodyAt);
     if (whole === end - bodyAt) {
       // The usual small answer arrives in one piece and leaves in one write; as it is, where nothing has to change.
-      if (head.forwardable === head.received && connection.staysOpen)
-        connection.writeResponse(head.status, buffer, at, end);
-      else connection.writeResponseHead(head, buffer, bodyAt, end);
-      return this.#complete(connection);
+      if (head.forwardable === head.received && exchange.passesUnchanged)
+        exchange.writeResponse(head.status, buffer, at, end);
+      else exchange.writeResponseHead(head, buffer, bodyAt, end);
+      return this.#complete(exchange);
     }
-    connection.writeResponseHead(head);
+    exchange.writeResponseHead(head);
     this.#phase = "body";
-    this.#body.reset(body, connection.request.minor === 1);
-    this.#onBodyBytes(connection, buffer, bodyAt, end);
+    this.#body.reset(body, exchange.request.minor === 1);
+    this.#onBodyBytes(exchange, buffer, bodyAt, end);
   }
 
-  #onBodyBytes(connection: Http1Connection, buffer: Buffer, at: number, end: number): void {
-    const next = this.#body.forward(buffer, at, end, connection.writer);
+  #onBodyBytes(exchange: Http1Exchange, buffer: Buffer, at: number, end: number): void {
+    const next = this.#body.forward(buffer, at, end, exchange.body);
     if (next === MALFORMED)
       return this.#fail(problem("upstream_malformed", "the body's chunks are malformed"));
-    if (!this.#body.done) return connection.awaitDrain();
+    if (!this.#body.done) return exchange.awaitDrain();
     if (next < end) this.#keepAlive = false;
-    this.#complete(connection);
+    this.#complete(exchange);
   }
 
-  #complete(connection: Http1Connection): void {
-    this.#connection = undefined;
+  #complete(exchange: Http1Exchange): void {
+    this.#release(exchange);
+    exchange.responseDone();
+  }
+
+  /** A response that is not wanted: where it is here as a whole, the stream may serve on. */
+  #decline(exchange: Http1Exchange, isWhole: boolean): void {
+    if (isWhole) this.#release(exchange);
+    else this.abort();
+  }
+
+  #release(exchange: Http1Exchange): void {
+    this.#exchange = undefined;
     this.reused = true;
     // A request that still lies here unread would stand before the next one.
     const isRead = this.#stream.writableLength === 0;
-    const mayServeAgain = this.#mayServeAgain && this.#keepAlive && connection.requestDone;
+    const mayServeAgain = this.#mayServeAgain && this.#keepAlive && exchange.requestDone;
     if (mayServeAgain && isRead && this.usable) this.#pool.put(this);
     else this.#retire();
-    connection.responseDone();
   }
 
   #retire(): void {
@@ -199,12 +204,12 @@ export class Http1Stream implements ByteSink {
 
   #onEnd(): void {
     if (isCut(this.#stream)) return; // `close` follows and says why
-    const connection = this.#connection;
-    if (connection === undefined) return this.#retire();
-    if (this.#phase === "upgraded") return connection.finishUpgraded();
+    const exchange = this.#exchange;
+    if (exchange === undefined) return this.#retire();
+    if (this.#phase === "upgraded") return exchange.finishUpgraded();
     if (this.#phase === "body" && this.#body.endsWithConnection) {
       this.#keepAlive = false;
-      return this.#complete(connection);
+      return this.#complete(exchange);
     }
     this.#fail(
       this.#refusal ?? problem("upstream_reset", "the service ended before its response was complete"),
@@ -213,13 +218,13 @@ export class Http1Stream implements ByteSink {
 
   #onClose(): void {
     this.#pool.remove(this);
-    const connection = this.#connection;
-    if (connection !== undefined) this.#fail(this.#refusal ?? lossOf(this.#stream.rstCode));
+    const exchange = this.#exchange;
+    if (exchange !== undefined) this.#fail(this.#refusal ?? lossOf(this.#stream.rstCode));
   }
 
   #fail(reason: Problem): void {
-    const connection = this.#connection;
+    const exchange = this.#exchange;
     this.abort();
-    connection?.upstreamFailed(this, reason);
+    exchange?.upstreamFailed(this, reason);
   }
 }

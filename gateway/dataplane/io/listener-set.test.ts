@@ -10,6 +10,7 @@ import { createWatch, type PublishableWatch } from "../lifecycle/watch.ts";
 import type { RouteTables } from "../routing/tables.ts";
 import { Metrics } from "./counters.ts";
 import { EventLog } from "./event-log.ts";
+import { RetryBudgets } from "./retry-budgets.ts";
 import { type AllocateAddresses, ListenerSet } from "./listener-set.ts";
 
 const WEB = id("west/shop/web");
@@ -42,6 +43,7 @@ describe("the set of workload listeners", () => {
       now: () => 0,
       monotonicMs: () => 0,
       random: () => 0,
+      budgets: new RetryBudgets(),
     };
     set = new ListenerSet(
       env,

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from "node:http";
 import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
+import type { RedirectRequest } from "../routing/decide-request.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 
 /** A refusal as an HTTP/1.1 response with a problem document (RFC 9457). */
@@ -16,4 +17,10 @@ export function renderProblem(reason: Problem, status: number, close: boolean, h
     ...(close ? ["connection: close"] : []),
   ];
   return `${head.join("\r\n")}\r\n\r\n${headOnly ? "" : body}`;
+}
+
+/** A redirect that a rule asks for. */
+export function renderRedirect({ status, location }: RedirectRequest, close: boolean): string {
+  const end = close ? "connection: close\r\n\r\n" : "\r\n";
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Redirect"}\r\nlocation: ${location}\r\ncontent-length: 0\r\n${end}`;
 }

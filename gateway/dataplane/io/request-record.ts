@@ -1,6 +1,6 @@
 import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
 import type { EntryForward } from "../routing/decide.ts";
-import type { RequestView } from "../routing/decide-request.ts";
+import type { RequestView } from "../routing/request-view.ts";
 import { parseTraceContext, type TraceContext } from "../telemetry/trace-context.ts";
 import type { Span } from "../telemetry/tracing.ts";
 import type { Entry } from "./entry.ts";

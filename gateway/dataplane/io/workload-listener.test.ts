@@ -7,6 +7,7 @@ import { createWatch } from "../lifecycle/watch.ts";
 import type { RouteTables } from "../routing/tables.ts";
 import { Metrics } from "./counters.ts";
 import { EventLog } from "./event-log.ts";
+import { RetryBudgets } from "./retry-budgets.ts";
 import { WorkloadListener } from "./workload-listener.ts";
 
 const MAX_CONNECTIONS = 2;
@@ -31,6 +32,7 @@ describe("a workload listener without a way to its service", () => {
       now: () => 0,
       monotonicMs: () => 0,
       random: () => 0,
+      budgets: new RetryBudgets(),
     };
     listener = new WorkloadListener(
       { caller: id("west/shop/web"), service: CART, port: 80 },

@@ -7,6 +7,7 @@ import type { EntryForward } from "../routing/decide.ts";
 import type { Spoken } from "../routing/detect-protocol.ts";
 import { Entry, type EntryEnvironment, type EntryKey } from "./entry.ts";
 import { Http1Connection, type Http1Host } from "./http1-connection.ts";
+import { Mirrors } from "./mirrors.ts";
 import { listenShared } from "./shared-port.ts";
 import { StreamPool } from "./stream-pool.ts";
 import { TcpConnection } from "./tcp-connection.ts";
@@ -39,6 +40,8 @@ export class WorkloadListener implements Http1Host, DetectionHost {
   declared: DeclaredProtocol;
   coarseNow: number;
   draining = false;
+  readonly mirrors: Mirrors;
+  held = 0;
   readonly #server: net.Server;
   /** By the target's id. */
   readonly #pools = new Map<string, StreamPool>();
@@ -57,6 +60,7 @@ export class WorkloadListener implements Http1Host, DetectionHost {
     { onDetected = () => {}, maxConnections = MAX_CONNECTIONS }: WorkloadListenerOptions = {},
   ) {
     this.entry = new Entry(key, env);
+    this.mirrors = new Mirrors(this.entry, (target) => this.poolOf(target));
     this.declared = declared;
     this.#onDetected = onDetected;
     this.coarseNow = env.now();
@@ -128,6 +132,7 @@ export class WorkloadListener implements Http1Host, DetectionHost {
     this.#server.close();
     this.entry.close();
     for (const { socket } of [...this.#undecided, ...this.#http, ...this.#tcp]) socket.destroy();
+    this.mirrors.close();
     for (const pool of this.#pools.values()) pool.close();
   }
 
@@ -185,6 +190,7 @@ export class WorkloadListener implements Http1Host, DetectionHost {
   #tick(now: number): void {
     this.coarseNow = now;
     expireDue(this.#http, now);
+    this.mirrors.expire(now);
     for (const pool of this.#pools.values()) this.#sweepPool(pool, now);
     if (!this.draining) return;
     for (const connection of this.#http) connection.endIfIdle();

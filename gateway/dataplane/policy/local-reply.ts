@@ -8,6 +8,8 @@ export type RefusalName = Extract<
   | `caller_${string}`
   | `http_${string}`
   | `upstream_${string}`
+  | `route_${string}`
+  | "fault_injected"
   | "export_denied"
   | `egress_${string}`
   | `ingress_${string}`
@@ -82,6 +84,9 @@ export const LOCAL_REPLY: { readonly [N in RefusalName]: LocalReply } = {
   not_exported: DENY,
   not_imported: { http: 404, close: false },
   no_route: { http: 404, close: false },
+  route_unmatched: { http: 404, close: false },
+  route_backend_missing: { http: 500, close: false },
+  fault_injected: { http: 503, close: false },
   no_endpoint: AWAY,
   gateway_unreachable: AWAY,
   endpoint_unreachable: AWAY,

@@ -66,7 +66,8 @@ export function decideEntry(
   return "kind" in sources ? sources : (sources[0] ?? refuse("no_route", "no source"));
 }
 
-function decideImport(
+/** One source, for one caller. */
+export function decideImport(
   tables: RouteTables,
   source: ImportSource,
   caller: SpiffeId,

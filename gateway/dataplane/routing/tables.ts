@@ -8,6 +8,7 @@ import {
 } from "../../../federation/model/service.ts";
 import { compileEgress, type EgressTable } from "../policy/egress-table.ts";
 import type { TrustDomain } from "../../../federation/model/spiffe-id.ts";
+import { compileServiceRoutes, type ServiceRoutes } from "./service-routes.ts";
 
 /** A snapshot arranged for look-ups; built once per revision, so that a request's cost does not grow with the federation. */
 export interface RouteTables {
@@ -23,6 +24,8 @@ export interface RouteTables {
   readonly importsByAudience: ReadonlyMap<string, readonly ImportSource[]>;
   /** By `cart.shop`. */
   readonly exports: ReadonlyMap<string, ExportRoute>;
+  /** Of imported services, by `cart.shop`. */
+  readonly routes: ReadonlyMap<string, ServiceRoutes>;
   readonly egress: EgressTable;
 }
 
@@ -73,6 +76,7 @@ export function compileTables(snapshot: Snapshot): RouteTables {
     imports,
     importsByAudience,
     exports,
+    routes: compileServiceRoutes(snapshot),
     egress: compileEgress(snapshot.egress),
   };
 }

@@ -1,0 +1,57 @@
+import { editFields, withHost, withTarget } from "../http1/edit-head.ts";
+import type { RequestHead } from "../http1/request-head.ts";
+import type { Routed } from "../routing/decide-request.ts";
+import { modifiedPath } from "../routing/head-edits.ts";
+import { pathOf, queryOf } from "../routing/request-view.ts";
+import { BodyCopy } from "./body-copy.ts";
+
+/** What the rule that a request fits adds to it while it is under way: its changed head, a copy of its body, its timers. */
+export class RoutedRequest {
+  readonly routed: Routed;
+  /** What to send, without the final empty line. */
+  readonly head: string;
+  /** Present where the body may be needed once more. */
+  readonly copy: BodyCopy | undefined;
+  retries = 0;
+  #requestTimer: NodeJS.Timeout | undefined;
+  #tryTimer: NodeJS.Timeout | undefined;
+
+  constructor(request: RequestHead, routed: Routed) {
+    const { rule, mirrors } = routed;
+    this.routed = routed;
+    this.head = changedHead(request, routed);
+    const isKept = rule.retry !== undefined || mirrors.length > 0;
+    this.copy = isKept && request.body.kind !== "none" ? new BodyCopy() : undefined;
+  }
+
+  /** The whole request, its tries and the pauses between them. */
+  limitRequest(onTimeout: () => void): void {
+    const { requestTimeoutMs } = this.routed.rule;
+    if (requestTimeoutMs > 0) this.#requestTimer = setTimeout(onTimeout, requestTimeoutMs);
+  }
+
+  limitTry(onTimeout: () => void): void {
+    this.endTry();
+    const { backendTimeoutMs } = this.routed.rule;
+    if (backendTimeoutMs > 0) this.#tryTimer = setTimeout(onTimeout, backendTimeoutMs);
+  }
+
+  endTry(): void {
+    clearTimeout(this.#tryTimer);
+  }
+
+  end(): void {
+    clearTimeout(this.#requestTimer);
+    this.endTry();
+  }
+}
+
+function changedHead(request: RequestHead, { edits, prefix }: Routed): string {
+  let head = request.forwardable;
+  if (edits.path !== undefined) {
+    const path = modifiedPath(edits.path, pathOf(request.target), prefix);
+    head = withTarget(head, path + queryOf(request.target));
+  }
+  if (edits.hostname !== undefined) head = withHost(head, edits.hostname);
+  return edits.request === undefined ? head : editFields(head, edits.request);
+}
