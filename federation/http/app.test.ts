@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { createMemoryLog } from "../../test/fakes/memory-log.ts";
 import { ADMIN_TOKEN, exportOf, memberReport, openRegistryScene } from "../../test/fakes/registry-scene.ts";
+import { IN_PROCESS } from "../../test/fakes/scene-runtime.ts";
 import { useTempDirs } from "../../test/fakes/temp-dir.ts";
 import { createSigningKey, issueOperatorToken, loadSigningKey } from "../trust/index.ts";
 
@@ -87,7 +88,8 @@ describe("bad input", () => {
     const init = { method: "POST", headers, body: endless, duplex: "half" as const };
     const reply = await fetch(new Request("http://r/v1/clusters", init));
     expect(reply.status).toBe(413);
-    expect(sent).toBeLessThan(2 * 1024 * 1024);
+    // What stands in front of the others takes in more before it hands anything on.
+    if (IN_PROCESS) expect(sent).toBeLessThan(2 * 1024 * 1024);
   });
 
   test("refuses unknown query parameters with a suggestion", async () => {
@@ -237,7 +239,7 @@ describe("authentication", () => {
 });
 
 describe("faults of our own", () => {
-  test("answers 500 without a word about the inside, and logs the whole", async () => {
+  test.runIf(IN_PROCESS)("answers 500 without a word about the inside, and logs the whole", async () => {
     const log = createMemoryLog();
     const { send, registry } = await openRegistryScene({ directory: directory(), log });
     registry.audit = () => {
@@ -250,7 +252,7 @@ describe("faults of our own", () => {
     expect(String(log.of("fault")[0]?.["error"])).toContain("secret inner state");
   });
 
-  test("answers liveness and readiness, and says when it is about to leave", async () => {
+  test.runIf(IN_PROCESS)("answers liveness and readiness, and says when it is about to leave", async () => {
     let accepting = true;
     const { send } = await openRegistryScene({ directory: directory(), accepting: () => accepting });
     expect(await send("GET", "/healthz", { token: null })).toMatchObject({ status: 200, json: { ok: true } });

@@ -43,28 +43,28 @@ describe("what a cluster's own control plane declares", () => {
   });
 
   test("is a complete set: what is left out goes, what an operator applied stays", async () => {
-    const { declare, apply, registry } = await scene();
+    const { declare, apply, state } = await scene();
     await apply(policyOf("east", "theirs", "cart"), exportOf("east", "stock", "west"));
     await declare(exportOf("east", "cart", "*"), policyOf("east", "ours", "cart"));
     const shadowed = await declare(policyOf("east", "ours", "cart"), exportOf("east", "stock", "*"));
     expect(shadowed.json).toMatchObject({ results: [{ action: "unchanged" }, { action: "shadowed" }] });
-    const state = registry.state.clusters.get("east");
-    expect([...(state?.policies.keys() ?? [])].sort()).toEqual(["ours", "theirs"]);
-    expect([...(state?.exports.keys() ?? [])]).toEqual(["shop/stock"]);
-    expect(state?.exports.get("shop/stock")?.spec.consumers).toEqual([{ cluster: "west" }]);
+    const east = (await state()).clusters.get("east");
+    expect([...(east?.policies.keys() ?? [])].sort()).toEqual(["ours", "theirs"]);
+    expect([...(east?.exports.keys() ?? [])]).toEqual(["shop/stock"]);
+    expect(east?.exports.get("shop/stock")?.spec.consumers).toEqual([{ cluster: "west" }]);
   });
 
   test("may be repeated at will: it changes nothing and keeps the first time that a name was seen", async () => {
-    const { declare, registry, clock } = await scene();
+    const { declare, state, clock } = await scene();
     await declare(exportOf("east", "cart", "*"));
-    const before = registry.state;
+    const before = await state();
     expect((await declare(exportOf("east", "cart", "*"))).json).toMatchObject({ revision: before.revision });
-    expect(registry.state).toBe(before);
+    expect(await state()).toEqual(before);
     const first = before.clusters.get("east")?.exports.get("shop/cart")?.metadata.firstSeen;
     await declare();
     clock.advance(60_000);
     await declare(exportOf("east", "cart", "*"));
-    expect(registry.state.clusters.get("east")?.exports.get("shop/cart")?.metadata.firstSeen).toBe(first);
+    expect((await state()).clusters.get("east")?.exports.get("shop/cart")?.metadata.firstSeen).toBe(first);
   });
 
   test("is the controller's to say, for its own cluster only", async () => {

@@ -17,13 +17,13 @@ function withVersion(resource: AppliedResource, resourceVersion: number): Applie
 
 describe("applying", () => {
   test("creates, then finds nothing to do, then updates and answers what was there before", async () => {
-    const { apply, registry } = await twoClusters();
+    const { apply, state } = await twoClusters();
     const created = await apply(exportOf("east", "cart", "west"));
     expect(created).toMatchObject({
       status: 200,
       json: { dryRun: false, results: [{ kind: "ServiceExport", action: "created" }] },
     });
-    const revision = registry.state.revision;
+    const revision = (await state()).revision;
     expect(await apply(exportOf("east", "cart", "west"))).toMatchObject({
       json: { revision, results: [{ action: "unchanged" }] },
     });
@@ -61,19 +61,19 @@ describe("applying", () => {
   });
 
   test("rehearses in a dry run", async () => {
-    const { send, registry } = await twoClusters();
-    const revision = registry.state.revision;
+    const { send, state } = await twoClusters();
+    const revision = (await state()).revision;
     const body = { resources: [exportOf("east", "cart", "west")], dryRun: true };
     expect(await send("POST", "/v1/apply", { body })).toMatchObject({
       json: { dryRun: true, results: [{ action: "created" }] },
     });
-    expect(registry.state.revision).toBe(revision);
+    expect((await state()).revision).toBe(revision);
   });
 
   test("lets one of fifty concurrent updates of the same version win, and tells the others the current one", async () => {
-    const { apply, registry, send } = await twoClusters();
+    const { apply, state, send } = await twoClusters();
     await apply(exportOf("east", "cart", "west"));
-    const read = registry.state.revision;
+    const read = (await state()).revision;
     const replies = await Promise.all(
       Array.from({ length: 50 }, (_, index) =>
         apply(withVersion(exportOf("east", "cart", `c${index}`), read)),
@@ -112,14 +112,14 @@ describe("applying", () => {
   });
 
   test("answers a repeated request token with the first answer, and refuses it for anything else", async () => {
-    const { send, registry } = await twoClusters();
+    const { send, state } = await twoClusters();
     const body = { resources: [exportOf("east", "cart", "west")], requestToken: "request-1" };
     const first = await send("POST", "/v1/apply", { body });
-    const revision = registry.state.revision;
+    const revision = (await state()).revision;
     await send("POST", "/v1/apply", { body: { resources: [exportOf("east", "cart")] } });
     const again = await send("POST", "/v1/apply", { body });
     expect(again.json).toEqual(first.json);
-    expect(registry.state.revision).toBe(revision + 1);
+    expect((await state()).revision).toBe(revision + 1);
     const other = { resources: [exportOf("east", "pay", "west")], requestToken: "request-1" };
     expect(await send("POST", "/v1/apply", { body: other })).toMatchObject({
       status: 409,
@@ -128,20 +128,20 @@ describe("applying", () => {
   });
 
   test("applies once what fifty connections send with one request token", async () => {
-    const { send, registry } = await twoClusters();
-    const before = registry.state.revision;
+    const { send, state } = await twoClusters();
+    const before = (await state()).revision;
     const body = { resources: [exportOf("east", "cart", "west")], requestToken: "request-1" };
     const replies = await Promise.all(Array.from({ length: 50 }, () => send("POST", "/v1/apply", { body })));
     for (const reply of replies) expect(reply.json).toEqual(replies[0]?.json);
-    expect(registry.state.revision).toBe(before + 1);
+    expect((await state()).revision).toBe(before + 1);
   });
 });
 
 describe("deleting", () => {
   test("answers what was deleted, and refuses what is not there or was changed meanwhile", async () => {
-    const { apply, send, registry } = await twoClusters();
+    const { apply, send, state } = await twoClusters();
     await apply(policyOf("west", "shop", "cart"));
-    const version = registry.state.revision;
+    const version = (await state()).revision;
     const path = "/v1/resources/EgressPolicy/west/-/shop";
     expect(await send("DELETE", `${path}?resourceVersion=${version - 1}`)).toMatchObject({
       status: 409,
@@ -219,7 +219,7 @@ describe("conditions", () => {
 });
 
 test("the audit record tells who changed what, page by page", async () => {
-  const { apply, send, registry } = await twoClusters();
+  const { apply, send, state } = await twoClusters();
   await apply(exportOf("east", "cart", "west"));
   const all = await send("GET", "/v1/audit");
   expect(all.json).toMatchObject({
@@ -231,7 +231,7 @@ test("the audit record tells who changed what, page by page", async () => {
       { revision: 5, action: "resource.apply", targets: ["ServiceExport/east/shop/cart"] },
     ],
   });
-  expect(registry.state.revision).toBe(5);
+  expect((await state()).revision).toBe(5);
   expect(await send("GET", "/v1/audit?after=1&limit=2")).toMatchObject({
     json: { items: [{ revision: 2 }, { revision: 3 }], next: 3 },
   });

@@ -1,3 +1,4 @@
+// Longer than most: every use case of the registry, one after the other.
 // Longer than other files: one line or two for every use case, found in one place.
 import { bundlesToMap, encodePem } from "../trust/index.ts";
 import { ok, type Result } from "../model/result.ts";
@@ -20,6 +21,7 @@ import type { Authority } from "./authority.ts";
 import type { Refusal } from "./change.ts";
 import { type Clock, timestamp } from "./clock.ts";
 import { compileBundles } from "./compile-snapshot.ts";
+import { createFollower } from "./follower.ts";
 import { Ledger, unavailable } from "./ledger.ts";
 import { type MemberDirectory, openMemberDirectory } from "./member-directory.ts";
 import { checkJoinToken, planDeleteCluster, planJoin, planRegister, planRenew } from "./plan/clusters.ts";
@@ -27,6 +29,7 @@ import { planAdvertise, planServices } from "./plan/members.ts";
 import { refuse } from "./plan/refuse.ts";
 import { planApply, planDeclare, planDeleteResource } from "./plan/resources.ts";
 import { clustersByName, clusterStatus } from "./queries.ts";
+import { MemoryArchive, type SnapshotArchive } from "./snapshot-archive.ts";
 import { SnapshotFeed } from "./snapshot-feed.ts";
 import { type FederationState, type ItemKey, trustDomainOf } from "./state.ts";
 import type { RegistryStore } from "./store.ts";
@@ -39,15 +42,17 @@ export interface RegistryDeps {
   readonly random: () => number;
   readonly authority: Authority;
   readonly waiting?: WakeupLimits;
+  /** What is known already; `refresh` brings what came since. */
+  readonly state?: FederationState;
+  /** Where several registries follow each other in one process, they share what is not the store's. */
+  readonly members?: MemberDirectory;
+  readonly archive?: SnapshotArchive;
 }
 
 type Answer<A> = Promise<Result<A, Refusal>>;
 
 /** Two thousand clusters with a few processes each, and room for a restart's second connection. */
 const WAITING: WakeupLimits = { total: 20_000, perName: 500 };
-
-/** How soon a waiting member hears of what another instance wrote. */
-const FOLLOW_MS = 500;
 
 /** The registry's use cases. Who may call which is the HTTP layer's to judge; what they do is planned in `plan/`. */
 export class Registry {
@@ -56,10 +61,9 @@ export class Registry {
   readonly wakeups: Wakeups;
   readonly #store: RegistryStore;
   readonly #ledger: Ledger;
-  readonly #random: () => number;
+  readonly #follow: () => void;
   readonly #members: MemberDirectory;
   readonly #snapshots: SnapshotFeed;
-  #following = false;
 
   private constructor(deps: RegistryDeps, state: FederationState, members: MemberDirectory) {
     const { store, clock, random, authority } = deps;
@@ -67,20 +71,26 @@ export class Registry {
     this.clock = clock;
     this.wakeups = new Wakeups(clock, deps.waiting ?? WAITING);
     this.#store = store;
-    this.#random = random;
+    this.#follow = createFollower({
+      clock,
+      random,
+      waiting: () => this.wakeups.waiting,
+      refresh: () => this.#ledger.refresh(),
+    });
     this.#members = members;
-    this.#snapshots = new SnapshotFeed(authority, store, clock);
+    const archive = deps.archive ?? new MemoryArchive();
+    this.#snapshots = new SnapshotFeed({ authority, store, archive, clock });
     this.#ledger = new Ledger({ store, clock, random, root: authority.root }, state, (changed) => {
       for (const name of changed) this.wakeups.wake(name);
     });
   }
 
   static async open(deps: RegistryDeps): Answer<Registry> {
-    const state = await deps.store.load();
+    const state = deps.state === undefined ? await deps.store.load() : ok(deps.state);
     if (!state.ok) return unavailable(state.error);
     const members = deps.store.shared ? ok([]) : await deps.store.members();
     if (!members.ok) return unavailable(members.error);
-    const directory = openMemberDirectory(deps.store, deps.clock, members.value);
+    const directory = deps.members ?? openMemberDirectory(deps.store, deps.clock, members.value);
     return ok(new Registry(deps, state.value, directory));
   }
 
@@ -171,16 +181,8 @@ export class Registry {
   /** `undefined`: too many wait already. Otherwise resolves at news of the cluster, after `ms`, or when `signal` aborts. */
   waitForNews(cluster: string, ms: number, signal: AbortSignal): Promise<void> | undefined {
     const waiting = this.wakeups.wait(cluster, ms, signal);
-    if (this.#store.shared && !this.#following) this.#follow();
+    if (this.#store.shared) this.#follow();
     return waiting;
-  }
-
-  /** While anybody waits: others write to the store as well, and it calls nobody. */
-  #follow(): void {
-    this.#following = this.wakeups.waiting > 0;
-    if (!this.#following) return;
-    const again = (): void => this.#follow();
-    this.clock.after(FOLLOW_MS * (0.75 + this.#random() / 2), () => void this.#ledger.refresh().then(again));
   }
 
   /** Whether a report says something that other clusters will hear of. */
@@ -278,6 +280,14 @@ export class Registry {
 
   snapshot(cluster: string): ReturnType<SnapshotFeed["current"]> {
     return this.#snapshots.current(this.state, cluster);
+  }
+
+  /** What has to be done now and then; nothing depends on when. */
+  async maintain(): Answer<void> {
+    const refreshed = await this.refresh();
+    if (!refreshed.ok) return refreshed;
+    const cleaned = await this.#store.cleanUp(this.clock.now());
+    return cleaned.ok ? cleaned : unavailable(cleaned.error);
   }
 
   /** Lets go of everyone who waits, and writes down what was heard last. */

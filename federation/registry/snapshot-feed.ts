@@ -2,7 +2,8 @@ import type { Snapshot } from "../model/snapshot.ts";
 import type { Authority } from "./authority.ts";
 import { type Clock, timestamp } from "./clock.ts";
 import { compileSnapshot } from "./compile-snapshot.ts";
-import type { FederationState } from "./state.ts";
+import type { SnapshotArchive } from "./snapshot-archive.ts";
+import type { ClusterState, FederationState } from "./state.ts";
 import type { RegistryStore } from "./store.ts";
 
 export interface SignedSnapshot {
@@ -14,36 +15,52 @@ export interface SignedSnapshot {
 export class SnapshotFeed {
   readonly #authority: Authority;
   readonly #store: RegistryStore;
+  readonly #archive: SnapshotArchive;
   readonly #clock: Clock;
-  readonly #signed = new Map<string, SignedSnapshot>();
+  /** Those that are being made: whoever asks meanwhile waits for the same one. */
+  readonly #current = new Map<string, SignedSnapshot>();
 
-  constructor(authority: Authority, store: RegistryStore, clock: Clock) {
-    this.#authority = authority;
-    this.#store = store;
-    this.#clock = clock;
+  constructor(deps: {
+    readonly authority: Authority;
+    readonly store: RegistryStore;
+    readonly archive: SnapshotArchive;
+    readonly clock: Clock;
+  }) {
+    this.#authority = deps.authority;
+    this.#store = deps.store;
+    this.#archive = deps.archive;
+    this.#clock = deps.clock;
   }
 
   /** `undefined` where there is no such cluster. */
   current(state: FederationState, name: string): SignedSnapshot | undefined {
     const cluster = state.clusters.get(name);
     if (cluster === undefined) {
-      this.#signed.delete(name);
+      this.#current.delete(name);
       return undefined;
     }
     const revision = cluster.snapshotRevision;
-    const known = this.#signed.get(name);
+    const known = this.#current.get(name);
     if (known?.revision === revision) return known;
-    const content = compileSnapshot(state, cluster, this.#authority.root);
-    const jws = this.#issuedAt(revision).then((issuedAt) =>
-      this.#authority.signSnapshot({ ...content, revision, issuedAt } satisfies Snapshot),
-    );
-    const signed = { revision, jws };
-    this.#signed.set(name, signed);
+    const signed = { revision, jws: this.#make(state, cluster) };
+    this.#current.set(name, signed);
     // One that could not be made is made anew by the next who asks.
-    jws.catch(() => {
-      if (this.#signed.get(name) === signed) this.#signed.delete(name);
+    signed.jws.catch(() => {
+      if (this.#current.get(name) === signed) this.#current.delete(name);
     });
     return signed;
+  }
+
+  async #make(state: FederationState, cluster: ClusterState): Promise<string> {
+    const { name } = cluster.record;
+    const revision = cluster.snapshotRevision;
+    const archived = await this.#archive.find(name, revision);
+    if (archived !== undefined) return archived;
+    const content = compileSnapshot(state, cluster, this.#authority.root);
+    const issuedAt = await this.#issuedAt(revision);
+    const jws = await this.#authority.signSnapshot({ ...content, revision, issuedAt } satisfies Snapshot);
+    await this.#archive.save(name, revision, jws);
+    return jws;
   }
 
   /** The time of the change that made it so: every instance, and the same one after a restart, signs the same bytes. */

@@ -31,7 +31,7 @@ export interface AwsCredentials {
 
 // Loopback: a registry is put on a network on purpose, behind something that speaks TLS.
 const DEFAULT_LISTEN = "127.0.0.1:7070";
-const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
+export const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
 /** All mistakes at once. */
 export function parseRegistryConfig(

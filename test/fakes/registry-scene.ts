@@ -1,39 +1,39 @@
-import { createHash } from "node:crypto";
-import { createApp } from "../../federation/http/app.ts";
-import { type Logger, SILENT_LOGGER } from "../../federation/model/log.ts";
 import type { AppliedResource, MemberReport } from "../../federation/model/resource.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
 import type { Origin } from "../../federation/model/traffic-policy.ts";
 import { type SystemRole, systemSpiffeId } from "../../federation/model/spiffe-id.ts";
-import { type JoinResponse, joinResponse, registerResponse } from "../../federation/model/wire/api.ts";
+import {
+  federationInfo,
+  type JoinResponse,
+  joinResponse,
+  registerResponse,
+} from "../../federation/model/wire/api.ts";
 import { decode } from "../../federation/model/wire/decode.ts";
 import { decodeSnapshot } from "../../federation/model/wire/snapshot.ts";
-import { Registry } from "../../federation/registry/registry.ts";
-import type { RegistryStore } from "../../federation/registry/store.ts";
-import { createTrustAuthority } from "../../federation/registry/trust-authority.ts";
-import type { WakeupLimits } from "../../federation/registry/wakeups.ts";
-import { openSqliteStore } from "../../federation/store/sqlite/sqlite-store.ts";
 import {
   type ClusterCa,
   type Credential,
   createClusterKey,
   createCsr,
-  createRoot,
-  createSigningKey,
   issueSvid,
   loadClusterCa,
-  loadRoot,
-  loadSigningKey,
-  localRootSigner,
   privateKeyToPem,
   signMemberRequest,
   verifySnapshot,
 } from "../../federation/trust/index.ts";
+import { IN_PROCESS } from "./scene-runtime.ts";
+import {
+  ADMIN_TOKEN,
+  FEDERATION,
+  type SceneOptions,
+  type Served,
+  serveElsewhere,
+  serveHere,
+} from "./serve-registry.ts";
 import { createManualClock, type ManualClock } from "./manual-clock.ts";
 import { unwrap } from "./pki.ts";
 
-export const ADMIN_TOKEN = "the-bootstrap-admin-token-of-the-scene";
-const FEDERATION = "demo.mesh";
+export { ADMIN_TOKEN, type SceneOptions } from "./serve-registry.ts";
 
 export interface SceneReply {
   readonly status: number;
@@ -63,11 +63,8 @@ export interface JoinedCluster {
 }
 
 /** A registry with its real store and real keys, asked without a socket; the hands of its clock are ours. */
-export interface RegistryScene {
-  readonly registry: Registry;
-  readonly store: RegistryStore;
+export interface RegistryScene extends Served {
   readonly clock: ManualClock;
-  fetch(request: Request): Response | Promise<Response>;
   send(method: string, path: string, request?: SceneRequest): Promise<SceneReply>;
   register(name: string): Promise<string>;
   join(name: string): Promise<JoinedCluster>;
@@ -77,45 +74,18 @@ export interface RegistryScene {
   snapshot(cluster: JoinedCluster): Promise<Snapshot>;
 }
 
-export interface SceneOptions {
-  readonly directory: string;
-  readonly log?: Logger;
-  readonly waiting?: WakeupLimits;
-  readonly accepting?: () => boolean;
-  /** Instead of one of its own in `directory`. */
-  readonly store?: RegistryStore;
-}
-
 export async function openRegistryScene(options: SceneOptions): Promise<RegistryScene> {
   const clock = createManualClock();
-  const store = options.store ?? unwrap(openSqliteStore(options.directory));
-  const adminTokenSha256 = createHash("sha256").update(ADMIN_TOKEN).digest("hex");
-  unwrap(await store.found({ federation: FEDERATION, adminTokenSha256 }));
-  const root = unwrap(loadRoot(createRoot({ federation: FEDERATION, now: clock.now() })));
-  const key = unwrap(loadSigningKey(createSigningKey().privateKeyPem));
-  const authority = createTrustAuthority({
-    federation: FEDERATION,
-    adminTokenSha256,
-    root: localRootSigner(root),
-    key,
-  });
-  const waiting = options.waiting === undefined ? {} : { waiting: options.waiting };
-  const registry = unwrap(await Registry.open({ store, clock, random: () => 0.5, authority, ...waiting }));
-  const app = createApp({
-    registry,
-    log: options.log ?? SILENT_LOGGER,
-    version: "0.0.0",
-    accepting: options.accepting ?? (() => true),
-  });
-  const send = createSend(app.fetch, clock);
+  const served = IN_PROCESS
+    ? await serveHere(options, clock)
+    : await serveElsewhere(options.directory, clock);
+  const send = createSend(served.fetch, clock);
   const register = async (name: string): Promise<string> =>
     unwrap(decode(registerResponse, (await send("POST", "/v1/clusters", { body: { name } })).json)).token ??
     "";
   return {
-    registry,
-    store,
+    ...served,
     clock,
-    fetch: app.fetch,
     send,
     register,
     join: async (name) => joinCluster(send, clock, await register(name), name),
@@ -132,9 +102,10 @@ export async function openRegistryScene(options: SceneOptions): Promise<Registry
       }),
     async snapshot(cluster) {
       const reply = await send("GET", `/v1/clusters/${cluster.name}/snapshot`, { as: cluster.credential() });
-      const payload = unwrap(
-        await verifySnapshot(reply.text, { keys: [...registry.authority.snapshotKeys.keys] }),
-      );
+      const { keys } = unwrap(
+        decode(federationInfo, (await send("GET", "/v1/federation")).json),
+      ).snapshotKeys;
+      const payload = unwrap(await verifySnapshot(reply.text, { keys: [...keys] }));
       return unwrap(decodeSnapshot(payload));
     },
   };

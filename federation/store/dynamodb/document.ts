@@ -8,7 +8,8 @@ export type Row = Record<string, AttributeValue>;
 const PART_BYTES = 350_000;
 /** Checkpoints are large and read seldom: a third of the time for a tenth more. */
 const COMPRESSION = 3;
-const MAX_DOCUMENT_BYTES = 512 * 1024 * 1024;
+/** As much as workerd unpacks at once. */
+const MAX_DOCUMENT_BYTES = 128 * 1024 * 1024;
 
 /** What was read is not what was written: a part is missing, foreign or changed. */
 export class DamagedDocument extends Error {}

@@ -1,6 +1,7 @@
 import { describe, inject } from "vitest";
 import { runStoreConformance } from "../../../test/conformance/store.ts";
-import { dynamoDbMissing, joinDynamoDbLocal, storeOn } from "../../../test/fakes/dynamodb-local.ts";
+import { joinDynamoDbLocal, storeOn } from "../../../test/fakes/dynamodb-local.ts";
+import { dynamoDbMissing } from "../../../test/fakes/dynamodb-missing.ts";
 
 const missing = dynamoDbMissing();
 const directory = inject("dynamoDbDir");

@@ -6,6 +6,7 @@ import {
   waitUntilTableExists,
 } from "@aws-sdk/client-dynamodb";
 import type { Clock } from "../../registry/clock.ts";
+import { DynamoDbArchive } from "./archive.ts";
 import { DynamoDbStore } from "./dynamodb-store.ts";
 import { Table } from "./table.ts";
 import { DynamoDbVault } from "./vault.ts";
@@ -50,9 +51,13 @@ export function openDynamoDbStore(
   client: DynamoDBClient,
   place: TablePlace,
   tools: StoreTools,
-): { readonly store: DynamoDbStore; readonly vault: DynamoDbVault } {
+): { readonly store: DynamoDbStore; readonly vault: DynamoDbVault; readonly archive: DynamoDbArchive } {
   const table = new Table({ client, name: place.table, clock: tools.clock, random: tools.random });
-  return { store: new DynamoDbStore(table, tools.newId), vault: new DynamoDbVault(table) };
+  return {
+    store: new DynamoDbStore(table, tools.newId),
+    vault: new DynamoDbVault(table),
+    archive: new DynamoDbArchive(table, tools.clock),
+  };
 }
 
 /** Makes the table where it is missing; answers whether it was. In production infra/terraform makes it. */
