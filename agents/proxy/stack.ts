@@ -1,12 +1,20 @@
 import type { Address } from "../../federation/model/address.ts";
 import { systemSpiffeId } from "../../federation/model/spiffe-id.ts";
-import { EndpointBalancer, probeListener, TunnelAccess, Upstream } from "../../gateway/dataplane/index.ts";
+import {
+  createExternalTunnel,
+  EndpointBalancer,
+  externalCounters,
+  probeListener,
+  TunnelAccess,
+  Upstream,
+} from "../../gateway/dataplane/index.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
 import type { Proxy } from "../../gateway/process/proxy.ts";
 import {
   createListeners,
   createMemberEngine,
   createTunnelServer,
+  createWays,
 } from "../../gateway/process/proxy-parts.ts";
 import { createInbound } from "./inbound.ts";
 
@@ -21,11 +29,20 @@ export function buildAgent(context: MemberContext): Proxy {
   const inbound = createInbound(new TunnelAccess(engine), endpoints, trustDomain);
   const server = createTunnelServer(context, engine, inbound);
   const listeners = createListeners(context, engine, { upstreamFor: () => gateways });
+  const leave = createExternalTunnel({
+    gateways,
+    trustDomain,
+    callerToken: (caller, audience) => discovery.credentials.callerToken(caller, audience),
+    counters: externalCounters(engine.metrics),
+    log: context.log,
+  });
+  const ways = createWays(context, engine, leave);
 
-  const followServices = (): Promise<void> => {
+  const followServices = (): Promise<unknown> => {
     const topology = discovery.services.topology.current;
     gateways.setAddresses(topology.gateways);
-    return listeners.setWorkloads(topology.workloads);
+    const { workloads } = topology;
+    return Promise.all([listeners.setWorkloads(workloads), ways.setWorkloads(workloads)]);
   };
 
   return {
@@ -45,18 +62,20 @@ export function buildAgent(context: MemberContext): Proxy {
       identity: systemSpiffeId(trustDomain, "agent").uri,
       revision: engine.tables.current?.revision ?? null,
       tunnels: gateways.status(),
-      listeners: listeners.status(),
+      listeners: [...listeners.status(), ...ways.status()],
       streams: engine.grants.size,
     }),
-    listeners: () => listeners.status(),
+    listeners: () => [...listeners.status(), ...ways.status()],
     tunnels: () => gateways.status(),
     probe: (request) => probeListener(listeners, request, context.monotonicMs),
     async drain() {
+      ways.drain();
       await Promise.all([server.drain(), listeners.drain()]);
     },
     close() {
       server.close();
       listeners.close();
+      ways.close();
       gateways.close();
     },
   };

@@ -192,6 +192,8 @@ export interface WorkloadListenerStatus {
   readonly port: number;
   readonly address: string;
   readonly protocol?: ProtocolStatus;
+  /** A way out of the federation instead of a service: the address of one external host, the HTTP proxy, or by SNI. */
+  readonly way?: "address" | "proxy" | "sni";
 }
 
 /** How a listener understands its connections, and who said so. */

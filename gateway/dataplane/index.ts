@@ -15,7 +15,7 @@ export {
 } from "./routing/decide.ts";
 export { compileTables, type RouteTables } from "./routing/tables.ts";
 export { createEngine, type Engine } from "./io/engine.ts";
-export { ListenerSet } from "./io/listener-set.ts";
+export { type AllocateAddresses, ListenerSet } from "./io/listener-set.ts";
 export { PodListeners } from "./io/pod-listeners.ts";
 export { EndpointBalancer } from "./io/endpoint-balancer.ts";
 export { Entry, type EntryEnvironment } from "./io/entry.ts";
@@ -36,3 +36,15 @@ export type { TraceContext } from "./telemetry/trace-context.ts";
 export { AccessLog, type AccessLogPolicy } from "./io/access-log.ts";
 export type { Metrics } from "./io/counters.ts";
 export { LATENCY_BOUNDS, type Histogram, type MetricType, type Series } from "./io/metric-family.ts";
+export {
+  createExternalTunnel,
+  EXTERNAL,
+  externalAudience,
+  externalCounters,
+  readWay,
+} from "./io/external/external-tunnel.ts";
+export { ExternalGate, type Way } from "./io/external/gate.ts";
+export { CachingResolver, type NameResolver, systemLookups } from "./io/external/name-resolver.ts";
+export { NO_SECRETS, type SecretSource } from "./io/external/secrets.ts";
+export { WayListeners } from "./io/external/way-listeners.ts";
+export { type GuardedRange, guardedRanges } from "./policy/guarded-ranges.ts";

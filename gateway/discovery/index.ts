@@ -7,6 +7,7 @@ export { type ClusterState, hasJoined, readClusterState } from "./cluster-state.
 export { type CredentialSource, createCredentialSource } from "./credential-source.ts";
 export { type Discovery, type DiscoveryOptions, openDiscovery, type SelfReport } from "./discovery.ts";
 export { createMemberClient, type MemberClient } from "./member-client.ts";
+export { openFileSecrets } from "./file-secrets.ts";
 export { type JoinOptions, joinCluster } from "./membership.ts";
 export type { SnapshotSourceStatus } from "./snapshot-poll.ts";
 export type { EndpointListener, EntryPort, PodEntries, ServicesSource, Topology } from "./services-source.ts";

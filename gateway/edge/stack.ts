@@ -1,10 +1,13 @@
 import type { Address } from "../../federation/model/address.ts";
-import { systemSpiffeId } from "../../federation/model/spiffe-id.ts";
+import { parseSpiffeId, systemSpiffeId } from "../../federation/model/spiffe-id.ts";
 import {
   EndpointBalancer,
   type Engine,
+  EXTERNAL,
+  ExternalGate,
   probeListener,
   selectTunnel,
+  TUNNEL_HEADER,
   TunnelAccess,
   type TunnelRequest,
   Upstream,
@@ -16,9 +19,11 @@ import {
   createMemberEngine,
   createPodListeners,
   createTunnelServer,
+  createWays,
 } from "../process/proxy-parts.ts";
 import { Delivery } from "./delivery.ts";
 import { createEgress } from "./egress.ts";
+import { createExternal } from "./external.ts";
 import { createIngress } from "./ingress.ts";
 import { PeerGateways } from "./peer-gateways.ts";
 
@@ -34,20 +39,27 @@ export function buildGateway(context: MemberContext): Proxy {
   const delivery = new Delivery(endpoints, agents);
   const ingress = createIngress(access, delivery);
   const egress = createEgress(access, peers, delivery);
-  const accept = (request: TunnelRequest): void => dispatch(request, engine, access, ingress, egress);
+  const gate = createGate(context, engine);
+  const external = createExternal(engine, access, gate);
+  const accept = (request: TunnelRequest): void => {
+    if (request.headers[TUNNEL_HEADER.destination] === EXTERNAL) external(request);
+    else dispatch(request, engine, access, ingress, egress);
+  };
   const server = createTunnelServer(context, engine, accept);
-  const ways = {
+  const inward = {
     upstreamFor: (destination: string) => peers.get(destination),
     openLocal: (target: Parameters<Delivery["open"]>[0]) => delivery.open(target),
   };
-  const listeners = createListeners(context, engine, ways);
-  const pods = createPodListeners(context, engine, ways);
+  const listeners = createListeners(context, engine, inward);
+  const pods = createPodListeners(context, engine, inward);
+  const ways = createWays(context, engine, (socket, caller, way) => gate.accept(socket, caller, way));
 
-  const followServices = (): Promise<void> => {
+  const followServices = (): Promise<unknown> => {
     const topology = discovery.services.topology.current;
     agents.setAddresses(topology.agents);
     // Where agents run, workloads enter there; only without them does the gateway listen for workloads itself.
-    return listeners.setWorkloads(topology.agents.length === 0 ? topology.workloads : []);
+    const served = topology.agents.length === 0 ? topology.workloads : [];
+    return Promise.all([listeners.setWorkloads(served), ways.setWorkloads(served)]);
   };
   const followSnapshot = (): void => {
     if (discovery.snapshot.current !== undefined) peers.follow(discovery.snapshot.current);
@@ -70,23 +82,59 @@ export function buildGateway(context: MemberContext): Proxy {
       identity: systemSpiffeId(trustDomain, "gateway").uri,
       revision: engine.tables.current?.revision ?? null,
       tunnels: [...peers.status(), ...agents.status()],
-      listeners: listeners.status(),
+      listeners: [...listeners.status(), ...ways.status()],
       streams: engine.grants.size,
     }),
-    listeners: () => listeners.status(),
+    listeners: () => [...listeners.status(), ...ways.status()],
     tunnels: () => [...peers.status(), ...agents.status()],
     probe: (request) => probeListener(listeners, request, context.monotonicMs),
+    egress: {
+      test: ({ workload, ...question }) => {
+        const caller = parseSpiffeId(`spiffe://${trustDomain}/${workload}`);
+        return new Promise((resolve) => {
+          if (caller.ok) gate.answer({ ...question, caller: caller.value }, resolve);
+          else
+            resolve({
+              verdict: "unknown",
+              workload,
+              destination: question.destination,
+              detail: caller.error,
+            });
+        });
+      },
+      flows: () => gate.flows.list(),
+    },
     async drain() {
-      await Promise.all([server.drain(), listeners.drain(), pods?.drain()]);
+      ways.drain();
+      await Promise.all([server.drain(), listeners.drain(), pods?.drain(), gate.drain()]);
     },
     close() {
       server.close();
       listeners.close();
       pods?.close();
+      ways.close();
+      gate.close();
       peers.close();
       agents.close();
     },
   };
+}
+
+function createGate(context: MemberContext, engine: Engine): ExternalGate {
+  const { outside, log, now } = context;
+  const { tables, grants, metrics, events } = engine;
+  const { secrets, resolver, guarded } = outside;
+  return new ExternalGate({
+    tables,
+    secrets,
+    resolver,
+    guarded: () => guarded,
+    grants,
+    metrics,
+    events,
+    log,
+    now,
+  });
 }
 
 function dispatch(

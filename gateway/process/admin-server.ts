@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type Address, formatAddress } from "../../federation/model/address.ts";
+import type { EgressAnswer } from "../../federation/model/egress-answer.ts";
+import type { EgressFlow } from "../../federation/model/egress-flow.ts";
 import type { Problem } from "../../federation/model/problem.ts";
 import { err, ok, type Result } from "../../federation/model/result.ts";
 import { listenProblem } from "./fatal.ts";
@@ -22,6 +24,20 @@ export interface AdminHandlers {
   /** Anything that JSON can hold. */
   status(): unknown;
   probe(request: ProbeRequest): Promise<ProbeAnswer>;
+  /** Gateways only. */
+  readonly egress?: EgressInsight | undefined;
+}
+
+export interface EgressAsked {
+  readonly workload: string;
+  readonly destination: string;
+  readonly method?: string;
+  readonly path?: string;
+}
+
+export interface EgressInsight {
+  test(asked: EgressAsked): Promise<EgressAnswer>;
+  flows(): { readonly flows: readonly EgressFlow[]; readonly lost: number };
 }
 
 export interface AdminServer {
@@ -95,8 +111,14 @@ async function answer(request: IncomingMessage, handlers: AdminHandlers): Promis
       return json(200, handlers.status());
     case "/probe":
       return probe(url.searchParams, handlers);
+    case "/egress/test":
+      return egressTest(url.searchParams, handlers);
+    case "/egress/flows":
+      return handlers.egress === undefined
+        ? text(404, "only a gateway lets anything out\n")
+        : json(200, handlers.egress.flows());
     default:
-      return text(404, "try /healthz /readyz /metrics /status /probe\n");
+      return text(404, "try /healthz /readyz /metrics /status /probe /egress/test /egress/flows\n");
   }
 }
 
@@ -108,6 +130,16 @@ async function probe(query: URLSearchParams, handlers: AdminHandlers): Promise<A
     return text(400, "usage: /probe?workload=ns/shop/sa/web&service=cart.shop&port=80\n");
   }
   return json(200, await handlers.probe({ workload, service, port }));
+}
+
+async function egressTest(query: URLSearchParams, { egress }: AdminHandlers): Promise<Answer> {
+  const [workload, destination] = [query.get("workload"), query.get("destination")];
+  if (egress === undefined) return text(404, "only a gateway lets anything out\n");
+  if (workload === null || destination === null)
+    return text(400, "usage: /egress/test?workload=ns/shop/sa/web&destination=api.example.com:443\n");
+  const [method, path] = [query.get("method"), query.get("path")];
+  const request = { ...(method === null ? {} : { method }), ...(path === null ? {} : { path }) };
+  return json(200, await egress.test({ workload, destination, ...request }));
 }
 
 /** A web page must not make a browser on this machine dial workloads: `/probe` has effects. */

@@ -29,6 +29,8 @@ describe("parseProcessConfig", () => {
           logLevel: "info",
           svidTtlMs: 3_600_000,
           drainMs: 120_000,
+          dnsServers: [],
+          clusterCidrs: [],
         },
         warnings: [],
       },

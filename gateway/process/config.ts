@@ -1,4 +1,5 @@
 import { type Address, parseAddress } from "../../federation/model/address.ts";
+import { type Cidr, parseCidr, parseIp } from "../../federation/model/ip-address.ts";
 import type { LogLevel } from "../../federation/model/log.ts";
 import type { Issue } from "../../federation/model/problem.ts";
 import { err, ok, type Result } from "../../federation/model/result.ts";
@@ -18,6 +19,12 @@ export interface ProcessConfig {
   readonly registry?: string;
   readonly svidTtlMs: number;
   readonly drainMs: number;
+  /** Client certificates and CAs for the outside, one directory each; `secrets` in the state directory unless given. */
+  readonly secretsDir?: string;
+  /** Instead of those of the system. */
+  readonly dnsServers: readonly string[];
+  /** Ranges of this cluster (pods, services, nodes) that no external name may lead into. */
+  readonly clusterCidrs: readonly Cidr[];
 }
 
 export interface ParsedConfig {
@@ -46,6 +53,9 @@ const KNOWN = [
   "ISTHMUS_REGISTRY",
   "ISTHMUS_SVID_TTL_SECONDS",
   "ISTHMUS_DRAIN_SECONDS",
+  "ISTHMUS_SECRETS_DIR",
+  "ISTHMUS_DNS_SERVERS",
+  "ISTHMUS_CLUSTER_CIDRS",
 ] as const;
 type Key = (typeof KNOWN)[number];
 
@@ -72,6 +82,9 @@ export function parseProcessConfig(
     registry: read.url("ISTHMUS_REGISTRY"),
     svidTtlMs: read.seconds("ISTHMUS_SVID_TTL_SECONDS", DEFAULT_SVID_TTL_S, 1, 86_400) * 1000,
     drainMs: read.seconds("ISTHMUS_DRAIN_SECONDS", DEFAULT_DRAIN_S, 0, 3600) * 1000,
+    secretsDir: read.optional("ISTHMUS_SECRETS_DIR"),
+    dnsServers: read.list("ISTHMUS_DNS_SERVERS", parseDnsServer),
+    clusterCidrs: read.list("ISTHMUS_CLUSTER_CIDRS", parseCidr),
   };
   if (read.issues.length > 0) return err(read.issues);
   return ok({ config: withoutUndefined(config), warnings: unknownSettings(keys) });
@@ -125,6 +138,15 @@ function createReader(get: (key: string) => string | undefined) {
       if (url === null || !/^https?:$/.test(url.protocol)) complain(key, `"${value}" is not an http(s) URL`);
       return value.replace(/\/+$/, "");
     },
+    list<T>(key: Key, parse: (text: string) => Result<T>): readonly T[] {
+      const parts = (optional(key) ?? "").split(",").map((part) => part.trim());
+      return parts.flatMap((part) => {
+        if (part === "") return [];
+        const parsed = parse(part);
+        if (!parsed.ok) complain(key, parsed.error);
+        return parsed.ok ? [parsed.value] : [];
+      });
+    },
     seconds(key: Key, fallback: number, min: number, max: number): number {
       const value = optional(key);
       if (value === undefined) return fallback;
@@ -134,6 +156,13 @@ function createReader(get: (key: string) => string | undefined) {
       return number;
     },
   };
+}
+
+/** `192.0.2.53`, `192.0.2.53:5353` or `[2001:db8::53]:5353`, as `dns.setServers` takes them. */
+function parseDnsServer(text: string): Result<string> {
+  const address = parseAddress(text);
+  const host = address.ok ? address.value.host : text;
+  return parseIp(host) === undefined ? err(`"${text}" is not the address of a DNS server`) : ok(text);
 }
 
 /** Under `exactOptionalPropertyTypes` an absent setting is absent, not `undefined`. */

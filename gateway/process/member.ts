@@ -11,6 +11,7 @@ import { exitCodeOf, listenProblem, renderFatal } from "./fatal.ts";
 import { type Ipc, openIpc } from "./ipc.ts";
 import { openPortClaims } from "./port-claims.ts";
 import { isProcessAlive } from "./process-alive.ts";
+import { NOTHING_OUTSIDE, openOutside, type Outside } from "./outside.ts";
 import type { Proxy } from "./proxy.ts";
 import {
   createShutdown,
@@ -30,6 +31,7 @@ export interface MemberContext {
   readonly claims: PortClaims;
   readonly tracing?: Tracing | undefined;
   readonly accessLog?: AccessLog | undefined;
+  readonly outside: Outside;
   /** Something that `listeners()` or `tunnels()` answer has changed. */
   readonly onChange: () => void;
 }
@@ -64,7 +66,8 @@ export async function runMember(
     random: systemRandom,
   });
   if (!discovery.ok) return fail(discovery.error);
-  await new Member(config, discovery.value, log, build).start();
+  const outside = role === "gateway" ? await openOutside(config, systemClock, log) : NOTHING_OUTSIDE;
+  await new Member(config, discovery.value, log, outside, build).start();
 }
 
 class Member {
@@ -72,6 +75,7 @@ class Member {
   readonly #discovery: Discovery;
   readonly #log: Logger;
   readonly #proxy: Proxy;
+  readonly #outside: Outside;
   readonly #ipc: Ipc;
   #admin: AdminServer | undefined;
   #changed: () => void = () => {};
@@ -82,8 +86,10 @@ class Member {
     config: ProcessConfig,
     discovery: Discovery,
     log: Logger,
+    outside: Outside,
     build: (context: MemberContext) => Proxy,
   ) {
+    this.#outside = outside;
     this.#config = config;
     this.#discovery = discovery;
     this.#log = log;
@@ -93,6 +99,7 @@ class Member {
     });
     this.#proxy = build({
       config,
+      outside,
       discovery,
       log,
       now: systemClock.now,
@@ -135,6 +142,7 @@ class Member {
       metrics: () => this.#proxy.metrics(),
       status: () => ({ ...this.#proxy.status(), discovery: this.#discovery.status.current }),
       probe: (request) => this.#proxy.probe(request),
+      egress: this.#proxy.egress,
     });
     if (!opened.ok) {
       fail(opened.error);
@@ -162,6 +170,7 @@ class Member {
       stop: ({ drained }) => {
         this.#log.info("stopped", { drained });
         this.#discovery.stop();
+        this.#outside.stop();
         this.#admin?.close();
         this.#proxy.close();
         process.exit(0);

@@ -1,4 +1,7 @@
+import type { Socket } from "node:net";
+import type { SpiffeId } from "../../federation/model/spiffe-id.ts";
 import {
+  type AllocateAddresses,
   createEngine,
   type Engine,
   type EntryEnvironment,
@@ -6,6 +9,8 @@ import {
   PodListeners,
   type TunnelRequest,
   TunnelServer,
+  type Way,
+  WayListeners,
 } from "../dataplane/index.ts";
 import type { MemberContext } from "./member.ts";
 
@@ -27,6 +32,17 @@ export function createTunnelServer(
 ): TunnelServer {
   const { tunnels, events, metrics } = engine;
   return new TunnelServer({ env: tunnels, events, metrics, claims: context.claims, onRequest });
+}
+
+/** The workloads' own ways out of the federation; `accept` is the gate of this process, or a tunnel to the gateway's. */
+export function createWays(
+  context: MemberContext,
+  engine: Engine,
+  accept: (socket: Socket, caller: SpiffeId, way: Way) => void,
+): WayListeners {
+  const { discovery, claims, log, onChange } = context;
+  const allocate: AllocateAddresses = (keys) => discovery.addresses.allocate(keys);
+  return new WayListeners({ tables: engine.tables, accept, allocate, claims, log, onChange });
 }
 
 /** The ways out that a gateway and an agent have: `upstreamFor` towards a trust domain, `openLocal` into the own cluster. */

@@ -1,6 +1,6 @@
 import type { Address } from "../../federation/model/address.ts";
 import type { TunnelStatus, WorkloadListenerStatus } from "../../federation/model/resource.ts";
-import type { ProbeAnswer, ProbeRequest } from "./admin-server.ts";
+import type { EgressInsight, ProbeAnswer, ProbeRequest } from "./admin-server.ts";
 
 /** A gateway or an agent as its process shell sees it. */
 export interface Proxy {
@@ -13,6 +13,8 @@ export interface Proxy {
   listeners(): readonly WorkloadListenerStatus[];
   tunnels(): readonly TunnelStatus[];
   probe(request: ProbeRequest): Promise<ProbeAnswer>;
+  /** Gateways only: what may leave, and what left. */
+  readonly egress?: EgressInsight;
   /** Stops accepting and resolves when all that was under way is finished. */
   drain(): Promise<void>;
   close(): void;

@@ -24,7 +24,7 @@ const ENGINE_DOOR = "gateway/dataplane/index.ts";
 /** Decisions: functions of data, tested without sockets. */
 const PURE = ["routing/", "policy/", "balance/", "lifecycle/", "telemetry/"].map((folder) => ENGINE + folder);
 /** Nearly pure: bytes in, verdict out. */
-const BYTES = ["http1/", "http2/", "identity/"].map((folder) => ENGINE + folder);
+const BYTES = ["http1/", "http2/", "identity/", "tls/"].map((folder) => ENGINE + folder);
 const REGISTRY_SIDE = ["registry/", "store/", "http/", "console/", "runtime/", "cli/"].map(
   (folder) => `federation/${folder}`,
 );

@@ -16,6 +16,7 @@ import { createWatch, type PublishableWatch } from "../../gateway/dataplane/life
 import { type Discovery, joinCluster, openDiscovery } from "../../gateway/discovery/index.ts";
 import { buildGateway } from "../../gateway/edge/stack.ts";
 import { systemClock } from "../../gateway/process/clock.ts";
+import { NOTHING_OUTSIDE } from "../../gateway/process/outside.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
 import type { Proxy } from "../../gateway/process/proxy.ts";
 import { type FakeKubeApi, startFakeKubeApi } from "./kube-api/server.ts";
@@ -212,6 +213,7 @@ async function startKubeCluster(
     now: Date.now,
     monotonicMs: () => performance.now(),
     random: Math.random,
+    outside: NOTHING_OUTSIDE,
     claims: { isShared: () => true, claim: () => {} },
     onChange: () => {},
   };

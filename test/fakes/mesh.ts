@@ -12,6 +12,7 @@ import type { ClusterState, Discovery } from "../../gateway/discovery/index.ts";
 import { createStaticSource } from "../../gateway/discovery/static-source.ts";
 import { buildGateway } from "../../gateway/edge/stack.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
+import { NOTHING_OUTSIDE, type Outside } from "../../gateway/process/outside.ts";
 import type { Proxy } from "../../gateway/process/proxy.ts";
 import { createTestFederation, type TestFederation } from "./pki.ts";
 import { until } from "./until.ts";
@@ -24,6 +25,8 @@ export interface MeshOptions {
   /** Endpoint of cart.shop in east. */
   readonly endpoint: string;
   readonly change?: (snapshot: Snapshot) => Snapshot;
+  /** Secrets, names and guarded ranges of the gateways. */
+  readonly outside?: Outside;
   /** A clock of the test's own, so that time-outs need no waiting. */
   readonly now?: () => number;
 }
@@ -135,6 +138,7 @@ async function startMember(
     now,
     monotonicMs: () => performance.now(),
     random: Math.random,
+    outside: options.outside ?? NOTHING_OUTSIDE,
     claims: { isShared: () => false, claim: () => {} },
     onChange: () => {},
   };

@@ -32,6 +32,8 @@ export function planProbes(clusters: readonly ClusterStatus[], now: number): rea
   for (const { name: cluster, members } of clusters) {
     for (const member of members.filter((candidate) => isFresh(candidate, now))) {
       for (const listener of member.listeners) {
+        // A way out leads to somebody else's server: nothing to try without being asked.
+        if (listener.way !== undefined) continue;
         const key = `${cluster} ${listener.workload} ${listener.service}:${listener.port}`;
         if (!probes.has(key)) probes.set(key, probeOf(cluster, member, listener));
       }

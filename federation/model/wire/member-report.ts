@@ -26,6 +26,7 @@ export const memberReport = z.strictObject({
         port,
         address,
         protocol: z.strictObject({ name: portProtocol, why: short }).exactOptional(),
+        way: z.enum(["address", "proxy", "sni"]).exactOptional(),
       }),
     )
     .max(MAX_LISTENERS),

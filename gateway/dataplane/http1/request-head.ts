@@ -21,11 +21,11 @@ import {
   invalid,
   NEED_MORE,
 } from "./outcome.ts";
-import { hasLineFeed, readRequestLine, type RequestLine } from "./request-line.ts";
+import { hasLineFeed, readRequestLine, type RequestForms, type RequestLine } from "./request-line.ts";
 
 export interface RequestHead {
   readonly method: string;
-  /** Origin-form, or `*` for OPTIONS. */
+  /** Origin-form, or `*` for OPTIONS; where proxy forms are read, also absolute-form, and authority-form for CONNECT. */
   readonly target: string;
   /** The one Host value, lower case; empty only for an HTTP/1.0 request without one. */
   readonly host: string;
@@ -49,7 +49,14 @@ export interface RequestHead {
 
 // Parsing is synchronous and never re-entered, so all heads can share these two.
 const table = new FieldTable();
-const line: RequestLine = { method: "", targetStart: 0, targetEnd: 0, minor: 1, refusal: undefined };
+const line: RequestLine = {
+  method: "",
+  targetStart: 0,
+  targetEnd: 0,
+  minor: 1,
+  refusal: undefined,
+  forms: "origin",
+};
 
 /**
  * Parses the request head at [start, end). A caller that was told `need-more` passes the former `end` as `scanned`, which
@@ -62,7 +69,9 @@ export function parseRequestHead(
   end: number,
   limits: HeadLimits = DEFAULT_HEAD_LIMITS,
   scanned: number = start,
+  forms: RequestForms = "origin",
 ): HeadOutcome<RequestHead> {
+  line.forms = forms;
   const isFull = end - start >= limits.headBytes;
   if (scanned > start && !isFull && !hasLineFeed(buffer, scanned, end)) return NEED_MORE;
   const stop = isFull ? start + limits.headBytes : end;

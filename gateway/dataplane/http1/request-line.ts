@@ -2,6 +2,9 @@ import { latin1 } from "./latin1.ts";
 import { ASTERISK, CR, LF, SLASH, SP, TARGET, TOKEN } from "./octets.ts";
 import { type Invalid, invalid, octetName } from "./outcome.ts";
 
+/** `proxy`: absolute-form and CONNECT are read as well (RFC 9112 §3.2.2, §3.2.3); who asks for it compares them with Host. */
+export type RequestForms = "origin" | "proxy";
+
 /** A request line, filled in by `readRequestLine`: one object for all, since several results return at once. */
 export interface RequestLine {
   method: string;
@@ -10,6 +13,8 @@ export interface RequestLine {
   minor: 0 | 1;
   /** Why the line is refused; `undefined` while bytes are missing. */
   refusal: Invalid | undefined;
+  /** Given by the caller. */
+  forms: RequestForms;
 }
 
 /** The line is refused, or not yet complete if it carries no refusal. */
@@ -28,7 +33,8 @@ export function readRequestLine(buffer: Buffer, start: number, end: number, line
   if (at >= end) return NO_LINE;
   if (buffer[at] !== SP || at === start) return refuse(line, malformed(buffer, at, "the method"));
   line.method = methodName(buffer, start, at);
-  if (line.method === "CONNECT" || line.method === "TRACE") {
+  const isConnect = line.method === "CONNECT";
+  if ((isConnect && line.forms === "origin") || line.method === "TRACE") {
     return refuse(line, invalid("http_method", `${line.method} is not forwarded`));
   }
   const targetStart = ++at;
@@ -38,8 +44,8 @@ export function readRequestLine(buffer: Buffer, start: number, end: number, line
   line.targetStart = targetStart;
   line.targetEnd = at;
   const next = readVersion(buffer, at + 1, end, line);
-  if (next < 0 || buffer[targetStart] === SLASH) return next;
-  const refusal = judgeOtherForm(buffer, targetStart, at, line.method);
+  if (next < 0 || (buffer[targetStart] === SLASH && !isConnect)) return next;
+  const refusal = line.forms === "proxy" ? undefined : judgeOtherForm(buffer, targetStart, at, line.method);
   return refusal === undefined ? next : refuse(line, refusal);
 }
 

@@ -36,6 +36,10 @@ export class Metrics {
     "Tunnel streams relayed, by direction, source and destination",
   );
   readonly refusals = new CounterFamily("isthmus_refusals_total", "Refusals by problem code");
+  readonly external = new CounterFamily(
+    "isthmus_external_requests_total",
+    "HTTP requests of workloads to external hosts answered, by workload and status class",
+  );
   readonly wouldDeny = new CounterFamily(
     "isthmus_egress_observed_denials_total",
     "Requests that observing egress policies would deny",
@@ -65,6 +69,7 @@ export class Metrics {
       this.openConnections,
       this.streams,
       this.refusals,
+      this.external,
       this.wouldDeny,
       this.retriesSkipped,
       this.mirrors,

@@ -5,7 +5,6 @@ import { lossOf, refusalOf } from "./forward.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
 import type { Http1Exchange } from "./http1-exchange.ts";
 import { abort, ignore, isCut, readFrom } from "./relay.ts";
-import type { StreamPool } from "./stream-pool.ts";
 import { type ByteSink, ErrorCode, type OpenedStream, type TunnelStream } from "./tunnel-stream.ts";
 
 // More interim answers than any real server sends before the final one.
@@ -13,16 +12,22 @@ const MAX_INTERIM = 8;
 const SWITCHING_PROTOCOLS = 101;
 const LINGER_MS = 2_000;
 
+/** Where a stream rests between requests. */
+export interface StreamHome {
+  put(stream: Http1Stream): void;
+  remove(stream: Http1Stream): void;
+}
+
 /**
- * A tunnel stream that speaks HTTP/1.1 with one connection of the far workload. It serves one request after another, of
- * any connection of the same caller to the same service; between requests it rests in the pool.
+ * A tunnel stream, or a connection to an external host, that speaks HTTP/1.1 with one far server. It serves one request
+ * after another, of any connection of the same caller to the same destination; between requests it rests in the pool.
  */
 export class Http1Stream implements ByteSink {
   /** Has answered a request before: its loss may be the far side's idle timeout, not a failure. */
   reused = false;
   idleSinceMs = 0;
   readonly #stream: OpenedStream;
-  readonly #pool: StreamPool;
+  readonly #pool: StreamHome;
   readonly #mayServeAgain: boolean;
   readonly #body = new BodyForwarder();
   #exchange: Http1Exchange | undefined;
@@ -35,7 +40,7 @@ export class Http1Stream implements ByteSink {
   #draining = false;
   #refusal: Problem | undefined;
 
-  constructor(stream: OpenedStream, pool: StreamPool, mayServeAgain: boolean) {
+  constructor(stream: OpenedStream, pool: StreamHome, mayServeAgain: boolean) {
     this.#stream = stream;
     this.#pool = pool;
     this.#mayServeAgain = mayServeAgain;

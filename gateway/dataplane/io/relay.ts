@@ -96,8 +96,10 @@ function follow(closed: RelayEnd, other: RelayEnd): void {
 
 /** Ends a relay end so that its peer sees a failure. */
 export function abort(end: RelayEnd): void {
-  if ("resetAndDestroy" in end) end.resetAndDestroy();
-  else end.close(ErrorCode.cancel);
+  // A TLS socket has `resetAndDestroy`, and throws in it.
+  if (!("resetAndDestroy" in end)) end.close(ErrorCode.cancel);
+  else if ("encrypted" in end) end.destroy();
+  else end.resetAndDestroy();
 }
 
 /** A stream's failure is handled at its `close`; without a listener `error` would end the process. */

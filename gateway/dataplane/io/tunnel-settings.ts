@@ -29,6 +29,8 @@ export const TUNNEL_HEADER = {
   /** Only endpoints of this version of the service will do. */
   version: "isthmus-version",
   probe: "isthmus-probe",
+  /** How a workload came that wants to leave the federation: address, proxy or sni. */
+  way: "isthmus-way",
   code: "isthmus-code",
   detail: "isthmus-detail",
 } as const;

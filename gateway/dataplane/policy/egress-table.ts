@@ -264,3 +264,21 @@ export function hasWaysOut({ policies }: EgressTable, caller: SpiffeId): boolean
       (external.length > 0 || to.length === 0) && from.some((pattern) => patterns.has(pattern)),
   );
 }
+
+/** The exact names and ports that policies of either mode give the caller: each gets a local address. */
+export function namedHosts(
+  { policies }: EgressTable,
+  caller: SpiffeId,
+): readonly { readonly hostname: string; readonly port: number }[] {
+  const patterns = new Set(patternsOf(caller));
+  const found = new Map<string, { readonly hostname: string; readonly port: number }>();
+  for (const { from, external = [] } of policies) {
+    if (external.length === 0 || !from.some((pattern) => patterns.has(pattern))) continue;
+    for (const target of external) {
+      const { hostname } = target;
+      if (hostname === undefined || hostname.startsWith("*.")) continue;
+      for (const port of portsOf(target)) found.set(`${hostname}:${port}`, { hostname, port });
+    }
+  }
+  return [...found.values()];
+}

@@ -1,0 +1,463 @@
+// Longer than other files: the life of one connection is one state machine over the same private state.
+import { type Problem, problem } from "../../../../federation/model/problem.ts";
+import { DEFAULT_HEAD_LIMITS } from "../../http1/outcome.ts";
+import { parseRequestHead, type RequestHead } from "../../http1/request-head.ts";
+import type { ResponseHead } from "../../http1/response-head.ts";
+import { localReply } from "../../policy/local-reply.ts";
+import type { Counter } from "../counters.ts";
+import { BodyForwarder, MALFORMED } from "../http1-body.ts";
+import type { Http1Exchange } from "../http1-exchange.ts";
+import { Http1Stream } from "../http1-stream.ts";
+import { renderProblem } from "../problem-reply.ts";
+import { abort, ignore, type RelayEnd } from "../relay.ts";
+import { SocketWriter } from "../socket-writer.ts";
+import { TunnelChannel } from "../tunnel-channel.ts";
+import type { UpstreamPool } from "./upstream-pool.ts";
+
+// As at the entry of the mesh: a head, and the next bytes of a body, have so long to arrive.
+const REQUEST_TIMEOUT_MS = 10_000;
+const MIN_PROGRESS_BYTES = 100;
+const STALLED_READER_MS = 30_000;
+const IDLE_TIMEOUT_MS = 120_000;
+const LINGER_MS = 2_000;
+const NO_DEADLINE = 0;
+
+/** Where one request goes. */
+export interface RequestRoute {
+  readonly pool: UpstreamPool;
+  /** The head to send, without its final empty line. */
+  readonly head: string;
+  readonly requestMs: number;
+}
+
+/** Takes the connection over after a CONNECT: the route's decision is made, what follows are the tunnel's bytes. */
+export interface Takeover {
+  readonly takeOver: (end: RelayEnd, early: Buffer) => void;
+}
+
+export interface RelayHost {
+  /** Milliseconds, moved on once a second. */
+  readonly coarseNow: number;
+  readonly draining: boolean;
+  readonly counters: { readonly up: Counter; readonly down: Counter };
+  /** The client may name other hosts than its own connection's: CONNECT and absolute-form are read. */
+  readonly forms: "origin" | "proxy";
+  route(head: RequestHead): RequestRoute | Takeover | Problem;
+  refused(reason: Problem, head: RequestHead | undefined): void;
+  answered(status: number): void;
+  closed(relay: HttpRelay): void;
+}
+
+/**
+ * One HTTP/1.1 connection whose requests are each judged and sent to where the host says: from a workload to the outside,
+ * or from the outside to an exported service. One request at a time, as at the entry.
+ */
+export class HttpRelay implements Http1Exchange {
+  readonly socket: RelayEnd;
+  readonly body: EndWriter;
+  request!: RequestHead;
+  requestDone = true;
+  deadlineMs: number;
+  readonly #host: RelayHost;
+  readonly #requestBody = new BodyForwarder();
+  #route: RequestRoute | undefined;
+  #upstream: Http1Stream | undefined;
+  #active = false;
+  #responded = false;
+  #retried = false;
+  #bodySent = false;
+  #upgraded = false;
+  #ended = false;
+  #gone = false;
+  #halfClosed = false;
+  #pending: Buffer | undefined;
+  #scanned = 0;
+  #progress = 0;
+
+  constructor(socket: RelayEnd, host: RelayHost) {
+    this.socket = socket;
+    this.body = writerOf(socket);
+    this.#host = host;
+    this.deadlineMs = host.coarseNow + IDLE_TIMEOUT_MS;
+    socket.on("data", this.#onData);
+    socket.on("drain", this.#onDrain);
+    socket.once("end", this.#onEnd);
+    socket.on("error", ignore);
+    socket.once("close", this.#onClose);
+  }
+
+  /** Bytes that came before this relay was made. */
+  start(early: Buffer): void {
+    if (early.length > 0) this.#onData(early);
+  }
+
+  get passesUnchanged(): boolean {
+    return this.staysOpen;
+  }
+
+  received(bytes: number): void {
+    this.#host.counters.down.value += bytes;
+  }
+
+  /** What the far server says is what the client gets. */
+  declines(): boolean {
+    return false;
+  }
+
+  get staysOpen(): boolean {
+    const nothingFollows = this.#halfClosed && this.#pending === undefined;
+    return (
+      this.request.keepAlive && this.requestDone && !this.#host.draining && !this.#ended && !nothingFollows
+    );
+  }
+
+  endIfIdle(): void {
+    if (!this.#active && !this.#ended && this.#scanned === 0) this.#finish();
+  }
+
+  // ---- from the upstream --------------------------------------------------------------------------------------------
+
+  writeResponse(status: number, buffer: Buffer, at: number, end: number): void {
+    this.#responded = true;
+    this.#host.answered(status);
+    this.body.write(buffer, at, end);
+  }
+
+  writeResponseHead(head: ResponseHead, buffer?: Buffer, bodyAt = 0, end = 0): void {
+    this.#responded = true;
+    this.#host.answered(head.status);
+    const { minor } = this.request;
+    const text =
+      minor === 0 ? head.forwardable.replace(/^transfer-encoding:[^\r\n]*\r\n/im, "") : head.forwardable;
+    const mustClose = !this.staysOpen || head.body.kind === "until-close" || minor === 0;
+    if (mustClose) this.#ended = true;
+    const last = Buffer.from(text + (mustClose ? "connection: close\r\n\r\n" : "\r\n"), "latin1");
+    this.body.flush();
+    this.socket.write(buffer === undefined ? last : Buffer.concat([last, buffer.subarray(bodyAt, end)]));
+  }
+
+  writeInterim(head: string): void {
+    this.body.flush();
+    if (this.request.minor === 1) this.socket.write(head, "latin1");
+  }
+
+  write(bytes: Buffer, start: number, end: number): void {
+    if (end > start && !this.body.write(bytes, start, end)) this.awaitDrain();
+  }
+
+  awaitDrain(): void {
+    if (!this.socket.writableNeedDrain) return this.#moveDeadline();
+    this.#upstream?.pauseResponse();
+    this.deadlineMs = this.#host.coarseNow + STALLED_READER_MS;
+  }
+
+  resumeRequest(): void {
+    if (this.#active && !(this.requestDone && this.#pending !== undefined)) this.socket.resume();
+  }
+
+  upgraded(): void {
+    this.#upgraded = true;
+    this.#responded = true;
+    this.#host.answered(101);
+    this.deadlineMs = NO_DEADLINE;
+    const early = this.#pending;
+    this.#pending = undefined;
+    if (early !== undefined) this.#upstream?.writable.write(early);
+    this.socket.resume();
+  }
+
+  finishUpgraded(): void {
+    this.body.flush();
+    this.socket.end();
+  }
+
+  responseDone(): void {
+    this.#upstream = undefined;
+    if (!this.requestDone || !this.staysOpen) return this.#finish();
+    this.#becomeIdle();
+    this.#next();
+  }
+
+  upstreamFailed(stream: Http1Stream, reason: Problem): void {
+    this.#upstream = undefined;
+    if (this.#responded) return abort(this.socket);
+    // A pooled connection may have been closed by the far side just then; a fresh one that breaks is an answer.
+    const mayRepeat = stream.reused && !this.#retried && !this.#bodySent && reason.name === "upstream_reset";
+    if (!mayRepeat || !isIdempotent(this.request.method)) return this.#refuse(reason);
+    this.#retried = true;
+    if (this.#route !== undefined) this.#dial(this.#route);
+  }
+
+  /** The rules no longer allow what is under way. */
+  cut(reason: Problem): void {
+    if (!this.#active) return;
+    this.#upstream?.abort();
+    this.#upstream = undefined;
+    this.#route = undefined;
+    if (!this.#responded) return this.#refuse(reason);
+    this.#host.refused(reason, this.request);
+    abort(this.socket);
+  }
+
+  // ---- from the client ----------------------------------------------------------------------------------------------
+
+  #onData = (chunk: Buffer): void => {
+    this.#host.counters.up.value += chunk.length;
+    if (this.#gone || (this.#ended && !this.#active)) return;
+    if (this.#upgraded) {
+      if (this.#upstream?.writable.write(chunk) === false) this.socket.pause();
+      return;
+    }
+    const buffer = this.#pending === undefined ? chunk : Buffer.concat([this.#pending, chunk]);
+    this.#pending = undefined;
+    this.#consume(buffer);
+  };
+
+  #consume(buffer: Buffer): void {
+    let at = 0;
+    while (at < buffer.length && !this.socket.destroyed && !this.#gone) {
+      if (!this.#active) {
+        if (this.#ended) return;
+        if (this.socket.writableNeedDrain) return this.#keep(buffer, at);
+        const { forms } = this.#host;
+        const outcome = parseRequestHead(
+          buffer,
+          at,
+          buffer.length,
+          DEFAULT_HEAD_LIMITS,
+          at + this.#scanned,
+          forms,
+        );
+        if (outcome.kind === "need-more") return this.#awaitHead(buffer, at);
+        this.#scanned = 0;
+        if (outcome.kind === "invalid") return this.#reject(problem(outcome.problem, outcome.detail));
+        at += outcome.head.byteLength;
+        if (!this.#start(outcome.head, buffer, at)) return;
+      } else if (!this.requestDone && this.#upstream !== undefined) {
+        at = this.#forwardBody(buffer, at, this.#upstream);
+        if (at === MALFORMED) return;
+      } else {
+        return this.#keep(buffer, at);
+      }
+    }
+  }
+
+  /** Whether this connection goes on reading requests here. */
+  #start(head: RequestHead, buffer: Buffer, at: number): boolean {
+    this.request = head;
+    this.requestDone = head.body.kind === "none";
+    this.#active = true;
+    this.#responded = false;
+    this.#bodySent = false;
+    this.#retried = false;
+    const route = this.#host.route(head);
+    if ("name" in route) this.#refuse(route);
+    else if ("takeOver" in route) {
+      this.#handOver(route, buffer.subarray(at));
+      return false;
+    } else {
+      if (!this.requestDone) this.#requestBody.reset(head.body, true);
+      this.#moveDeadline();
+      this.#send(route);
+    }
+    return !this.#ended || this.#active;
+  }
+
+  #handOver({ takeOver }: Takeover, early: Buffer): void {
+    this.#gone = true;
+    this.socket.pause();
+    this.#host.closed(this);
+    const socket = this.socket as unknown as NodeJS.EventEmitter;
+    socket.off("data", this.#onData);
+    socket.off("drain", this.#onDrain);
+    socket.off("end", this.#onEnd);
+    socket.off("close", this.#onClose);
+    takeOver(this.socket, early);
+  }
+
+  #send(route: RequestRoute): void {
+    this.#route = route;
+    const idle = route.pool.take();
+    if (idle === undefined) this.#dial(route);
+    else this.#begin(idle, route);
+  }
+
+  #begin(stream: Http1Stream, route: RequestRoute): void {
+    this.#upstream = stream;
+    stream.begin(this, `${route.head}\r\n`);
+  }
+
+  #dial(route: RequestRoute): void {
+    this.socket.pause();
+    const { request } = this;
+    route.pool.dial((result) => {
+      const isStill = this.#route === route && this.request === request && this.#active;
+      if (!result.ok) {
+        if (isStill && !this.socket.destroyed) {
+          this.#refuse(result.error);
+          this.#resumePending();
+        }
+        return;
+      }
+      const stream = new Http1Stream(result.value, route.pool, true);
+      if (!isStill || this.socket.destroyed) return route.pool.put(stream);
+      this.#begin(stream, route);
+      this.#resumePending();
+    });
+  }
+
+  #resumePending(): void {
+    this.socket.resume();
+    const pending = this.#pending;
+    this.#pending = undefined;
+    if (pending !== undefined) this.#consume(pending);
+    if (this.#halfClosed) this.#onEnd();
+  }
+
+  #next(): void {
+    if (!this.socket.writableNeedDrain) return this.#resumePending();
+    this.socket.pause();
+    this.deadlineMs = this.#host.coarseNow + STALLED_READER_MS;
+  }
+
+  #forwardBody(buffer: Buffer, at: number, upstream: Http1Stream): number {
+    this.#bodySent = true;
+    const next = this.#requestBody.forward(buffer, at, buffer.length, upstream);
+    if (next === MALFORMED) {
+      upstream.abort();
+      this.#upstream = undefined;
+      this.#reject(problem("http_framing", "the body's chunks are malformed"));
+      return MALFORMED;
+    }
+    this.requestDone = this.#requestBody.done;
+    this.#progress += next - at;
+    if (this.requestDone || this.#progress >= MIN_PROGRESS_BYTES) this.#moveDeadline();
+    if (upstream.writable.writableNeedDrain) {
+      this.deadlineMs = this.#host.coarseNow + (this.#route?.requestMs ?? REQUEST_TIMEOUT_MS);
+      this.socket.pause();
+    }
+    return next;
+  }
+
+  #moveDeadline(): void {
+    this.#progress = 0;
+    if (this.#upgraded) return;
+    const waitsForBody = !this.requestDone && !this.#responded;
+    const ms = waitsForBody ? REQUEST_TIMEOUT_MS : (this.#route?.requestMs ?? IDLE_TIMEOUT_MS);
+    this.deadlineMs = this.#host.coarseNow + ms;
+  }
+
+  #awaitHead(buffer: Buffer, at: number): void {
+    if (this.#scanned === 0) this.deadlineMs = this.#host.coarseNow + REQUEST_TIMEOUT_MS;
+    this.#pending = at === 0 ? buffer : buffer.subarray(at);
+    this.#scanned = buffer.length - at;
+  }
+
+  #keep(buffer: Buffer, at: number): void {
+    this.#pending = at === 0 ? buffer : buffer.subarray(at);
+    this.socket.pause();
+  }
+
+  // ---- replies of our own and endings -------------------------------------------------------------------------------
+
+  #refuse(reason: Problem): void {
+    const reply = localReply(reason.name);
+    this.#host.refused(reason, this.request);
+    this.#host.answered(reply.http);
+    const close = reply.close || !this.requestDone || !this.staysOpen;
+    const headOnly = this.request.method === "HEAD";
+    this.body.flush();
+    this.socket.write(renderProblem(reason, reply.http, close, headOnly), "utf8");
+    if (close) return this.#finish();
+    this.#becomeIdle();
+    this.#next();
+  }
+
+  #reject(reason: Problem): void {
+    this.#host.refused(reason, undefined);
+    const { http } = localReply(reason.name);
+    this.#host.answered(http);
+    this.body.flush();
+    if (!this.#responded) this.socket.write(renderProblem(reason, http, true, false), "utf8");
+    this.#finish();
+  }
+
+  #becomeIdle(): void {
+    this.#active = false;
+    this.#responded = false;
+    this.requestDone = true;
+    this.#route = undefined;
+    this.deadlineMs = this.#host.coarseNow + IDLE_TIMEOUT_MS;
+  }
+
+  /** Lingering close: the reply must reach a client that still sends (RFC 9112 §9.6). */
+  #finish(): void {
+    this.#ended = true;
+    this.#active = false;
+    this.#route = undefined;
+    this.#pending = undefined;
+    this.#scanned = 0;
+    this.#upstream?.abort();
+    this.#upstream = undefined;
+    this.body.flush();
+    this.socket.end();
+    this.socket.resume();
+    this.deadlineMs = this.#host.coarseNow + LINGER_MS;
+  }
+
+  #onDrain = (): void => {
+    if (!this.#active) return this.#ended ? undefined : this.#next();
+    this.#upstream?.resumeResponse();
+    if (this.#upgraded) this.deadlineMs = NO_DEADLINE;
+    else this.#moveDeadline();
+  };
+
+  #onEnd = (): void => {
+    if (this.#gone) return;
+    if (this.#upgraded) return void this.#upstream?.writable.end();
+    this.#halfClosed = true;
+    if (this.#pending !== undefined && this.#scanned === 0) return;
+    if (!this.#active) this.socket.end();
+    else if (!this.requestDone) abort(this.socket);
+  };
+
+  #onClose = (): void => {
+    this.#route = undefined;
+    this.#upstream?.abort();
+    this.#upstream = undefined;
+    this.#host.closed(this);
+  };
+
+  /** Called about once a second by the host. */
+  expire(): void {
+    const waitsForClient = this.#active ? !this.requestDone : this.#scanned > 0;
+    if (waitsForClient && !this.#responded)
+      return this.#reject(problem("http_timeout", "the request did not arrive in time"));
+    if (this.#active && !this.#responded) return this.#timeOut();
+    abort(this.socket);
+  }
+
+  #timeOut(): void {
+    const ms = this.#route?.requestMs ?? 0;
+    this.#upstream?.abort();
+    this.#upstream = undefined;
+    this.#route = undefined;
+    this.#refuse(problem("upstream_timeout", `no answer within ${ms / 1000} s`));
+  }
+}
+
+interface EndWriter {
+  write(bytes: Buffer, start: number, end: number): boolean;
+  flush(): void;
+}
+
+/** A tunnel stream copies what it cannot send at once; a socket keeps what it is given. */
+function writerOf(end: RelayEnd): EndWriter {
+  if (!(end instanceof TunnelChannel)) return new SocketWriter(end);
+  return { write: (bytes, from, to) => end.stream.write(bytes, from, to), flush: () => {} };
+}
+
+/** RFC 9110 §9.2.2. */
+function isIdempotent(method: string): boolean {
+  return /^(?:GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method);
+}
