@@ -58,6 +58,7 @@ export function buildAgent(context: MemberContext): Proxy {
       return gateways.hasReadyTunnel ? undefined : "no tunnel to a gateway of this cluster";
     },
     metrics: () => engine.metrics.render(),
+    families: () => engine.metrics.families,
     status: () => ({
       identity: systemSpiffeId(trustDomain, "agent").uri,
       revision: engine.tables.current?.revision ?? null,

@@ -81,6 +81,10 @@ const MEMBER: readonly OptionSpec[] = [
   { flags: "--admin-listen <address>", summary: "health, metrics, probes (ISTHMUS_ADMIN_LISTEN)" },
   { flags: "--registry <url>", summary: "instead of the one it joined (ISTHMUS_REGISTRY)" },
   LOG_LEVEL,
+  {
+    flags: "--access-log <which>",
+    summary: "off, errors, all, or a share such as 1%, errors always (ISTHMUS_ACCESS_LOG)",
+  },
 ];
 
 const KINDS = [

@@ -35,7 +35,7 @@ export type { Tracing, Span, SpanAttributes } from "./telemetry/tracing.ts";
 export type { TraceContext } from "./telemetry/trace-context.ts";
 export { AccessLog, type AccessLogPolicy } from "./io/access-log.ts";
 export type { Metrics } from "./io/counters.ts";
-export { LATENCY_BOUNDS, type Histogram, type MetricType, type Series } from "./io/metric-family.ts";
+export { LATENCY_BOUNDS, type Histogram, type MetricFamily, type Series } from "./io/metric-family.ts";
 export {
   createExternalTunnel,
   EXTERNAL,

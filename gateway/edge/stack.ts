@@ -78,6 +78,7 @@ export function buildGateway(context: MemberContext): Proxy {
     },
     unready: () => (engine.tables.current === undefined ? "waiting for the first snapshot" : undefined),
     metrics: () => engine.metrics.render(),
+    families: () => engine.metrics.families,
     status: () => ({
       identity: systemSpiffeId(trustDomain, "gateway").uri,
       revision: engine.tables.current?.revision ?? null,

@@ -92,3 +92,30 @@ describe("parseProcessConfig", () => {
     });
   });
 });
+
+describe("ISTHMUS_ACCESS_LOG", () => {
+  const accessLogOf = (value: string) =>
+    parseProcessConfig((key) => ({ ...REQUIRED, ISTHMUS_ACCESS_LOG: value })[key]);
+  const REQUIRED: Record<string, string> = {
+    ISTHMUS_STATE_DIR: "/s",
+    ISTHMUS_MEMBER: "gateway-1",
+    ISTHMUS_LISTEN: "127.0.0.1:0",
+  };
+
+  it.each([
+    ["off", undefined],
+    ["", undefined],
+    ["errors", { share: 0 }],
+    ["all", { share: 1 }],
+    ["1%", { share: 0.01 }],
+    ["0.5%", { share: 0.005 }],
+    ["100%", { share: 1 }],
+  ])("%j is %j", (value, expected) => {
+    const parsed = accessLogOf(value);
+    expect(parsed.ok && parsed.value.config.accessLog).toEqual(expected);
+  });
+
+  it.each(["some", "101%", "-1%", "0.1"])("refuses %j", (value) => {
+    expect(accessLogOf(value)).toMatchObject({ ok: false, error: [{ path: "ISTHMUS_ACCESS_LOG" }] });
+  });
+});

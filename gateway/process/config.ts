@@ -1,6 +1,7 @@
 import { type Address, parseAddress } from "../../federation/model/address.ts";
 import { type Cidr, parseCidr, parseIp } from "../../federation/model/ip-address.ts";
 import type { LogLevel } from "../../federation/model/log.ts";
+import type { AccessLogPolicy } from "../dataplane/index.ts";
 import type { Issue } from "../../federation/model/problem.ts";
 import { err, ok, type Result } from "../../federation/model/result.ts";
 
@@ -16,6 +17,8 @@ export interface ProcessConfig {
   readonly servicesFile?: string;
   readonly adminListen: Address;
   readonly logLevel: LogLevel;
+  /** Absent: no access log. */
+  readonly accessLog?: AccessLogPolicy;
   readonly registry?: string;
   readonly svidTtlMs: number;
   readonly drainMs: number;
@@ -50,6 +53,7 @@ const KNOWN = [
   "ISTHMUS_SERVICES_FILE",
   "ISTHMUS_ADMIN_LISTEN",
   "ISTHMUS_LOG_LEVEL",
+  "ISTHMUS_ACCESS_LOG",
   "ISTHMUS_REGISTRY",
   "ISTHMUS_SVID_TTL_SECONDS",
   "ISTHMUS_DRAIN_SECONDS",
@@ -79,6 +83,7 @@ export function parseProcessConfig(
     servicesFile: read.optional("ISTHMUS_SERVICES_FILE"),
     adminListen: read.address("ISTHMUS_ADMIN_LISTEN", DEFAULT_ADMIN),
     logLevel: read.logLevel("ISTHMUS_LOG_LEVEL"),
+    accessLog: read.accessLog("ISTHMUS_ACCESS_LOG"),
     registry: read.url("ISTHMUS_REGISTRY"),
     svidTtlMs: read.seconds("ISTHMUS_SVID_TTL_SECONDS", DEFAULT_SVID_TTL_S, 1, 86_400) * 1000,
     drainMs: read.seconds("ISTHMUS_DRAIN_SECONDS", DEFAULT_DRAIN_S, 0, 3600) * 1000,
@@ -130,6 +135,16 @@ function createReader(get: (key: string) => string | undefined) {
       const level = LOG_LEVELS.find((known) => known === value);
       if (level === undefined) complain(key, `"${value}" is not one of ${LOG_LEVELS.join(", ")}`);
       return level ?? "info";
+    },
+    accessLog(key: Key): AccessLogPolicy | undefined {
+      const value = optional(key) ?? "off";
+      if (value === "off") return undefined;
+      if (value === "all") return { share: 1 };
+      if (value === "errors") return { share: 0 };
+      const percent = /^(\d{1,3}(?:\.\d{1,4})?)%$/.exec(value)?.[1];
+      if (percent !== undefined && Number(percent) <= 100) return { share: Number(percent) / 100 };
+      complain(key, `"${value}" is not off, errors, all, or a share such as 1% (errors always get a line)`);
+      return undefined;
     },
     url(key: Key): string | undefined {
       const value = optional(key);

@@ -2,7 +2,7 @@ import { formatAddress } from "../../federation/model/address.ts";
 import { createLogger, type Logger } from "../../federation/model/log.ts";
 import { type Issue, type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
 import type { SystemRole } from "../../federation/model/spiffe-id.ts";
-import { type AccessLog, type PortClaims, type Tracing } from "../dataplane/index.ts";
+import { AccessLog, type MetricFamily, type PortClaims, type Tracing } from "../dataplane/index.ts";
 import { type Discovery, openDiscovery } from "../discovery/index.ts";
 import { type AdminServer, openAdminServer } from "./admin-server.ts";
 import { systemClock, systemRandom } from "./clock.ts";
@@ -13,6 +13,8 @@ import { openPortClaims } from "./port-claims.ts";
 import { isProcessAlive } from "./process-alive.ts";
 import { NOTHING_OUTSIDE, openOutside, type Outside } from "./outside.ts";
 import type { Proxy } from "./proxy.ts";
+import type { Telemetry } from "./telemetry/open-telemetry.ts";
+import { startTelemetry } from "./telemetry/start-telemetry.ts";
 import {
   createShutdown,
   LAME_DUCK_MS,
@@ -67,7 +69,17 @@ export async function runMember(
   });
   if (!discovery.ok) return fail(discovery.error);
   const outside = role === "gateway" ? await openOutside(config, systemClock, log) : NOTHING_OUTSIDE;
-  await new Member(config, discovery.value, log, outside, build).start();
+  let member: Member | undefined;
+  const telemetry = await startTelemetry((key) => process.env[key], {
+    role,
+    member: config.member,
+    cluster: discovery.value.state.current.cluster,
+    version,
+    families: () => member?.families() ?? [],
+    log,
+  });
+  member = new Member(config, discovery.value, log, outside, telemetry, build);
+  await member.start();
 }
 
 class Member {
@@ -77,6 +89,7 @@ class Member {
   readonly #proxy: Proxy;
   readonly #outside: Outside;
   readonly #ipc: Ipc;
+  readonly #telemetry: Telemetry | undefined;
   #admin: AdminServer | undefined;
   #changed: () => void = () => {};
   #draining = false;
@@ -87,12 +100,14 @@ class Member {
     discovery: Discovery,
     log: Logger,
     outside: Outside,
+    telemetry: Telemetry | undefined,
     build: (context: MemberContext) => Proxy,
   ) {
     this.#outside = outside;
     this.#config = config;
     this.#discovery = discovery;
     this.#log = log;
+    this.#telemetry = telemetry;
     this.#ipc = openIpc(process, {
       onOrphaned: () => process.exit(0),
       onRelieved: () => this.#shutdown?.handle("relieved"),
@@ -106,8 +121,14 @@ class Member {
       monotonicMs: () => performance.now(),
       random: systemRandom,
       claims: openPortClaims(config.stateDir, process.pid, isProcessAlive),
+      tracing: telemetry?.tracing,
+      accessLog: config.accessLog && new AccessLog(config.accessLog, log, systemRandom),
       onChange: () => this.#onChange(),
     });
+  }
+
+  families(): readonly MetricFamily[] {
+    return this.#proxy.families();
   }
 
   async start(): Promise<void> {
@@ -173,7 +194,8 @@ class Member {
         this.#outside.stop();
         this.#admin?.close();
         this.#proxy.close();
-        process.exit(0);
+        if (this.#telemetry === undefined) process.exit(0);
+        else void this.#telemetry.close().finally(() => process.exit(0));
       },
     });
     onSignals(process, this.#shutdown);

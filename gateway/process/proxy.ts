@@ -1,5 +1,6 @@
 import type { Address } from "../../federation/model/address.ts";
 import type { TunnelStatus, WorkloadListenerStatus } from "../../federation/model/resource.ts";
+import type { MetricFamily } from "../dataplane/index.ts";
 import type { EgressInsight, ProbeAnswer, ProbeRequest } from "./admin-server.ts";
 
 /** A gateway or an agent as its process shell sees it. */
@@ -8,7 +9,10 @@ export interface Proxy {
   start(listen: Address): Promise<Address>;
   /** Why new work should not come here, or `undefined` when it should. */
   unready(): string | undefined;
+  /** Prometheus text. */
   metrics(): string;
+  /** The same, for whoever exports it otherwise. */
+  families(): readonly MetricFamily[];
   status(): object;
   listeners(): readonly WorkloadListenerStatus[];
   tunnels(): readonly TunnelStatus[];

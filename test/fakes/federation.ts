@@ -68,6 +68,7 @@ const GONE_MS = 10_000;
 export async function startFederation(
   documents: readonly object[],
   directory = mkdtempSync(join(tmpdir(), "isthmus-fault-")),
+  env: NodeJS.ProcessEnv = {},
 ): Promise<Federation> {
   const file = join(directory, "federation.yaml");
   const state = join(directory, "state");
@@ -77,7 +78,7 @@ export async function startFederation(
     [ISTHMUS, "up", "-f", file, "--state", state, "--timeout", "60s", "-o", "json", "--verbose"],
     {
       stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, NO_COLOR: "1" },
+      env: { ...process.env, NO_COLOR: "1", ...env },
     },
   );
   const log: string[] = [];

@@ -13,6 +13,7 @@ const SETTINGS: { readonly [flag: string]: string } = {
   adminListen: "ISTHMUS_ADMIN_LISTEN",
   registry: "ISTHMUS_REGISTRY",
   logLevel: "ISTHMUS_LOG_LEVEL",
+  accessLog: "ISTHMUS_ACCESS_LOG",
   store: "ISTHMUS_STORE",
   table: "ISTHMUS_DYNAMODB_TABLE",
   endpoint: "ISTHMUS_DYNAMODB_ENDPOINT",

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { telemetrySwitch } from "../../model/telemetry-switch.ts";
 import type { AppliedResource } from "../../model/resource.ts";
 import { ok, type Result } from "../../model/result.ts";
 import type { LocalFederation } from "../../model/wire/local-federation.ts";
@@ -38,8 +39,9 @@ export async function runFederation(
   const opened = await openStateDir(request.stateDir, process.pid);
   if (!opened.ok) return opened;
   const plan = planFederation(request.federation, request.resources, opened.value.path, ports);
+  const telemetry = telemetrySwitch((key) => process.env[key]);
   const federation = new Federation(plan, {
-    programs: await bundlePrograms(join(plan.stateDir, "programs")),
+    programs: await bundlePrograms(join(plan.stateDir, "programs"), telemetry.traces || telemetry.metrics),
     env: childEnvironment(process.env),
     now: () => terminal.elapsed(),
     wallClock: () => terminal.now(),
@@ -67,10 +69,13 @@ export async function runFederation(
   return started;
 }
 
-/** Settings meant for this program are not meant for its processes: each gets its own, and only the log level is shared. */
+// What is said once, for all processes.
+const SHARED_SETTINGS: readonly string[] = ["ISTHMUS_LOG_LEVEL", "ISTHMUS_ACCESS_LOG"];
+
+/** Settings meant for this program are not meant for its processes: each gets its own, and only logging is shared. */
 function childEnvironment(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
   const kept = Object.entries(env).filter(
-    ([name]) => !name.startsWith("ISTHMUS_") || name === "ISTHMUS_LOG_LEVEL",
+    ([name]) => !name.startsWith("ISTHMUS_") || SHARED_SETTINGS.includes(name),
   );
   return Object.fromEntries(kept);
 }

@@ -1,4 +1,4 @@
-import { CounterFamily, HistogramFamily } from "./metric-family.ts";
+import { CounterFamily, HistogramFamily, type MetricFamily } from "./metric-family.ts";
 
 export type { Counter } from "./metric-family.ts";
 
@@ -57,7 +57,7 @@ export class Metrics {
     "Requests by the rule of a TrafficRoute that they fit, its mode and what came of it",
   );
 
-  get families(): readonly (CounterFamily | HistogramFamily)[] {
+  get families(): readonly MetricFamily[] {
     return [
       this.requests,
       this.requestErrors,

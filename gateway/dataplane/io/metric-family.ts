@@ -104,7 +104,7 @@ export class Histogram {
 }
 
 export class HistogramFamily extends Family<Histogram> {
-  readonly type = "histogram";
+  readonly type = "histogram" as const;
 
   protected create(): Histogram {
     return new Histogram();
@@ -121,6 +121,8 @@ export class HistogramFamily extends Family<Histogram> {
     lines.push(`${this.name}_count${renderLabels(labels)} ${below}`);
   }
 }
+
+export type MetricFamily = CounterFamily | HistogramFamily;
 
 function renderLabels(labels: Labels): string {
   const pairs = Object.entries(labels).map(([name, value]) => `${name}="${value.replace(/["\\\n]/g, "_")}"`);
