@@ -47,6 +47,6 @@ export function createInbound(access: TunnelAccess, endpoints: EndpointBalancer,
         problem("no_endpoint", `${endpoint} is no endpoint of ${serviceKey(service)}:${port}`),
       );
     }
-    forwardToEndpoint(stream, endpoint, granted.counters, () => {});
+    forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted.counters);
   };
 }

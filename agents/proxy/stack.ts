@@ -5,12 +5,15 @@ import {
   EndpointBalancer,
   externalCounters,
   probeListener,
+  readinessKey,
+  ReadinessTable,
   TunnelAccess,
   Upstream,
 } from "../../gateway/dataplane/index.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
 import type { Proxy } from "../../gateway/process/proxy.ts";
 import {
+  createGuard,
   createListeners,
   createMemberEngine,
   createTunnelServer,
@@ -28,7 +31,9 @@ export function buildAgent(context: MemberContext): Proxy {
   const gateways = new Upstream(cluster, { trustDomain, role: "gateway" }, engine.tunnels, onChange);
   const inbound = createInbound(new TunnelAccess(engine), endpoints, trustDomain);
   const server = createTunnelServer(context, engine, inbound);
-  const listeners = createListeners(context, engine, { upstreamFor: () => gateways });
+  const readiness = new ReadinessTable(() => guard.readinessChanged());
+  const guard = createGuard(context, engine, (target) => readiness.get(readinessKey(target)));
+  const listeners = createListeners(context, engine, { upstreamFor: () => gateways, guard });
   const leave = createExternalTunnel({
     gateways,
     trustDomain,

@@ -1,12 +1,15 @@
 import { problem } from "../../federation/model/problem.ts";
 import { serviceAuthority, serviceKey, type ServiceName } from "../../federation/model/service.ts";
 import {
+  type DialledEndpoint,
   type EndpointBalancer,
+  type EndpointWish,
   type EntryForward,
   forwardToEndpoint,
   forwardToUpstream,
   LocalStream,
   type OpenedStream,
+  type PickedEndpoint,
   type RelayCounters,
   refuseTunnel,
   type RequestFields,
@@ -15,12 +18,14 @@ import {
   type Upstream,
 } from "../dataplane/index.ts";
 
+// How many other endpoints are tried when one does not accept: with more gone than that, the next request knows better.
+const MAX_OTHERS = 2;
+
 /** A service of this cluster that somebody was permitted to reach. */
 export interface Delivered {
   readonly service: ServiceName;
   readonly port: number;
-  /** Only endpoints of this version will do. */
-  readonly version: string | undefined;
+  readonly wish: EndpointWish;
   /** The caller's token, for the agent to judge once more. */
   readonly token: string;
   /** Fields for the agent, where the stream is traced. */
@@ -38,15 +43,16 @@ export class Delivery {
   }
 
   forward(stream: TunnelRequest["stream"], wanted: Delivered, counters: RelayCounters): void {
-    const { service, port, version, token, trace } = wanted;
-    const endpoint = this.#endpoints.pick(`${serviceKey(service)}:${port}`, version);
+    const { service, port, wish, token, trace } = wanted;
+    const key = `${serviceKey(service)}:${port}`;
+    const endpoint = this.#endpoints.pick(key, wish);
     if (endpoint === undefined) {
-      const what = version === undefined ? "" : ` of version ${version}`;
+      const what = wish.version === undefined ? "" : ` of version ${wish.version}`;
       const detail = `${serviceKey(service)}:${port} has no endpoint${what} here`;
       return refuseTunnel(stream, problem("no_endpoint", detail));
     }
     if (!this.#agents.hasAddresses)
-      return forwardToEndpoint(stream, endpoint.address, counters, endpoint.release);
+      return forwardToEndpoint(stream, this.#dialled(key, wish, endpoint, MAX_OTHERS), counters);
     stream.once("close", endpoint.release);
     const headers = {
       ":method": "CONNECT",
@@ -55,21 +61,58 @@ export class Delivery {
       [TUNNEL_HEADER.caller]: token,
       ...trace,
     };
-    forwardToUpstream(stream, this.#agents, headers, counters);
+    forwardToUpstream(stream, this.#agents, headers, counters, {
+      endpoint: endpoint.name,
+      onRefused: ({ name }) => {
+        if (name === "endpoint_unreachable") endpoint.failed();
+      },
+    });
+  }
+
+  /** An endpoint to dial, and what to dial when it does not accept. */
+  #dialled(key: string, wish: EndpointWish, endpoint: PickedEndpoint, others: number): DialledEndpoint {
+    return {
+      ...endpoint,
+      failed: () => {
+        endpoint.failed();
+        const other = others === 0 ? undefined : this.#endpoints.pick(key, wish);
+        if (other === undefined || other.address !== endpoint.address)
+          return other && this.#dialled(key, wish, other, others - 1);
+        other.release();
+        return undefined;
+      },
+    };
   }
 
   /** For workloads that enter here: a connection of our own to an endpoint, `undefined` where there is none. */
-  open({ service, port, version }: EntryForward): OpenedStream | undefined {
-    const endpoint = this.#endpoints.pick(`${serviceKey(service)}:${port}`, version);
+  open({ service, port, version, endpoint: wished }: EntryForward, avoid?: string): OpenedStream | undefined {
+    const wish = { version, endpoint: wished, avoid };
+    const endpoint = this.#endpoints.pick(`${serviceKey(service)}:${port}`, wish);
     if (endpoint === undefined) return undefined;
-    const stream = new LocalStream(endpoint.address);
+    const stream = new LocalStream(endpoint.address, endpoint.name, endpoint.failed);
     stream.once("close", endpoint.release);
     return stream;
   }
 }
 
-/** The version that a tunnel request asks for. */
-export function askedVersion({ headers }: TunnelRequest): string | undefined {
-  const version = headers[TUNNEL_HEADER.version];
-  return typeof version === "string" ? version : undefined;
+/** Which endpoint a tunnel request asks for. */
+export function askedEndpoint({ headers }: TunnelRequest): EndpointWish {
+  const text = (name: string): string | undefined => {
+    const value = headers[name];
+    return typeof value === "string" ? value : undefined;
+  };
+  return {
+    version: text(TUNNEL_HEADER.version),
+    endpoint: text(TUNNEL_HEADER.endpoint),
+    avoid: text(TUNNEL_HEADER.avoid),
+  };
+}
+
+/** The same question, for the next hop. */
+export function endpointFields({ version, endpoint, avoid }: EndpointWish): RequestFields {
+  return {
+    ...(version === undefined ? undefined : { [TUNNEL_HEADER.version]: version }),
+    ...(endpoint === undefined ? undefined : { [TUNNEL_HEADER.endpoint]: endpoint }),
+    ...(avoid === undefined ? undefined : { [TUNNEL_HEADER.avoid]: avoid }),
+  };
 }

@@ -7,7 +7,7 @@ import {
   type TunnelRequest,
   type TunnelTarget,
 } from "../dataplane/index.ts";
-import { askedVersion, type Delivery } from "./delivery.ts";
+import { askedEndpoint, type Delivery, endpointFields } from "./delivery.ts";
 import type { PeerGateways } from "./peer-gateways.ts";
 
 /**
@@ -19,10 +19,10 @@ export function createEgress(access: TunnelAccess, peers: PeerGateways, delivery
     const granted = access.grant(request, target, (tables, caller) => decideEgress(tables, target, caller));
     if (granted === undefined) return;
     const { decision, token, counters, trace } = granted;
-    const version = askedVersion(request);
+    const wish = askedEndpoint(request);
     if (decision.local) {
       const { service, port } = target;
-      return delivery.forward(request.stream, { service, port, version, token, trace }, counters);
+      return delivery.forward(request.stream, { service, port, wish, token, trace }, counters);
     }
     const upstream = peers.get(decision.destination);
     if (upstream === undefined) {
@@ -34,7 +34,7 @@ export function createEgress(access: TunnelAccess, peers: PeerGateways, delivery
       ":authority": decision.authority,
       [TUNNEL_HEADER.destination]: decision.destination,
       [TUNNEL_HEADER.caller]: token,
-      ...(version === undefined ? undefined : { [TUNNEL_HEADER.version]: version }),
+      ...endpointFields(wish),
       ...trace,
     };
     forwardToUpstream(request.stream, upstream, headers, counters);

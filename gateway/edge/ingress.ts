@@ -4,7 +4,7 @@ import {
   type TunnelRequest,
   type TunnelTarget,
 } from "../dataplane/index.ts";
-import { askedVersion, type Delivery } from "./delivery.ts";
+import { askedEndpoint, type Delivery } from "./delivery.ts";
 
 /** Where tunnels of other clusters end: judged by the caller's own identity, then handed to an agent or to the workload. */
 export function createIngress(access: TunnelAccess, delivery: Delivery) {
@@ -16,7 +16,6 @@ export function createIngress(access: TunnelAccess, delivery: Delivery) {
     if (granted === undefined) return;
     const { decision, token, counters, trace } = granted;
     const { service, port } = decision;
-    const wanted = { service, port, version: askedVersion(request), token, trace };
-    delivery.forward(stream, wanted, counters);
+    delivery.forward(stream, { service, port, wish: askedEndpoint(request), token, trace }, counters);
   };
 }

@@ -1,4 +1,5 @@
 import type { Address } from "../../federation/model/address.ts";
+import { serviceKey } from "../../federation/model/service.ts";
 import { parseSpiffeId, systemSpiffeId } from "../../federation/model/spiffe-id.ts";
 import {
   EndpointBalancer,
@@ -6,6 +7,8 @@ import {
   EXTERNAL,
   ExternalGate,
   probeListener,
+  readinessKey,
+  ReadinessTable,
   selectTunnel,
   TUNNEL_HEADER,
   TunnelAccess,
@@ -15,11 +18,13 @@ import {
 import type { MemberContext } from "../process/member.ts";
 import type { Proxy } from "../process/proxy.ts";
 import {
+  createGuard,
   createListeners,
   createMemberEngine,
   createPodListeners,
   createTunnelServer,
   createWays,
+  type InwardWays,
 } from "../process/proxy-parts.ts";
 import { Delivery } from "./delivery.ts";
 import { createEgress } from "./egress.ts";
@@ -27,14 +32,17 @@ import { createExternal } from "./external.ts";
 import { createIngress } from "./ingress.ts";
 import { PeerGateways } from "./peer-gateways.ts";
 
+/** No gateway of the cluster can be reached. */
+const AWAY = { ready: 0, total: 1 };
+
 /** Assembles a gateway, one line per step; the reasons stand where a step would surprise. */
 export function buildGateway(context: MemberContext): Proxy {
   const { discovery, onChange } = context;
   const { trustDomain, cluster } = discovery.state.current;
   const engine = createMemberEngine(context);
   const access = new TunnelAccess(engine);
-  const endpoints = new EndpointBalancer(context.random);
-  const peers = new PeerGateways(engine.tunnels, onChange);
+  const endpoints = new EndpointBalancer(context.random, () => guard.readinessChanged());
+  const peers = new PeerGateways(engine.tunnels, () => (guard.readinessChanged(), onChange()));
   const agents = new Upstream(cluster, { trustDomain, role: "agent" }, engine.tunnels, onChange);
   const delivery = new Delivery(endpoints, agents);
   const ingress = createIngress(access, delivery);
@@ -46,9 +54,17 @@ export function buildGateway(context: MemberContext): Proxy {
     else dispatch(request, engine, access, ingress, egress);
   };
   const server = createTunnelServer(context, engine, accept);
-  const inward = {
-    upstreamFor: (destination: string) => peers.get(destination),
-    openLocal: (target: Parameters<Delivery["open"]>[0]) => delivery.open(target),
+  const readiness = new ReadinessTable(() => guard.readinessChanged());
+  const guard = createGuard(context, engine, (target) => {
+    if (target.local) return endpoints.readiness(`${serviceKey(target.service)}:${target.port}`);
+    return peers.get(target.destination)?.hasReadyTunnel === true
+      ? readiness.get(readinessKey(target))
+      : AWAY;
+  });
+  const inward: InwardWays = {
+    guard,
+    upstreamFor: (destination) => peers.get(destination),
+    openLocal: (target, avoid) => delivery.open(target, avoid),
   };
   const listeners = createListeners(context, engine, inward);
   const pods = createPodListeners(context, engine, inward);

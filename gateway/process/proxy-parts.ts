@@ -5,8 +5,11 @@ import {
   createEngine,
   type Engine,
   type EntryEnvironment,
+  type EntryForward,
+  Guard,
   ListenerSet,
   PodListeners,
+  type Readiness,
   type TunnelRequest,
   TunnelServer,
   type Way,
@@ -45,12 +48,11 @@ export function createWays(
   return new WayListeners({ tables: engine.tables, accept, allocate, claims, log, onChange });
 }
 
-/** The ways out that a gateway and an agent have: `upstreamFor` towards a trust domain, `openLocal` into the own cluster. */
-export function createListeners(
-  context: MemberContext,
-  engine: Engine,
-  ways: Pick<EntryEnvironment, "upstreamFor" | "openLocal">,
-): ListenerSet {
+/** Ways to services: `upstreamFor` leads towards a trust domain, `openLocal` into the own cluster; `guard` says which of them is well. */
+export type InwardWays = Pick<EntryEnvironment, "upstreamFor" | "openLocal" | "guard">;
+
+/** Where workloads enter the mesh. */
+export function createListeners(context: MemberContext, engine: Engine, ways: InwardWays): ListenerSet {
   const { discovery, log, onChange } = context;
   const entries = entryEnvironment(context, engine, ways);
   return new ListenerSet(entries, (keys) => discovery.addresses.allocate(keys), log, onChange);
@@ -60,7 +62,7 @@ export function createListeners(
 export function createPodListeners(
   context: MemberContext,
   engine: Engine,
-  ways: Pick<EntryEnvironment, "upstreamFor" | "openLocal">,
+  ways: InwardWays,
 ): { open(host: string): Promise<void>; drain(): Promise<void>; close(): void } | undefined {
   const { pods } = context.discovery.services;
   if (pods === undefined) return undefined;
@@ -78,15 +80,20 @@ export function createPodListeners(
   };
 }
 
-function entryEnvironment(
-  context: MemberContext,
-  engine: Engine,
-  ways: Pick<EntryEnvironment, "upstreamFor" | "openLocal">,
-): EntryEnvironment {
+function entryEnvironment(context: MemberContext, engine: Engine, ways: InwardWays): EntryEnvironment {
   const { discovery, claims, now, monotonicMs, random, tracing, accessLog } = context;
   const { tables, metrics, events, budgets } = engine;
   const callerToken: EntryEnvironment["callerToken"] = (caller, audience) =>
     discovery.credentials.callerToken(caller, audience);
   const shell = { claims, now, monotonicMs, random, tracing, accessLog, budgets };
   return { tables, ...ways, callerToken, metrics, events, ...shell };
+}
+
+/** What the rules of a process remember; `readiness` is what is known of a service at a cluster. */
+export function createGuard(
+  context: MemberContext,
+  { metrics, events }: Engine,
+  readiness: (target: EntryForward) => Readiness | undefined,
+): Guard {
+  return new Guard({ now: context.now, metrics, events, readiness });
 }

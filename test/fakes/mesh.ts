@@ -3,7 +3,7 @@ import { createLogger, type LogFields } from "../../federation/model/log.ts";
 import { ok } from "../../federation/model/result.ts";
 import type { TunnelStatus } from "../../federation/model/resource.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
-import type { PortProtocol } from "../../federation/model/service.ts";
+import type { PortProtocol, ServiceEndpoint } from "../../federation/model/service.ts";
 import { type SpiffeId, type TrustDomain, workloadSpiffeId } from "../../federation/model/spiffe-id.ts";
 import type { StaticCluster, StaticWorkload } from "../../federation/model/static-cluster.ts";
 import { type Credential, issueSvid, mintCallerToken } from "../../federation/trust/index.ts";
@@ -24,6 +24,10 @@ export interface MeshOptions {
   readonly protocol?: PortProtocol;
   /** Endpoint of cart.shop in east. */
   readonly endpoint: string;
+  /** Its endpoints in east, instead of that one. */
+  readonly endpoints?: readonly ServiceEndpoint[];
+  /** A third cluster, north, exports cart.shop as well, from these endpoints. */
+  readonly north?: readonly ServiceEndpoint[];
   readonly change?: (snapshot: Snapshot) => Snapshot;
   /** Secrets, names and guarded ranges of the gateways. */
   readonly outside?: Outside;
@@ -55,7 +59,8 @@ export interface Mesh {
 const FEDERATION = "test.mesh";
 
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
-  const federation = createTestFederation(FEDERATION, ["east", "west"]);
+  const exporters = options.north === undefined ? ["east"] : ["east", "north"];
+  const federation = createTestFederation(FEDERATION, [...exporters, "west"]);
   const members = new Map<string, MeshMember>();
   const agents = options.agents !== false;
   const gateways = new Map<string, readonly string[]>();
@@ -70,9 +75,13 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     return started.map(({ listen }) => listen);
   };
   // Inside out: what others need to know of is started first, so that no address has to be guessed.
-  const east = staticCluster("east", [], [], options);
-  const eastAgent = agents ? await start("east", "agent", east) : undefined;
-  gateways.set("east", await startGateways("east", staticCluster("east", [], listOf(eastAgent), options)));
+  for (const exporter of exporters) {
+    const agent = agents
+      ? await start(exporter, "agent", staticCluster(exporter, [], [], options))
+      : undefined;
+    const services = staticCluster(exporter, [], listOf(agent), options);
+    gateways.set(exporter, await startGateways(exporter, services));
+  }
   // West's gateway serves workloads itself only where there is no agent; a placeholder tells it that there is one.
   const westGateways = await startGateways(
     "west",
@@ -80,8 +89,11 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   );
   if (agents) await start("west", "agent", staticCluster("west", westGateways, [], options));
   const entry = members.get(agents ? "west agent" : "west gateway");
-  const tunnelUp = ({ cluster, state }: TunnelStatus) => cluster === "east" && state === "up";
-  await until("west reaches east", 5_000, () => members.get("west gateway")?.proxy.tunnels().find(tunnelUp));
+  for (const exporter of exporters) {
+    const tunnelUp = ({ cluster, state }: TunnelStatus) => cluster === exporter && state === "up";
+    const tunnels = () => members.get("west gateway")?.proxy.tunnels().find(tunnelUp);
+    await until(`west reaches ${exporter}`, 5_000, tunnels);
+  }
   await until("west's entry is ready", 5_000, () =>
     entry?.proxy.unready() === undefined && entry?.proxy.listeners().length === 2 ? true : undefined,
   );
@@ -193,11 +205,12 @@ function snapshotOf(
   protocol: PortProtocol,
 ): Snapshot {
   const domain = (name: string): TrustDomain => federation.cluster(name).trustDomain;
-  const other = cluster === "east" ? "west" : "east";
-  const addresses = gateways.get(other) ?? [];
+  const exporters = [...gateways.keys()].filter((name) => name !== "west");
+  const imports = cluster === "west" ? exporters : [];
   const ports = [{ port: 80, protocol }];
   const service = { namespace: "shop", name: "cart" };
   const workloads = ["ns/shop/sa/web"];
+  const consumers = [{ cluster: "west", trustDomain: domain("west"), workloads }];
   return {
     apiVersion: "isthmus.dev/v1alpha1",
     kind: "Snapshot",
@@ -208,28 +221,18 @@ function snapshotOf(
     issuedAt: "2026-01-01T00:00:00Z",
     bundles: federation.bundles,
     denied: [],
-    peers: [
-      {
-        cluster: other,
-        trustDomain: domain(other),
-        gateways: addresses.map((address, index) => ({ id: `gateway-${index + 1}`, address })),
-      },
-    ],
-    imports:
-      cluster === "west"
-        ? [
-            {
-              ...service,
-              from: { ...service, cluster: "east", trustDomain: domain("east") },
-              ports,
-              workloads,
-            },
-          ]
-        : [],
-    exports:
-      cluster === "east"
-        ? [{ ...service, ports, consumers: [{ cluster: "west", trustDomain: domain("west"), workloads }] }]
-        : [],
+    peers: (cluster === "west" ? exporters : ["west"]).map((name) => ({
+      cluster: name,
+      trustDomain: domain(name),
+      gateways: (gateways.get(name) ?? []).map((address, index) => ({ id: `gateway-${index + 1}`, address })),
+    })),
+    imports: imports.map((name) => ({
+      ...service,
+      from: { ...service, cluster: name, trustDomain: domain(name) },
+      ports,
+      workloads,
+    })),
+    exports: cluster === "west" ? [] : [{ ...service, ports, consumers }],
     egress: { policies: [] },
   };
 }
@@ -238,22 +241,35 @@ function staticCluster(
   name: string,
   gateways: readonly string[],
   agents: readonly string[],
-  { endpoint, protocol }: MeshOptions,
+  { endpoint, endpoints = [{ address: endpoint }], north = [], protocol = "http" }: MeshOptions,
 ): StaticCluster {
-  const services = [{ name: "cart", port: 80, protocol: protocol ?? "http", endpoints: [endpoint] }] as const;
-  const workload = (account: string, own: StaticWorkload["services"]): StaticWorkload => ({
+  const workload = (account: string, services: StaticWorkload["services"]): StaticWorkload => ({
     namespace: "shop",
     name: account,
     serviceAccount: account,
-    services: own,
+    services,
   });
-  const workloads =
-    name === "east" ? [workload("cart", services)] : [workload("web", []), workload("batch", [])];
+  const carts = [...Map.groupBy(name === "north" ? north : endpoints, ({ version }) => version)].map(
+    ([version, group]) =>
+      workload(version === undefined ? "cart" : `cart-${version}`, [
+        {
+          name: "cart",
+          port: 80,
+          protocol,
+          endpoints: group.map(({ address }) => address),
+          ...(version === undefined ? {} : { version }),
+        },
+      ]),
+  );
   return {
     apiVersion: "isthmus.dev/v1alpha1",
     kind: "StaticCluster",
     metadata: { name },
-    spec: { gateways, agents, workloads },
+    spec: {
+      gateways,
+      agents,
+      workloads: name === "west" ? [workload("web", []), workload("batch", [])] : carts,
+    },
   };
 }
 

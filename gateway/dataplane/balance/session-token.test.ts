@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { cookieValue, decodeSession, encodeSession, opaqueName } from "./session-token.ts";
+import { cookieValue, decodeSession, encodeSession, isExpired, opaqueName } from "./session-token.ts";
 
 describe("a session's token", () => {
   it("comes back as it went", () => {
-    const target = { cluster: opaqueName("east.acme.mesh"), endpoint: opaqueName("10.0.0.1:8080") };
+    const names = { cluster: opaqueName("east.acme.mesh"), endpoint: opaqueName("10.0.0.1:8080") };
+    const target = { ...names, sinceS: 1_795_000_000 };
     expect(decodeSession(encodeSession(target))).toEqual(target);
     expect(encodeSession(target)).not.toContain("10.0");
   });
@@ -12,11 +13,18 @@ describe("a session's token", () => {
   it.each([
     "",
     "alice",
-    "0123456.01234567",
-    "01234567.0123456G",
-    "01234567.01234567.x",
-    "01234567.01234567\r\n",
+    "01234567.01234567",
+    "0123456.01234567.x",
+    "01234567.0123456G.x",
+    "01234567.01234567.X",
+    "01234567.01234567.x\r\n",
   ])("is not read from %j", (text) => expect(decodeSession(text)).toBeUndefined());
+
+  it("expires by its own age, where a rule says when", () => {
+    const target = { cluster: "", endpoint: "", sinceS: 100 };
+    expect([160_000, 160_001].map((now) => isExpired(target, now, 60_000))).toEqual([false, true]);
+    expect(isExpired(target, 1e15, undefined)).toBe(false);
+  });
 });
 
 describe("cookieValue", () => {

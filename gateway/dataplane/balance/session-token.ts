@@ -1,28 +1,35 @@
 import { hashText } from "./rendezvous.ts";
 
-/** Which endpoint at which cluster a session belongs to: `<cluster>.<endpoint>`, both as hashes that tell nothing. */
+/** Which endpoint at which cluster a session belongs to, both as hashes that tell nothing, and since when. */
 export interface SessionTarget {
   readonly cluster: string;
   readonly endpoint: string;
+  /** Seconds since the epoch. */
+  readonly sinceS: number;
 }
 
-const TOKEN = /^([0-9a-f]{8})\.([0-9a-f]{8})$/;
+const TOKEN = /^([0-9a-f]{8})\.([0-9a-f]{8})\.([0-9a-z]{1,10})$/;
 
 /** Names an endpoint without telling its address; the same in every process and after every restart. */
 export function opaqueName(text: string): string {
   return hashText(text).toString(16).padStart(8, "0");
 }
 
-export function encodeSession({ cluster, endpoint }: SessionTarget): string {
-  return `${cluster}.${endpoint}`;
+export function encodeSession({ cluster, endpoint, sinceS }: SessionTarget): string {
+  return `${cluster}.${endpoint}.${sinceS.toString(36)}`;
+}
+
+export function isExpired({ sinceS }: SessionTarget, now: number, timeoutMs: number | undefined): boolean {
+  return timeoutMs !== undefined && now - sinceS * 1_000 > timeoutMs;
 }
 
 /** `undefined` for what is no token of ours: a value that the client chose itself. */
 export function decodeSession(text: string): SessionTarget | undefined {
   const match = TOKEN.exec(text);
-  return match?.[1] === undefined || match[2] === undefined
+  const [, cluster, endpoint, since] = match ?? [];
+  return cluster === undefined || endpoint === undefined || since === undefined
     ? undefined
-    : { cluster: match[1], endpoint: match[2] };
+    : { cluster, endpoint, sinceS: Number.parseInt(since, 36) };
 }
 
 /** Value of one cookie of a Cookie field (RFC 6265 §4.2.1); the first of that name counts. */

@@ -56,6 +56,10 @@ export class Metrics {
     "isthmus_route_requests_total",
     "Requests by the rule of a TrafficRoute that they fit, its mode and what came of it",
   );
+  readonly ruleVerdicts = new CounterFamily(
+    "isthmus_rule_verdicts_total",
+    "Requests that a RateLimit or BackendTrafficPolicy refused, or would refuse where it observes, and endpoints ejected",
+  );
 
   get families(): readonly MetricFamily[] {
     return [
@@ -74,6 +78,7 @@ export class Metrics {
       this.retriesSkipped,
       this.mirrors,
       this.routed,
+      this.ruleVerdicts,
     ];
   }
 

@@ -64,9 +64,71 @@ describe("the balancer of endpoints", () => {
       { address: A, version: "v1" },
       { address: B, version: "v2" },
     ]);
-    expect(endpoints.pick("cart.shop:80", "v2")?.address).toBe(B);
-    expect(endpoints.pick("cart.shop:80", "v2")?.address).toBe(B);
-    expect(endpoints.pick("cart.shop:80", "v3")).toBeUndefined();
+    expect(endpoints.pick("cart.shop:80", { version: "v2" })?.address).toBe(B);
+    expect(endpoints.pick("cart.shop:80", { version: "v2" })?.address).toBe(B);
+    expect(endpoints.pick("cart.shop:80", { version: "v3" })).toBeUndefined();
     expect(endpoints.pick("cart.shop:80")?.address).toBe(A);
+  });
+
+  it("passes over endpoints that did not accept a connection, until a probe says that they do", () => {
+    const heard: string[] = [];
+    const endpoints = new EndpointBalancer(
+      () => 0,
+      (service) => heard.push(service),
+    );
+    endpoints.set("cart.shop:80", of(A, B));
+    const first = endpoints.pick("cart.shop:80");
+    first?.failed();
+    first?.release();
+    expect(endpoints.readiness("cart.shop:80")).toEqual({ ready: 1, total: 2 });
+    expect([1, 2, 3].map(() => endpoints.pick("cart.shop:80")?.address)).toEqual([B, B, B]);
+    expect(endpoints.unready()).toEqual([{ service: "cart.shop:80", address: A }]);
+    endpoints.probed("cart.shop:80", A, true);
+    expect(endpoints.pick("cart.shop:80")?.address).toBe(A);
+    expect(endpoints.unready()).toEqual([]);
+    expect(heard).toHaveLength(3);
+  });
+
+  it("tries all of them when none accepts: what is known may be old", () => {
+    const endpoints = balancer({ "cart.shop:80": [A, B] });
+    for (const _ of [A, B]) endpoints.pick("cart.shop:80")?.failed();
+    expect(endpoints.readiness("cart.shop:80")).toEqual({ ready: 0, total: 2 });
+    expect(endpoints.pick("cart.shop:80")).toBeDefined();
+  });
+
+  it("forgets an unready endpoint that is gone", () => {
+    const endpoints = balancer({ "cart.shop:80": [A, B] });
+    endpoints.pick("cart.shop:80")?.failed();
+    endpoints.set("cart.shop:80", of(B));
+    expect(endpoints.unready()).toEqual([]);
+  });
+
+  it("gives the endpoint that is wished for, however loaded, and another when that is gone", () => {
+    const endpoints = balancer({ "cart.shop:80": [A, B] });
+    const name = endpoints.pick("cart.shop:80")?.name;
+    const wish = { endpoint: name };
+    expect([1, 2, 3].map(() => endpoints.pick("cart.shop:80", wish)?.address)).toEqual([A, A, A]);
+    endpoints.set("cart.shop:80", of(B));
+    expect(endpoints.pick("cart.shop:80", wish)?.address).toBe(B);
+  });
+
+  it("gives a class of sessions always the same endpoint, and the classes different ones", () => {
+    const endpoints = balancer({ "cart.shop:80": [A, B] });
+    const of256 = Array.from({ length: 256 }, (_, index) => `~${index}`);
+    const picked = () => of256.map((endpoint) => endpoints.pick("cart.shop:80", { endpoint })?.address);
+    const first = picked();
+    expect(picked()).toEqual(first);
+    const toA = first.filter((address) => address === A).length;
+    expect(toA).toBeGreaterThan(90);
+    expect(toA).toBeLessThan(166);
+  });
+
+  it("avoids what the caller's side finds failing, unless that is all there is", () => {
+    const endpoints = balancer({ "cart.shop:80": [A, B] });
+    const first = endpoints.pick("cart.shop:80");
+    const avoid = first?.name;
+    expect([1, 2].map(() => endpoints.pick("cart.shop:80", { avoid })?.address)).toEqual([B, B]);
+    endpoints.set("cart.shop:80", of(A));
+    expect(endpoints.pick("cart.shop:80", { avoid })?.address).toBe(A);
   });
 });

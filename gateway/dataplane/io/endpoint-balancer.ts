@@ -1,9 +1,16 @@
 import type { ServiceEndpoint } from "../../../federation/model/service.ts";
 import { type Load, pickLeastLoaded } from "../balance/pick.ts";
+import { pickByKey } from "../balance/rendezvous.ts";
+import { opaqueName } from "../balance/session-token.ts";
+import type { Readiness } from "./destination-guard.ts";
 
 interface EndpointLoad extends Load {
   readonly address: string;
+  /** What others call it; tells no address. */
+  readonly name: string;
   streams: number;
+  /** Accepted the last connection, or a probe since. */
+  ready: boolean;
 }
 
 /** One service port's endpoints: all of them, and those of each version. */
@@ -12,57 +19,124 @@ interface EndpointGroups {
   readonly byVersion: ReadonlyMap<string, readonly EndpointLoad[]>;
 }
 
-/** The endpoints of the services of one cluster and how many connections each has; replaced lists keep their counts. */
+/** Which endpoint would be best; where none fits, any will do. */
+export interface EndpointWish {
+  /** Only endpoints of this version. */
+  readonly version?: string | undefined;
+  /** A name that was given before; `~7` stands for a class of sessions, which all go to the same one. */
+  readonly endpoint?: string | undefined;
+  /** Names of endpoints that fail, comma-separated. */
+  readonly avoid?: string | undefined;
+}
+
+export interface PickedEndpoint {
+  readonly address: string;
+  readonly name: string;
+  /** Once, when its connection ends. */
+  readonly release: () => void;
+  /** It did not accept a connection. */
+  readonly failed: () => void;
+}
+
+/** The endpoints of the services of one cluster, how many connections each has and whether it accepts them. */
 export class EndpointBalancer {
   readonly #random: () => number;
+  readonly #onReadiness: (service: string) => void;
   readonly #byService = new Map<string, EndpointGroups>();
+  /** `cart.shop:80 10.0.0.1:8080` of those that did not accept. */
+  readonly #unready = new Map<string, { readonly service: string; readonly load: EndpointLoad }>();
 
-  constructor(random: () => number) {
+  /** `onReadiness` hears of every service port whose ready endpoints changed in number. */
+  constructor(random: () => number, onReadiness: (service: string) => void = () => {}) {
     this.#random = random;
+    this.#onReadiness = onReadiness;
   }
 
   /** One service port's endpoints, whole: `cart.shop:80`. The work is that of this port, however many there are. */
   set(service: string, endpoints: readonly ServiceEndpoint[]): void {
-    if (endpoints.length === 0) {
-      this.#byService.delete(service);
-      return;
-    }
     const known = new Map(this.#byService.get(service)?.all.map((load) => [load.address, load]));
     const all: EndpointLoad[] = [];
     const byVersion = new Map<string, EndpointLoad[]>();
     for (const { address, version } of endpoints) {
-      const load = known.get(address) ?? { address, streams: 0 };
+      const load = known.get(address) ?? { address, name: opaqueName(address), streams: 0, ready: true };
+      known.delete(address);
       all.push(load);
       if (version === undefined) continue;
       const group = byVersion.get(version);
       if (group === undefined) byVersion.set(version, [load]);
       else group.push(load);
     }
-    this.#byService.set(service, { all, byVersion });
+    for (const address of known.keys()) this.#unready.delete(`${service} ${address}`);
+    if (all.length === 0) this.#byService.delete(service);
+    else this.#byService.set(service, { all, byVersion });
+    this.#onReadiness(service);
   }
 
-  /**
-   * The less loaded of two, of just that version where one is given; `release` must be called once when its connection
-   * ends.
-   */
-  pick(
-    service: string,
-    version?: string,
-  ): { readonly address: string; readonly release: () => void } | undefined {
+  /** The less loaded of two that accept connections; where none does, of all, since what is known may be old. */
+  pick(service: string, wish: EndpointWish = {}): PickedEndpoint | undefined {
     const groups = this.#byService.get(service);
-    const candidates = version === undefined ? groups?.all : groups?.byVersion.get(version);
-    const picked = pickLeastLoaded(candidates ?? [], this.#random());
+    const group = (wish.version === undefined ? groups?.all : groups?.byVersion.get(wish.version)) ?? [];
+    const picked = this.#choose(group, wish);
     if (picked === undefined) return undefined;
     picked.streams += 1;
     return {
       address: picked.address,
+      name: picked.name,
       release: () => {
         picked.streams -= 1;
       },
+      failed: () => this.#judge(service, picked, false),
     };
+  }
+
+  /** Whether an endpoint that did not accept does now. */
+  probed(service: string, address: string, ready: boolean): void {
+    const load = this.#byService.get(service)?.all.find((one) => one.address === address);
+    if (load !== undefined) this.#judge(service, load, ready);
+  }
+
+  /** Those to probe. */
+  unready(): readonly { readonly service: string; readonly address: string }[] {
+    return [...this.#unready.values()].map(({ service, load }) => ({ service, address: load.address }));
   }
 
   has(service: string, address: string): boolean {
     return this.#byService.get(service)?.all.some((load) => load.address === address) ?? false;
   }
+
+  readiness(service: string): Readiness {
+    const all = this.#byService.get(service)?.all ?? [];
+    let ready = 0;
+    for (const load of all) if (load.ready) ready += 1;
+    return { ready, total: all.length };
+  }
+
+  #choose(group: readonly EndpointLoad[], { endpoint, avoid }: EndpointWish): EndpointLoad | undefined {
+    let candidates = this.#unready.size === 0 ? group : orAll(group, ({ ready }) => ready);
+    if (avoid !== undefined) {
+      const avoided = new Set(avoid.split(","));
+      candidates = orAll(candidates, ({ name }) => !avoided.has(name));
+    }
+    if (endpoint !== undefined) {
+      const wished = endpoint.startsWith("~")
+        ? pickByKey(candidates, ({ name }) => name, endpoint)
+        : candidates.find(({ name }) => name === endpoint);
+      if (wished !== undefined) return wished;
+    }
+    return pickLeastLoaded(candidates, this.#random());
+  }
+
+  #judge(service: string, load: EndpointLoad, ready: boolean): void {
+    if (load.ready === ready) return;
+    load.ready = ready;
+    const key = `${service} ${load.address}`;
+    if (ready) this.#unready.delete(key);
+    else this.#unready.set(key, { service, load });
+    this.#onReadiness(service);
+  }
+}
+
+function orAll<T>(all: readonly T[], fits: (one: T) => boolean): readonly T[] {
+  const fitting = all.filter(fits);
+  return fitting.length === 0 ? all : fitting;
 }

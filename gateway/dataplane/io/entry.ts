@@ -3,7 +3,6 @@ import { serviceKey, type ServiceName } from "../../../federation/model/service.
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../federation/model/workload-pattern.ts";
 import type { Watch } from "../lifecycle/watch.ts";
-import { pickSource } from "../balance/pick-source.ts";
 import { type EntryDecision, type EntryForward, recheckTarget, refuse } from "../routing/decide.ts";
 import {
   compileEntry,
@@ -18,7 +17,12 @@ import type { RouteTables } from "../routing/tables.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import type { AccessLog } from "./access-log.ts";
 import type { Counter, Metrics } from "./counters.ts";
+import { type EntryCounters, entryCounters } from "./entry-counters.ts";
+import { EntryDice } from "./entry-dice.ts";
+import { EntryGuard } from "./entry-guard.ts";
 import type { EventLog } from "./event-log.ts";
+import { NO_TICKET, type Ticket, ticketFor } from "./exchange-ticket.ts";
+import type { Guard } from "./guard.ts";
 import { clusterOf, RouteSeries } from "./route-series.ts";
 import type { RetryBudgets } from "./retry-budgets.ts";
 import type { PortClaims } from "./shared-port.ts";
@@ -32,7 +36,7 @@ export interface EntryEnvironment {
   /** The way towards a trust domain: this cluster's gateways for an agent, the peer's for a gateway. */
   readonly upstreamFor: (destination: string) => Upstream | undefined;
   /** Present where workloads of our own cluster are dialled from here: the way to one, `undefined` if there is none. */
-  readonly openLocal?: (target: EntryForward) => OpenedStream | undefined;
+  readonly openLocal?: (target: EntryForward, avoid: string | undefined) => OpenedStream | undefined;
   readonly callerToken: (caller: SpiffeId, audience: string) => string;
   readonly metrics: Metrics;
   readonly events: EventLog;
@@ -46,6 +50,8 @@ export interface EntryEnvironment {
   readonly tracing?: Tracing | undefined;
   /** Present where somebody wants one. */
   readonly accessLog?: AccessLog | undefined;
+  /** What the rules of this process remember between requests. */
+  readonly guard: Guard;
 }
 
 export interface EntryKey {
@@ -53,20 +59,6 @@ export interface EntryKey {
   /** Local name of the imported service. */
   readonly service: ServiceName;
   readonly port: number;
-}
-
-export interface EntryCounters {
-  readonly connections: Counter;
-  readonly openConnections: Counter;
-  /** Bytes read of HTTP connections, requests that never were one included. */
-  readonly up: Counter;
-  /** A rule's retries that were not made: the budget was spent, or the body too long to be kept. */
-  readonly retriesOverBudget: Counter;
-  readonly retriesOverBody: Counter;
-  readonly mirrors: Counter;
-  readonly mirrorsOverBody: Counter;
-  readonly mirrorsBusy: Counter;
-  readonly wouldDeny: Counter;
 }
 
 /**
@@ -79,6 +71,8 @@ export class Entry {
   readonly counters: EntryCounters;
   /** Via pseudonym (RFC 9110 §7.6.3): names the cluster, so that a request that comes round again is recognized. */
   readonly pseudonym: string;
+  /** Rate limits, circuits, sessions and the choice among clusters. */
+  guard: EntryGuard;
   #rules: EntryRules;
   /** By route and target; as old as the rules. */
   #series = new Map<string, Map<string, RouteSeries>>();
@@ -92,9 +86,11 @@ export class Entry {
     this.env = env;
     this.counters = entryCounters(key, env.metrics);
     this.pseudonym = `isthmus-${key.caller.trustDomain}`;
-    this.#dice = new EntryDice(env.random);
+    this.guard = this.#compileGuard();
+    this.#dice = new EntryDice(env.random, (sources) => this.guard.pick(sources));
     this.#rules = this.#compile();
     this.#unsubscribe = env.tables.subscribe(() => {
+      this.guard = this.#compileGuard();
       this.#rules = this.#compile();
       this.#series = new Map();
       // Their rules are of the past.
@@ -112,7 +108,8 @@ export class Entry {
   /** Where this request goes, by the rules in force. */
   decide(request: RequestView): RequestDecision {
     if (this.#rules.observed !== undefined) this.#observe(request);
-    return decideRequest(this.#rules, request, this.#dice);
+    const decision = decideRequest(this.#rules, request, this.#dice);
+    return decision.kind === "forward" ? this.guard.apply(decision, request, this.#rules.sources) : decision;
   }
 
   /** Counts what came of a rule. */
@@ -130,7 +127,23 @@ export class Entry {
   decideConnection(): EntryDecision {
     const { always, sources } = this.#rules;
     if (always?.kind === "refuse") return always;
-    return pickSource(sources, this.env.random()) ?? refuse("no_route", "no source");
+    const target = this.guard.pick(sources);
+    return target === undefined ? refuse("no_route", "no source") : this.guard.applyToConnection(target);
+  }
+
+  /** Begins an exchange with a target: what it costs the circuit, and who is told how it went. */
+  enter(target: EntryForward): Ticket | Problem {
+    return this.guard.hasRules ? ticketFor(this.guard, target, this.env.now) : NO_TICKET;
+  }
+
+  /** A connection to the target can take another request: the one that waits longest may have it. */
+  connectionFree(target: EntryForward): void {
+    if (this.guard.hasRules) this.guard.destination(target).idle();
+  }
+
+  /** Whether outlier detection lets nothing more go to this endpoint. */
+  isEjected(target: EntryForward, endpoint: string | undefined): boolean {
+    return this.guard.hasRules && this.guard.destination(target).isEjected(endpoint, this.env.now());
   }
 
   /** Why the rules in force would not permit this target any more. */
@@ -157,20 +170,54 @@ export class Entry {
 
   /** Opens a stream to the service through a ready tunnel; `undefined` when there is none. */
   open(target: EntryForward, onDrain: () => void, extra?: RequestFields): OpenedStream | undefined {
-    if (target.local && this.env.openLocal !== undefined) return this.env.openLocal(target);
+    const destination = this.guard.hasRules ? this.guard.destination(target) : undefined;
+    if (destination?.mayConnect === false) return undefined;
+    const stream = this.#dial(target, onDrain, extra, destination?.avoided(this.env.now()));
+    if (stream === undefined || destination === undefined) return stream;
+    destination.connected();
+    stream.once("close", () => destination.disconnected());
+    return stream;
+  }
+
+  #dial(
+    target: EntryForward,
+    onDrain: () => void,
+    extra: RequestFields | undefined,
+    avoid: string | undefined,
+  ): OpenedStream | undefined {
+    if (target.local && this.env.openLocal !== undefined) return this.env.openLocal(target, avoid);
     const headers: RequestFields = {
       ":method": "CONNECT",
       ":authority": target.authority,
       [TUNNEL_HEADER.destination]: target.destination,
       [TUNNEL_HEADER.caller]: this.env.callerToken(this.key.caller, target.audience),
       ...(target.version === undefined ? undefined : { [TUNNEL_HEADER.version]: target.version }),
+      ...(target.endpoint === undefined ? undefined : { [TUNNEL_HEADER.endpoint]: target.endpoint }),
+      ...(avoid === undefined ? undefined : { [TUNNEL_HEADER.avoid]: avoid }),
       ...extra,
     };
     return this.upstream(target)?.open(headers, onDrain);
   }
 
+  /**
+   * Answers once, with whether it is worth trying again: when a tunnel is ready, or, at the circuit's bound, when a connection is
+   * free.
+   */
+  whenAvailable(target: EntryForward, waiter: (worth: boolean) => void): void {
+    const destination = this.guard.hasRules ? this.guard.destination(target) : undefined;
+    if (destination?.mayConnect === false) {
+      if (!destination.wait(() => waiter(true))) waiter(false);
+      return;
+    }
+    const upstream = this.upstream(target);
+    if (upstream === undefined) waiter(false);
+    else upstream.whenReady(waiter);
+  }
+
   /** Why nothing can be opened now. */
   unavailable(target: EntryForward): Problem {
+    if (this.guard.hasRules && !this.guard.destination(target).mayConnect)
+      return problem("circuit_open", `maxConnections to ${target.authority} at ${target.destination}`);
     if (target.local && this.env.openLocal !== undefined)
       return problem("no_endpoint", `${target.authority} has no endpoint in this cluster`);
     const upstream = this.upstream(target);
@@ -231,6 +278,10 @@ export class Entry {
     return this.env.metrics.routed.series(labels);
   }
 
+  #compileGuard(): EntryGuard {
+    return new EntryGuard(this.key, this.env.tables.current, this.env.guard, this.env.random);
+  }
+
   #compile(): EntryRules {
     const { caller, service, port } = this.key;
     return compileEntry(this.env.tables.current, caller, service, port);
@@ -239,40 +290,3 @@ export class Entry {
 
 export type RuleVerdict = "forwarded" | "redirected" | "aborted" | "delayed" | "observed";
 type RuleCounters = { [V in RuleVerdict]?: Counter };
-
-/** 1/φ: multiples of it, modulo 1, lie as evenly as any sequence can (Weyl), so that every stretch keeps to the weights. */
-const GOLDEN = 0.6180339887498949;
-
-class EntryDice {
-  readonly random: () => number;
-  readonly #splits = new Map<CompiledRule, number>();
-
-  constructor(random: () => number) {
-    this.random = random;
-  }
-
-  split(rule: CompiledRule): number {
-    const next = ((this.#splits.get(rule) ?? this.random()) + GOLDEN) % 1;
-    this.#splits.set(rule, next);
-    return next;
-  }
-
-  forget(): void {
-    this.#splits.clear();
-  }
-}
-
-function entryCounters({ caller, service, port }: EntryKey, metrics: Metrics): EntryCounters {
-  const labels = { workload: workloadName(caller), service: serviceKey(service), port: String(port) };
-  return {
-    connections: metrics.connections.series(labels),
-    openConnections: metrics.openConnections.series(labels),
-    up: metrics.workloadBytes.series(labels),
-    retriesOverBudget: metrics.retriesSkipped.series({ ...labels, reason: "budget" }),
-    retriesOverBody: metrics.retriesSkipped.series({ ...labels, reason: "body" }),
-    mirrors: metrics.mirrors.series({ ...labels, outcome: "sent" }),
-    mirrorsOverBody: metrics.mirrors.series({ ...labels, outcome: "body too long" }),
-    mirrorsBusy: metrics.mirrors.series({ ...labels, outcome: "too many" }),
-    wouldDeny: metrics.wouldDeny.series(labels),
-  };
-}

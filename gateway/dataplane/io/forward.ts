@@ -17,33 +17,52 @@ import type { Upstream } from "./upstream.ts";
 // A workload on the same node or network answers a SYN in milliseconds, or is overloaded.
 export const ENDPOINT_CONNECT_TIMEOUT_MS = 5_000;
 
+/** What a hop adds to the answers of the next one. */
+export interface ForwardOptions {
+  /** Name of the endpoint, where this hop picked it. */
+  readonly endpoint?: string;
+  readonly onRefused?: (reason: Problem) => void;
+}
+
 /** Passes a tunnel stream on to the next hop. Bytes flow before the far end has answered; a refusal travels back. */
 export function forwardToUpstream(
   stream: ServedStream,
   upstream: Upstream,
   headers: RequestFields,
   counters: RelayCounters,
+  options: ForwardOptions = {},
 ): void {
   const next = upstream.open(headers, () => stream.hintDrain());
-  if (next !== undefined) return join(stream, next, counters);
+  if (next !== undefined) return join(stream, next, counters, options);
   upstream.whenReady((ready) => {
     if (stream.destroyed) return;
     const late = ready ? upstream.open(headers, () => stream.hintDrain()) : undefined;
-    if (late !== undefined) return join(stream, late, counters);
+    if (late !== undefined) return join(stream, late, counters, options);
     const name = upstream.hasReadyTunnel ? "overloaded" : "gateway_unreachable";
     refuseTunnel(stream, problem(name, `no tunnel to ${upstream.cluster} takes another stream`));
   });
 }
 
-function join(stream: ServedStream, next: OpenedStream, counters: RelayCounters): void {
+function join(
+  stream: ServedStream,
+  next: OpenedStream,
+  counters: RelayCounters,
+  { endpoint, onRefused }: ForwardOptions,
+): void {
   next.once("response", (headers) => {
     if (!isUnanswered(stream)) return abort(next);
     if (headers[":status"] === 200) {
-      stream.respond({ ":status": 200 });
+      const told = headers[TUNNEL_HEADER.endpoint];
+      stream.respond({
+        ":status": 200,
+        ...endpointField(endpoint ?? (typeof told === "string" ? told : undefined)),
+      });
       // Not before: data may come ahead of this event, and a first write would answer 200 by itself.
       finishRelay(stream, next, counters);
     } else {
-      refuseTunnel(stream, refusalOf(headers));
+      const reason = refusalOf(headers);
+      onRefused?.(reason);
+      refuseTunnel(stream, reason);
       next.close(ErrorCode.cancel);
     }
   });
@@ -71,16 +90,26 @@ export function lossOf(rstCode: number | undefined): Problem {
     : problem("upstream_reset", "the tunnel broke before the far end answered");
 }
 
-/** The last hop: a TCP connection to the workload. `onDone` runs once, when the connection is over or never came about. */
+/** Where the last hop leads. */
+export interface DialledEndpoint {
+  readonly address: string;
+  /** What the caller's side may call it. */
+  readonly name?: string;
+  /** Runs once, when the connection is over or never came about. */
+  readonly release: () => void;
+  /** It does not accept connections. Answers another one to try, since nothing was sent yet. */
+  readonly failed?: () => DialledEndpoint | undefined;
+}
+
+/** The last hop: a TCP connection to the workload. */
 export function forwardToEndpoint(
   stream: ServedStream,
-  endpoint: string,
+  endpoint: DialledEndpoint,
   counters: RelayCounters,
-  onDone: () => void,
 ): void {
-  const address = parseAddress(endpoint);
+  const address = parseAddress(endpoint.address);
   if (!address.ok) {
-    onDone();
+    endpoint.release();
     return refuseTunnel(stream, problem("no_endpoint", address.error));
   }
   const socket = new EndpointSocket();
@@ -91,17 +120,23 @@ export function forwardToEndpoint(
   socket.once("connect", () => {
     clearTimeout(timer);
     if (!isUnanswered(stream)) return abort(socket);
-    stream.respond({ ":status": 200 });
+    stream.respond({ ":status": 200, ...endpointField(endpoint.name) });
     relay(stream, socket, counters);
   });
   socket.once("error", (error) => {
-    if (isUnanswered(stream))
-      refuseTunnel(stream, problem("endpoint_unreachable", `${endpoint}: ${error.message}`));
+    if (!isUnanswered(stream)) return;
+    const other = endpoint.failed?.();
+    if (other !== undefined) return forwardToEndpoint(stream, other, counters);
+    refuseTunnel(stream, problem("endpoint_unreachable", `${endpoint.address}: ${error.message}`));
   });
   socket.on("error", ignore);
   socket.once("close", () => {
     clearTimeout(timer);
-    onDone();
+    endpoint.release();
   });
   socket.connect({ ...address.value });
+}
+
+function endpointField(name: string | undefined): { readonly [field: string]: string } | undefined {
+  return name === undefined ? undefined : { [TUNNEL_HEADER.endpoint]: name };
 }

@@ -14,6 +14,7 @@ import type { ForwardRequest } from "../routing/decide-request.ts";
 import type { TraceContext } from "../telemetry/trace-context.ts";
 import type { Entry } from "./entry.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
+import { NO_TICKET, type Ticket } from "./exchange-ticket.ts";
 import type { Http1Exchange } from "./http1-exchange.ts";
 import type { Http1Stream } from "./http1-stream.ts";
 import type { Mirrors } from "./mirrors.ts";
@@ -79,6 +80,7 @@ export class Http1Connection implements Http1Exchange {
   #routed: RoutedRequest | undefined;
   /** Counts requests, so that what comes late is told from what is under way. */
   #turn = 0;
+  #ticket: Ticket = NO_TICKET;
   #active = false;
   #responded = false;
   #attempts = 0;
@@ -117,7 +119,9 @@ export class Http1Connection implements Http1Exchange {
   }
 
   get passesUnchanged(): boolean {
-    return this.staysOpen && this.#routed?.routed.edits.response === undefined;
+    return (
+      this.staysOpen && this.#routed?.routed.edits.response === undefined && this.#sessionFields() === ""
+    );
   }
 
   /** Whether the connection outlives the response under way. */
@@ -138,6 +142,7 @@ export class Http1Connection implements Http1Exchange {
   writeResponse(status: number, buffer: Buffer, at: number, end: number): void {
     this.#responded = true;
     this.record.answered(status);
+    this.#ticket.answered(status, this.#upstream?.endpoint);
     this.writer.write(buffer, at, end);
   }
 
@@ -145,10 +150,11 @@ export class Http1Connection implements Http1Exchange {
   writeResponseHead(head: ResponseHead, buffer?: Buffer, bodyAt = 0, end = 0): void {
     this.#responded = true;
     this.record.answered(head.status);
+    this.#ticket.answered(head.status, this.#upstream?.endpoint);
     const { minor } = this.request;
     const edits = this.#routed?.routed.edits.response;
     const edited = edits === undefined ? head.forwardable : editFields(head.forwardable, edits);
-    const text = minor === 0 ? withoutChunked(edited) : edited;
+    const text = (minor === 0 ? withoutChunked(edited) : edited) + this.#sessionFields();
     const mustClose = !this.staysOpen || head.body.kind === "until-close" || minor === 0;
     if (mustClose) this.#closeAfter();
     const last = mustClose ? "connection: close\r\n\r\n" : "\r\n";
@@ -205,6 +211,7 @@ export class Http1Connection implements Http1Exchange {
 
   upstreamFailed(stream: Http1Stream, reason: Problem): void {
     this.#upstream = undefined;
+    this.#ticket.failed(reason, stream.endpoint);
     if (this.#responded) {
       this.record.refused(reason);
       return void this.socket.resetAndDestroy();
@@ -219,6 +226,7 @@ export class Http1Connection implements Http1Exchange {
   declines(status: number): boolean {
     const retry = this.#routed?.routed.rule.retry;
     if (retry === undefined || !retry.codes.has(status) || !this.#tryAgain(retry, false)) return false;
+    this.#ticket.answered(status, this.#upstream?.endpoint);
     this.#upstream = undefined;
     return true;
   }
@@ -291,7 +299,7 @@ export class Http1Connection implements Http1Exchange {
       case "forward":
         return this.#forward(head, decision);
       case "refuse":
-        return this.#refuse(decision.problem);
+        return this.#refuse(decision.problem, undefined, decision.retryAfterS);
       case "redirect":
         entry.countRule(decision.rule, "redirected");
         return this.#reply(decision.status, (close) => renderRedirect(decision, close));
@@ -309,6 +317,9 @@ export class Http1Connection implements Http1Exchange {
     if (target.permit.wouldDeny) entry.counters.wouldDeny.value += 1;
     if (head.via !== undefined && passedThrough(head.via, entry.pseudonym))
       return this.#refuse(problem("loop", `Via names ${entry.pseudonym} already`));
+    const ticket = entry.enter(target);
+    if ("name" in ticket) return this.#refuse(ticket);
+    this.#ticket = ticket;
     if (!this.requestDone) this.#body.reset(head.body, true);
     this.#moveDeadline();
     this.#target = target;
@@ -377,22 +388,24 @@ export class Http1Connection implements Http1Exchange {
   #attempt(target: EntryForward, mayReuse: boolean): void {
     this.#attempts += 1;
     this.record.attempt();
-    const pool = this.#host.poolOf(target);
     const sampled = this.#sampledTrace();
-    const stream = (mayReuse && sampled === undefined ? pool.take() : undefined) ?? pool.open(sampled);
+    const stream = this.#late(target, mayReuse, sampled);
     if (stream !== undefined) return this.#send(stream);
-    const upstream = this.entry.upstream(target);
-    if (upstream === undefined) return this.#tryFailed(this.entry.unavailable(target), false);
     this.socket.pause();
     const turn = this.#turn;
-    upstream.whenReady((ready) => {
+    this.entry.whenAvailable(target, (ready) => {
       if (this.socket.destroyed || turn !== this.#turn) return;
       const reason = this.entry.recheck(target);
-      const late = ready && reason === undefined ? this.#host.poolOf(target).open(sampled) : undefined;
+      const late = ready && reason === undefined ? this.#late(target, mayReuse, sampled) : undefined;
       if (late === undefined) this.#tryFailed(reason ?? this.entry.unavailable(target), false);
       else this.#send(late);
       this.#resumePending();
     });
+  }
+
+  #late(target: EntryForward, mayReuse: boolean, sampled?: TraceContext): Http1Stream | undefined {
+    const pool = this.#host.poolOf(target);
+    return (mayReuse && sampled === undefined ? pool.take() : undefined) ?? pool.open(sampled);
   }
 
   #send(stream: Http1Stream): void {
@@ -521,20 +534,21 @@ export class Http1Connection implements Http1Exchange {
 
   #mayRepeat(stream: Http1Stream, reason: Problem): boolean {
     if (this.#attempts >= MAX_ATTEMPTS || this.#bodySent || this.#ended) return false;
-    if (reason.name === "draining") return true;
+    // Neither ever reached a workload.
+    if (reason.name === "draining" || reason.name === "endpoint_unreachable") return true;
     const once = stream.reused || this.#attempts === 1;
     return reason.name === "upstream_reset" && isIdempotent(this.request.method) && once;
   }
 
   // ---- replies of our own and endings -------------------------------------------------------------------------------
 
-  #refuse(reason: Problem, status?: number): void {
+  #refuse(reason: Problem, status?: number, retryAfterS?: number): void {
     const reply = localReply(reason.name);
     this.entry.refused(reason);
     const http = status ?? reply.http;
     this.record.refused(reason);
     const headOnly = this.request.method === "HEAD";
-    this.#reply(http, (close) => renderProblem(reason, http, close, headOnly), reply.close);
+    this.#reply(http, (close) => renderProblem(reason, http, close, headOnly, retryAfterS), reply.close);
   }
 
   #reply(status: number, render: (close: boolean) => string, mustClose = false): void {
@@ -571,6 +585,7 @@ export class Http1Connection implements Http1Exchange {
   #becomeIdle(): void {
     this.record.end(true);
     this.#forget();
+    this.#leave();
     this.#active = false;
     this.#responded = false;
     this.requestDone = true;
@@ -585,6 +600,7 @@ export class Http1Connection implements Http1Exchange {
   #finish(): void {
     this.record.end(true);
     this.#forget();
+    this.#leave();
     this.#ended = true;
     this.#active = false;
     this.#pending = undefined;
@@ -618,6 +634,7 @@ export class Http1Connection implements Http1Exchange {
   #onClose(): void {
     this.record.end(this.#upgraded);
     this.#forget();
+    this.#leave();
     this.#upstream?.abort();
     this.#upstream = undefined;
     this.#host.closed(this);
@@ -631,6 +648,18 @@ export class Http1Connection implements Http1Exchange {
     if (this.#active && !this.#responded)
       return this.#timedOut(`no answer within ${RESPONSE_TIMEOUT_MS / 1000} s`);
     this.socket.destroy();
+  }
+
+  #leave(): void {
+    const ticket = this.#ticket;
+    this.#ticket = NO_TICKET;
+    ticket.leave();
+  }
+
+  #sessionFields(): string {
+    const { guard } = this.entry;
+    if (this.#target === undefined || !guard.hasRules) return "";
+    return guard.sessionFields(this.#target, VIEW.of(this.request), this.#upstream?.endpoint);
   }
 }
 

@@ -5,6 +5,7 @@ import { lossOf, refusalOf } from "./forward.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
 import type { Http1Exchange } from "./http1-exchange.ts";
 import { abort, ignore, isCut, readFrom } from "./relay.ts";
+import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 import { type ByteSink, ErrorCode, type OpenedStream, type TunnelStream } from "./tunnel-stream.ts";
 
 // More interim answers than any real server sends before the final one.
@@ -25,6 +26,8 @@ export interface StreamHome {
 export class Http1Stream implements ByteSink {
   /** Has answered a request before: its loss may be the far side's idle timeout, not a failure. */
   reused = false;
+  /** Name of the endpoint that it leads to, once the far gateway has said it. */
+  endpoint: string | undefined;
   idleSinceMs = 0;
   readonly #stream: OpenedStream;
   readonly #pool: StreamHome;
@@ -47,7 +50,11 @@ export class Http1Stream implements ByteSink {
     readFrom(stream, this);
     stream.on("drain", () => this.#exchange?.resumeRequest());
     stream.once("response", (headers) => {
-      if (headers[":status"] === 200) return;
+      if (headers[":status"] === 200) {
+        const endpoint = headers[TUNNEL_HEADER.endpoint];
+        this.endpoint = typeof endpoint === "string" ? endpoint : undefined;
+        return;
+      }
       this.#refusal = refusalOf(headers);
       stream.close(ErrorCode.cancel);
     });

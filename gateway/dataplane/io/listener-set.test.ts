@@ -11,6 +11,7 @@ import type { RouteTables } from "../routing/tables.ts";
 import { Metrics } from "./counters.ts";
 import { EventLog } from "./event-log.ts";
 import { RetryBudgets } from "./retry-budgets.ts";
+import { Guard } from "./guard.ts";
 import { type AllocateAddresses, ListenerSet } from "./listener-set.ts";
 
 const WEB = id("west/shop/web");
@@ -33,17 +34,20 @@ describe("the set of workload listeners", () => {
       asked.push(keys.map(({ workload, service, port }) => `${workload} ${service} ${port}`));
       return ok(keys.map(() => "127.0.0.1:0"));
     };
+    const metrics = new Metrics();
+    const events = new EventLog(log, () => 0);
     const env = {
       tables,
       upstreamFor: () => undefined,
       callerToken: () => "",
-      metrics: new Metrics(),
-      events: new EventLog(log, () => 0),
+      metrics,
+      events,
       claims: { isShared: () => true, claim: () => {} },
       now: () => 0,
       monotonicMs: () => 0,
       random: () => 0,
       budgets: new RetryBudgets(),
+      guard: new Guard({ now: () => 0, metrics, events, readiness: () => undefined }),
     };
     set = new ListenerSet(
       env,

@@ -14,7 +14,8 @@ export class LocalStream extends Socket implements OpenedStream {
   rstCode: number | undefined;
   #answered = false;
 
-  constructor(endpoint: string) {
+  /** `onFailed`: the endpoint does not accept the connection. */
+  constructor(endpoint: string, name?: string, onFailed: () => void = () => {}) {
     super({ allowHalfOpen: true });
     this.on("error", ignore);
     this.setNoDelay(true);
@@ -23,9 +24,12 @@ export class LocalStream extends Socket implements OpenedStream {
     this.once("connect", () => {
       clearTimeout(timer);
       this.#answered = true;
-      this.emit("response", { ":status": 200 } satisfies ReceivedFields);
+      this.emit("response", { ":status": 200, [TUNNEL_HEADER.endpoint]: name } satisfies ReceivedFields);
     });
-    this.once("error", (error) => this.#answer(`${endpoint}: ${error.message}`));
+    this.once("error", (error) => {
+      if (!this.#answered) onFailed();
+      this.#answer(`${endpoint}: ${error.message}`);
+    });
     this.once("close", () => clearTimeout(timer));
     if (address.ok) this.connect({ ...address.value });
     else process.nextTick(() => this.#answer(address.error));

@@ -4,7 +4,13 @@ import type { RedirectRequest } from "../routing/decide-request.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 
 /** A refusal as an HTTP/1.1 response with a problem document (RFC 9457). */
-export function renderProblem(reason: Problem, status: number, close: boolean, headOnly: boolean): string {
+export function renderProblem(
+  reason: Problem,
+  status: number,
+  close: boolean,
+  headOnly: boolean,
+  retryAfterS: number | undefined = status === 503 ? 1 : undefined,
+): string {
   const { code, title, fix } = PROBLEMS[reason.name];
   const body = `${JSON.stringify({ type: `urn:isthmus:problem:${code}`, title, status, code, detail: reason.detail, fix })}\n`;
   const head = [
@@ -13,7 +19,7 @@ export function renderProblem(reason: Problem, status: number, close: boolean, h
     `content-length: ${Buffer.byteLength(body)}`,
     `${TUNNEL_HEADER.code}: ${code}`,
     "cache-control: no-store",
-    ...(status === 503 ? ["retry-after: 1"] : []),
+    ...(retryAfterS === undefined ? [] : [`retry-after: ${retryAfterS}`]),
     ...(close ? ["connection: close"] : []),
   ];
   return `${head.join("\r\n")}\r\n\r\n${headOnly ? "" : body}`;

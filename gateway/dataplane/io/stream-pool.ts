@@ -32,7 +32,10 @@ export class StreamPool {
   take(): Http1Stream | undefined {
     for (;;) {
       const stream = this.#idle.pop();
-      if (stream === undefined || stream.usable) return stream;
+      if (stream === undefined) return undefined;
+      if (!stream.usable) continue;
+      if (!this.#entry.isEjected(this.target, stream.endpoint)) return stream;
+      stream.drain();
     }
   }
 
@@ -51,8 +54,9 @@ export class StreamPool {
 
   put(stream: Http1Stream): void {
     stream.idleSinceMs = this.#entry.env.now();
-    if (this.#idle.length >= MAX_IDLE) stream.drain();
-    else this.#idle.push(stream);
+    if (this.#idle.length >= MAX_IDLE) return stream.drain();
+    this.#idle.push(stream);
+    this.#entry.connectionFree(this.target);
   }
 
   /** The stream serves no request any more. */

@@ -75,9 +75,7 @@ export class TcpConnection {
     if (target.permit.wouldDeny) entry.counters.wouldDeny.value += 1;
     const stream = entry.open(target, ignore, trace);
     if (stream !== undefined) return this.#join(stream);
-    const upstream = entry.upstream(target);
-    if (upstream === undefined) return this.cut(entry.unavailable(target));
-    upstream.whenReady((ready) => {
+    entry.whenAvailable(target, (ready) => {
       if (this.socket.destroyed || this.#state === "abandoned") return;
       const late = ready ? entry.open(target, ignore, trace) : undefined;
       if (late === undefined) this.cut(entry.unavailable(target));

@@ -28,6 +28,10 @@ export const TUNNEL_HEADER = {
   service: "isthmus-service",
   /** Only endpoints of this version of the service will do. */
   version: "isthmus-version",
+  /** Asked: rather this endpoint. Answered: which one it is. */
+  endpoint: "isthmus-endpoint",
+  /** Endpoints that fail, comma-separated: rather another one. */
+  avoid: "isthmus-avoid",
   probe: "isthmus-probe",
   /** How a workload came that wants to leave the federation: address, proxy or sni. */
   way: "isthmus-way",

@@ -8,6 +8,7 @@ import type { RouteTables } from "../routing/tables.ts";
 import { Metrics } from "./counters.ts";
 import { EventLog } from "./event-log.ts";
 import { RetryBudgets } from "./retry-budgets.ts";
+import { Guard } from "./guard.ts";
 import { WorkloadListener } from "./workload-listener.ts";
 
 const MAX_CONNECTIONS = 2;
@@ -22,17 +23,19 @@ describe("a workload listener without a way to its service", () => {
     log = createMemoryLog();
     metrics = new Metrics();
     clients = [];
+    const events = new EventLog(log, () => 0);
     const env = {
       tables: createWatch<RouteTables | undefined>(westTables()),
       upstreamFor: () => undefined,
       callerToken: () => "",
       metrics,
-      events: new EventLog(log, () => 0),
+      events,
       claims: { isShared: () => true, claim: () => {} },
       now: () => 0,
       monotonicMs: () => 0,
       random: () => 0,
       budgets: new RetryBudgets(),
+      guard: new Guard({ now: () => 0, metrics, events, readiness: () => undefined }),
     };
     listener = new WorkloadListener(
       { caller: id("west/shop/web"), service: CART, port: 80 },

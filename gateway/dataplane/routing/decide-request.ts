@@ -2,7 +2,6 @@ import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { serviceKey, type ServiceName } from "../../../federation/model/service.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { matchWorkload } from "../../../federation/model/workload-pattern.ts";
-import { pickSource } from "../balance/pick-source.ts";
 import {
   backendAt,
   type BackendEdits,
@@ -17,11 +16,14 @@ import type { RequestView } from "./request-view.ts";
 import type { RouteTable } from "./route-table.ts";
 import { importOf, type RouteTables } from "./tables.ts";
 
-/** Where chance decides; each draw is in [0, 1). */
+/** Where chance decides, and what is known of the clusters that have the service. */
 export interface Dice {
+  /** In [0, 1). */
   random(): number;
   /** Of one rule's weights: a sequence that keeps close to them over any number of requests. */
   split(rule: CompiledRule): number;
+  /** One of several clusters, by priority, weight and readiness. */
+  pick(sources: readonly EntryForward[]): EntryForward | undefined;
 }
 
 /** Go on to `target`. */
@@ -93,7 +95,7 @@ export function compileEntry(
   const all = refusal === undefined ? tables?.routes.get(serviceKey(service)) : undefined;
   const routes = all?.table("enforce", port, namespace);
   const [only] = sources;
-  const isPlain = routes === undefined && only !== undefined && (sources.length === 1 || only.local);
+  const isPlain = routes === undefined && only !== undefined && sources.length === 1;
   return {
     caller,
     port,
@@ -110,7 +112,7 @@ export function compileEntry(
 export function decideRequest(rules: EntryRules, request: RequestView, dice: Dice): RequestDecision {
   if (rules.always !== undefined) return rules.always;
   if (rules.routes === undefined) {
-    const target = pickSource(rules.sources, dice.random());
+    const target = dice.pick(rules.sources);
     return target === undefined ? NO_SOURCE : { kind: "forward", target, routed: undefined };
   }
   const found = rules.routes.find(request);
@@ -154,7 +156,7 @@ function forward(
   }
   const sources = selector === undefined ? rules.sources : rules.resolve(selector);
   if ("kind" in sources) return sources;
-  const target = pickSource(sources, dice.random());
+  const target = dice.pick(sources);
   if (target === undefined) return NO_SOURCE;
   const mirrors = rule.mirrors.length === 0 ? NO_MIRRORS : drawMirrors(rules, rule, dice);
   return { kind: "forward", target, routed: { rule, edits, prefix, delayMs, mirrors } };
@@ -166,7 +168,7 @@ function drawMirrors(rules: EntryRules, rule: CompiledRule, dice: Dice): readonl
   for (const { selector, share } of rule.mirrors) {
     if (share < 1 && dice.random() >= share) continue;
     const sources = rules.resolve(selector);
-    const target = "kind" in sources ? undefined : pickSource(sources, dice.random());
+    const target = "kind" in sources ? undefined : dice.pick(sources);
     if (target !== undefined) drawn.push(target);
   }
   return drawn;

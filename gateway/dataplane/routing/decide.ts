@@ -25,12 +25,16 @@ export interface EntryForward {
   readonly audience: string;
   /** Only endpoints of this version will do. */
   readonly version?: string;
+  /** Rather this endpoint than another, by the name that its gateway gives it. */
+  readonly endpoint?: string;
   readonly permit: Permit;
 }
 
 export interface Refuse {
   readonly kind: "refuse";
   readonly problem: Problem;
+  /** When it is worth trying again, in seconds. */
+  readonly retryAfterS?: number;
 }
 
 export type EntryDecision = EntryForward | Refuse;
@@ -97,6 +101,11 @@ export function decideImport(
 /** The same target, of one version only. */
 export function ofVersion(target: EntryForward, version: string): EntryForward {
   return { ...target, id: `${target.id} ${version}`, version };
+}
+
+/** The same target, rather at that endpoint. */
+export function ofEndpoint(target: EntryForward, endpoint: string): EntryForward {
+  return { ...target, id: `${target.id} @${endpoint}`, endpoint };
 }
 
 /** Whether what was permitted once still is, by the rules in force now. */

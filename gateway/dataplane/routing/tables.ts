@@ -7,6 +7,7 @@ import {
   serviceKey,
 } from "../../../federation/model/service.ts";
 import { compileEgress, type EgressTable } from "../policy/egress-table.ts";
+import { compileRuleTables, type RuleTables } from "../policy/rule-tables.ts";
 import type { TrustDomain } from "../../../federation/model/spiffe-id.ts";
 import { compileServiceRoutes, type ServiceRoutes } from "./service-routes.ts";
 
@@ -27,6 +28,8 @@ export interface RouteTables {
   /** Of imported services, by `cart.shop`. */
   readonly routes: ReadonlyMap<string, ServiceRoutes>;
   readonly egress: EgressTable;
+  /** By local name. */
+  readonly rules: RuleTables;
 }
 
 /** One local name, and every cluster that stands behind it. */
@@ -78,6 +81,7 @@ export function compileTables(snapshot: Snapshot): RouteTables {
     exports,
     routes: compileServiceRoutes(snapshot),
     egress: compileEgress(snapshot.egress),
+    rules: compileRuleTables(snapshot),
   };
 }
 

@@ -1,0 +1,162 @@
+import { opaqueName } from "../balance/session-token.ts";
+import type { FailbackConfig } from "../lifecycle/destination-state.ts";
+import * as destination from "../lifecycle/destination-state.ts";
+import * as outlier from "../lifecycle/outlier-state.ts";
+import { type CircuitBound, type CircuitLoad, judgeCircuit, UNLIMITED } from "../policy/circuit.ts";
+import type { BackendRule } from "../policy/rule-tables.ts";
+
+/** What is known of a service at one cluster; `undefined`: nothing, which counts as ready. */
+export interface Readiness {
+  readonly ready: number;
+  readonly total: number;
+}
+
+// Endpoints of one service at one cluster that are remembered; far more than any has, and a bound against a hostile peer.
+const MAX_ENDPOINTS = 4_096;
+// Names that fit the tunnel's header list many times over; beyond them the far gateway's own judgement has to do.
+const MAX_AVOIDED = 64;
+
+export type Ejection = (endpoint: string) => void;
+
+/**
+ * All that this process knows of one service at one cluster: how much it asks of it, which of its endpoints fail, whether it
+ * returns. It is about the service, never about the gateway that carries it beside others.
+ */
+export class DestinationGuard {
+  /** Opaque name of the cluster, as sessions have it. */
+  readonly cluster: string;
+  readonly load: CircuitLoad = { connections: 0, requests: 0, pending: 0 };
+  rule: BackendRule | undefined;
+  #state: destination.DestinationState = destination.ADMITTED;
+  /** Of the service there as a whole. */
+  #whole: outlier.OutlierState = outlier.ADMITTING;
+  readonly #endpoints = new Map<string, outlier.OutlierState>();
+  #ejected = 0;
+  readonly #waiters: (() => void)[] = [];
+  readonly #onEject = new Set<Ejection>();
+
+  constructor(trustDomain: string) {
+    this.cluster = opaqueName(trustDomain);
+  }
+
+  // ---- circuit ------------------------------------------------------------------------------------------------------
+
+  /** Which bound one more request breaks, whether or not it is enforced. */
+  get brokenBound(): CircuitBound | undefined {
+    const verdict = judgeCircuit(this.load, this.rule?.circuit ?? UNLIMITED, true);
+    return verdict === "admit" || verdict === "wait" ? undefined : verdict;
+  }
+
+  get mayConnect(): boolean {
+    const limits = this.rule?.observe === true ? undefined : this.rule?.circuit;
+    return limits === undefined || this.load.connections < limits.maxConnections;
+  }
+
+  connected(): void {
+    this.load.connections += 1;
+  }
+
+  disconnected(): void {
+    this.load.connections -= 1;
+    this.idle();
+  }
+
+  /** A connection is free, or may be opened: the one that waits longest may try. */
+  idle(): void {
+    this.#waiters.shift()?.();
+  }
+
+  /** Whether it may wait; `retry` runs once. */
+  wait(retry: () => void): boolean {
+    const limits = this.rule?.circuit ?? UNLIMITED;
+    if (this.load.pending >= Math.min(limits.maxPendingRequests, MAX_WAITING)) return false;
+    this.load.pending += 1;
+    this.#waiters.push(() => {
+      this.load.pending -= 1;
+      retry();
+    });
+    return true;
+  }
+
+  // ---- outliers -----------------------------------------------------------------------------------------------------
+
+  onEject(listener: Ejection): () => void {
+    this.#onEject.add(listener);
+    return () => this.#onEject.delete(listener);
+  }
+
+  /** One answer, or the lack of it. Answers whether it ejected the endpoint. */
+  judge(endpoint: string | undefined, event: "success" | "failure", now: number, total: number): boolean {
+    const config = this.rule?.rule.outlier;
+    if (config === undefined) return false;
+    this.#whole = outlier.transition(this.#whole, event, now, config, true);
+    if (endpoint === undefined) return false;
+    const before = this.#endpoints.get(endpoint) ?? outlier.ADMITTING;
+    const known = Math.max(total, this.#endpoints.size);
+    const room = outlier.mayEject(this.#ejected, known, config.maxEjectionPercent);
+    const after = outlier.transition(before, event, now, config, room);
+    if (after === before && this.#endpoints.has(endpoint)) return false;
+    if (this.#endpoints.size >= MAX_ENDPOINTS && !this.#endpoints.has(endpoint)) this.#forgetOne();
+    this.#endpoints.set(endpoint, after);
+    this.#count();
+    if (after.kind !== "ejected" || before.kind === "ejected") return false;
+    if (this.rule?.observe !== true) for (const listener of [...this.#onEject]) listener(endpoint);
+    return true;
+  }
+
+  isEjected(endpoint: string | undefined, now: number): boolean {
+    if (endpoint === undefined || this.#ejected === 0 || this.rule?.observe === true) return false;
+    this.#tick(now);
+    return this.#endpoints.get(endpoint)?.kind === "ejected";
+  }
+
+  /** Names of ejected endpoints, as the tunnel says them to the far gateway; `undefined` while there are none. */
+  avoided(now: number): string | undefined {
+    if (this.#ejected === 0 || this.rule?.observe === true) return undefined;
+    this.#tick(now);
+    const names = [...this.#endpoints].filter(([, { kind }]) => kind === "ejected").map(([name]) => name);
+    return names.length === 0 ? undefined : names.slice(0, MAX_AVOIDED).join(",");
+  }
+
+  #tick(now: number): void {
+    const config = this.rule?.rule.outlier ?? outlier.DEFAULT_OUTLIER;
+    for (const [name, state] of this.#endpoints) {
+      const next = outlier.transition(state, "tick", now, config, true);
+      if (next !== state) this.#endpoints.set(name, next);
+    }
+    this.#count();
+  }
+
+  #count(): void {
+    this.#ejected = 0;
+    for (const { kind } of this.#endpoints.values()) if (kind === "ejected") this.#ejected += 1;
+  }
+
+  #forgetOne(): void {
+    for (const [name, { kind }] of this.#endpoints) {
+      if (kind === "ejected") continue;
+      this.#endpoints.delete(name);
+      return;
+    }
+  }
+
+  // ---- failover -----------------------------------------------------------------------------------------------------
+
+  /** What part of its readiness counts now, and what is known without hysteresis. */
+  weigh(
+    readiness: Readiness | undefined,
+    now: number,
+    failback: FailbackConfig,
+  ): { readonly readiness: number; readonly rawReadiness: number } {
+    const config = this.rule?.rule.outlier;
+    if (config !== undefined) this.#whole = outlier.transition(this.#whole, "tick", now, config, true);
+    const isOut = this.rule?.observe !== true && this.#whole.kind === "ejected";
+    const part = readiness === undefined ? 1 : readiness.total === 0 ? 0 : readiness.ready / readiness.total;
+    const raw = isOut ? 0 : part;
+    this.#state = destination.transition(this.#state, raw > 0 ? "ready" : "unready", now, failback);
+    return { readiness: raw * destination.admittedPart(this.#state, now, failback), rawReadiness: raw };
+  }
+}
+
+// Requests that wait for a connection where no rule says how many may.
+const MAX_WAITING = 4_096;

@@ -1,0 +1,213 @@
+import { type Problem, problem } from "../../../federation/model/problem.ts";
+import { serviceKey } from "../../../federation/model/service.ts";
+import { pickShare } from "../balance/failover.ts";
+import { hashText } from "../balance/rendezvous.ts";
+import { cookieValue, decodeSession, encodeSession, isExpired } from "../balance/session-token.ts";
+import {
+  type BackendRule,
+  limitApplies,
+  type LimitRule,
+  limitsOf,
+  ruleFor,
+  type ServiceRules,
+} from "../policy/rule-tables.ts";
+import { type EntryForward, ofEndpoint, ofVersion, type Refuse } from "../routing/decide.ts";
+import type { RequestDecision } from "../routing/decide-request.ts";
+import type { RequestView } from "../routing/request-view.ts";
+import type { RouteTables } from "../routing/tables.ts";
+import type { DestinationGuard } from "./destination-guard.ts";
+import type { EntryKey } from "./entry.ts";
+import type { Guard, Limiter } from "./guard.ts";
+
+interface ActiveLimit {
+  readonly limit: LimitRule;
+  readonly limiter: Limiter;
+}
+
+// Variants of a target (versions, pinned endpoints) that are remembered, so that a request makes none of its own.
+const MAX_VARIANTS = 4_096;
+/** A header's own values fall into so many classes, each with a place of its own. */
+const SESSION_CLASSES = 256;
+const NO_LIMITS: readonly ActiveLimit[] = [];
+
+/** The rules as they concern one workload's way to one service: arranged when they change, asked by every request. */
+export class EntryGuard {
+  readonly #guard: Guard;
+  readonly #random: () => number;
+  readonly #service: string;
+  readonly #rules: ServiceRules | undefined;
+  readonly #limits: readonly ActiveLimit[];
+  readonly #variants = new Map<string, EntryForward>();
+
+  constructor(key: EntryKey, tables: RouteTables | undefined, guard: Guard, random: () => number) {
+    this.#guard = guard;
+    this.#random = random;
+    this.#service = serviceKey(key.service);
+    const rules = tables?.rules.get(this.#service);
+    this.#rules = rules;
+    this.#limits =
+      rules === undefined
+        ? NO_LIMITS
+        : limitsOf(rules, key.caller).map((limit) => ({ limit, limiter: guard.limiter(limit) }));
+  }
+
+  /** Which of several clusters: by priority, weight and readiness. */
+  pick(sources: readonly EntryForward[]): EntryForward | undefined {
+    if (sources.length < 2) return sources[0];
+    return sources[pickShare(this.#guard.shares(this.#service, this.#rules, sources), this.#random())];
+  }
+
+  destination(target: EntryForward): DestinationGuard {
+    const guard = this.#guard.destination(this.#service, target.destination);
+    guard.rule = this.#rules === undefined ? undefined : ruleFor(this.#rules.backends, target.destination);
+    return guard;
+  }
+
+  /** How many endpoints the service has there, as far as is known. */
+  endpointsAt(target: EntryForward): number {
+    return this.#guard.env.readiness(target)?.total ?? 0;
+  }
+
+  /** Whether anything of a request has to be counted. */
+  get hasRules(): boolean {
+    return this.#rules !== undefined;
+  }
+
+  /** What the rules make of a decision to forward: another version or endpoint, or a refusal. */
+  apply(
+    decision: Extract<RequestDecision, { readonly kind: "forward" }>,
+    request: RequestView,
+    sources: readonly EntryForward[],
+  ): RequestDecision {
+    const rules = this.#rules;
+    if (rules === undefined) return decision;
+    const pinned = this.#pinned(decision.target, request, sources);
+    const target = pinned ?? this.#ofRollout(decision.target, rules);
+    const refusal = this.#limit(target, (name) => request.header(name));
+    if (refusal !== undefined) return refusal;
+    return target === decision.target ? decision : { ...decision, target };
+  }
+
+  /** For connections of which no request is looked at. */
+  applyToConnection(target: EntryForward): EntryForward | Refuse {
+    if (this.#rules === undefined) return target;
+    const versioned = this.#ofRollout(target, this.#rules);
+    return this.#limit(versioned, () => undefined) ?? versioned;
+  }
+
+  /** Fields that make the client come back to the same endpoint; empty where it does already, or no rule asks for it. */
+  sessionFields(target: EntryForward, request: RequestView, endpoint: string | undefined): string {
+    const session = this.#session(target);
+    if (session === undefined || endpoint === undefined) return "";
+    const { cluster } = this.destination(target);
+    const now = this.#guard.env.now();
+    const sent = this.#sent(session, request);
+    const token = sent === undefined ? undefined : decodeSession(sent);
+    if (
+      token?.cluster === cluster &&
+      token.endpoint === endpoint &&
+      !isExpired(token, now, session.absoluteTimeoutMs)
+    )
+      return "";
+    const value = encodeSession({ cluster, endpoint, sinceS: Math.floor(now / 1_000) });
+    if (session.type === "Header") return sent === undefined ? `${session.name}: ${value}\r\n` : "";
+    const maxAge = session.permanent
+      ? `; Max-Age=${Math.floor((session.absoluteTimeoutMs ?? 0) / 1_000)}`
+      : "";
+    return `set-cookie: ${session.name}=${value}; Path=/; HttpOnly; SameSite=Lax${maxAge}\r\n`;
+  }
+
+  observed(rule: string, verdict: string, detail: string): void {
+    this.#guard.count(rule, verdict, true);
+    this.#guard.env.events.access("rule_observed", { rule, verdict, service: this.#service, detail });
+  }
+
+  enforced(rule: string, verdict: string): void {
+    this.#guard.count(rule, verdict, false);
+  }
+
+  #ofRollout(target: EntryForward, rules: ServiceRules): EntryForward {
+    if (rules.rollouts.length === 0 || target.version !== undefined) return target;
+    const rollout = ruleFor(rules.rollouts, target.destination)?.rule;
+    if (rollout === undefined) return target;
+    const version = this.#random() * 100 < rollout.weight ? rollout.canary : rollout.stable;
+    return this.#variant(`${target.id} v ${version}`, () => ofVersion(target, version), target);
+  }
+
+  #session(target: EntryForward) {
+    const rules = this.#rules;
+    if (rules === undefined || rules.backends.length === 0) return undefined;
+    const policy = ruleFor(rules.backends, target.destination);
+    return policy === undefined || policy.observe ? undefined : policy.rule.session;
+  }
+
+  #sent(session: NonNullable<BackendRule["rule"]["session"]>, request: RequestView): string | undefined {
+    if (session.type === "Header") return request.header(session.name.toLowerCase());
+    const field = request.header("cookie");
+    return field === undefined ? undefined : cookieValue(field, session.name);
+  }
+
+  /** Where the request's session belongs, if that place may be used. */
+  #pinned(
+    target: EntryForward,
+    request: RequestView,
+    sources: readonly EntryForward[],
+  ): EntryForward | undefined {
+    const session = this.#session(target);
+    const sent = session === undefined ? undefined : this.#sent(session, request);
+    if (session === undefined || sent === undefined || sent === "") return undefined;
+    const token = decodeSession(sent);
+    if (token === undefined) return session.type === "Header" ? this.#byValue(target, sent) : undefined;
+    const now = this.#guard.env.now();
+    if (isExpired(token, now, session.absoluteTimeoutMs)) return undefined;
+    const home = this.#home(token.cluster, target, sources);
+    if (home === undefined || this.destination(home).isEjected(token.endpoint, now)) return undefined;
+    return this.#variant(`${home.id} e ${token.endpoint}`, () => ofEndpoint(home, token.endpoint), home);
+  }
+
+  /** The source of that cluster, while it gets traffic at all. */
+  #home(cluster: string, target: EntryForward, sources: readonly EntryForward[]): EntryForward | undefined {
+    if (this.destination(target).cluster === cluster) return target;
+    const index = sources.findIndex((source) => this.destination(source).cluster === cluster);
+    const shares = this.#guard.shares(this.#service, this.#rules, sources);
+    return (shares[index] ?? 0) > 0 ? sources[index] : undefined;
+  }
+
+  /** A value that the client chose itself always leads to the same endpoint. */
+  #byValue(target: EntryForward, value: string): EntryForward {
+    const name = `~${hashText(value) % SESSION_CLASSES}`;
+    return this.#variant(`${target.id} e ${name}`, () => ofEndpoint(target, name), target);
+  }
+
+  #variant(id: string, make: () => EntryForward, base: EntryForward): EntryForward {
+    const known = this.#variants.get(id);
+    // The permit of a base is as old as the rules it was made by.
+    if (known !== undefined && known.permit === base.permit) return known;
+    if (this.#variants.size >= MAX_VARIANTS) this.#variants.clear();
+    const made = make();
+    this.#variants.set(id, made);
+    return made;
+  }
+
+  #limit(target: EntryForward, header: (name: string) => string | undefined): Refuse | undefined {
+    for (const { limit, limiter } of this.#limits) {
+      if (!limitApplies(limit, target.destination, target.version, header)) continue;
+      const waitMs = limiter.take(this.#guard.env.now());
+      if (waitMs === 0) continue;
+      if (limit.observe) {
+        this.observed(limit.name, "limited", "a rate limit is reached");
+        continue;
+      }
+      this.enforced(limit.name, "limited");
+      const retryAfterS = Math.max(1, Math.ceil(Math.min(waitMs, MAX_RETRY_MS) / 1_000));
+      return { kind: "refuse", problem: limited(limit), retryAfterS };
+    }
+    return undefined;
+  }
+}
+
+const MAX_RETRY_MS = 3_600_000;
+
+function limited({ name }: LimitRule): Problem {
+  return problem("rate_limited", `RateLimit ${name}`);
+}

@@ -1,0 +1,84 @@
+import { type Problem, problem } from "../../../federation/model/problem.ts";
+import type { EntryForward } from "../routing/decide.ts";
+import type { DestinationGuard } from "./destination-guard.ts";
+import type { EntryGuard } from "./entry-guard.ts";
+
+/** One request on its way to a target: told of every attempt's end, and in the end returned. */
+export interface Ticket {
+  answered(status: number, endpoint: string | undefined): void;
+  failed(reason: Problem, endpoint: string | undefined): void;
+  /** The exchange is over, however it went. Only the first call counts. */
+  leave(): void;
+}
+
+/** Where no rule wants to know. */
+export const NO_TICKET: Ticket = { answered() {}, failed() {}, leave() {} };
+
+/** What a hop said about itself or the way, not what an endpoint did. */
+const NOT_ITS_FAULT: ReadonlySet<Problem["name"]> = new Set([
+  "no_endpoint",
+  "endpoint_unreachable",
+  "gateway_unreachable",
+  "overloaded",
+  "draining",
+  "export_denied",
+  "not_exported",
+  "egress_denied",
+  "caller_token_invalid",
+  "caller_token_expired",
+]);
+
+/** A ticket, or which bound of the circuit refuses it. */
+export function ticketFor(guard: EntryGuard, target: EntryForward, now: () => number): Ticket | Problem {
+  const destination = guard.destination(target);
+  const bound = destination.brokenBound;
+  if (bound !== undefined && destination.rule !== undefined) {
+    const { name, observe } = destination.rule;
+    const detail = `${bound} of BackendTrafficPolicy ${name}`;
+    if (!observe) {
+      guard.enforced(name, "circuit_open");
+      return problem("circuit_open", detail);
+    }
+    guard.observed(name, "circuit_open", detail);
+  }
+  return new GuardedTicket(guard, target, now);
+}
+
+class GuardedTicket implements Ticket {
+  readonly #guard: EntryGuard;
+  readonly #target: EntryForward;
+  readonly #destination: DestinationGuard;
+  readonly #now: () => number;
+  #left = false;
+
+  constructor(guard: EntryGuard, target: EntryForward, now: () => number) {
+    this.#guard = guard;
+    this.#target = target;
+    this.#destination = guard.destination(target);
+    this.#now = now;
+    this.#destination.load.requests += 1;
+  }
+
+  answered(status: number, endpoint: string | undefined): void {
+    this.#judge(endpoint, status >= 500 ? "failure" : "success");
+  }
+
+  failed(reason: Problem, endpoint: string | undefined): void {
+    if (!NOT_ITS_FAULT.has(reason.name)) this.#judge(endpoint, "failure");
+  }
+
+  leave(): void {
+    if (this.#left) return;
+    this.#left = true;
+    this.#destination.load.requests -= 1;
+  }
+
+  #judge(endpoint: string | undefined, event: "success" | "failure"): void {
+    const total = this.#guard.endpointsAt(this.#target);
+    const ejected = this.#destination.judge(endpoint, event, this.#now(), total);
+    if (!ejected || this.#destination.rule === undefined) return;
+    const { name, observe } = this.#destination.rule;
+    if (observe) this.#guard.observed(name, "ejected", `endpoint ${endpoint}`);
+    else this.#guard.enforced(name, "ejected");
+  }
+}

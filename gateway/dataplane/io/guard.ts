@@ -1,0 +1,137 @@
+import { DEFAULT_FAILOVER, type Destination, divideTraffic } from "../balance/failover.ts";
+import { DEFAULT_FAILBACK } from "../lifecycle/destination-state.ts";
+import {
+  type BackendRule,
+  type LimitRule,
+  type Place,
+  ruleFor,
+  type ServiceRules,
+} from "../policy/rule-tables.ts";
+import { TokenBucket } from "../policy/token-bucket.ts";
+import type { EntryForward } from "../routing/decide.ts";
+import type { Metrics } from "./counters.ts";
+import { DestinationGuard, type Readiness } from "./destination-guard.ts";
+import type { EventLog } from "./event-log.ts";
+
+/** Takes one of a limit's tokens; answers 0, or after how many milliseconds it is worth trying again. */
+export interface Limiter {
+  take(now: number): number;
+}
+
+export interface GuardEnvironment {
+  readonly now: () => number;
+  readonly metrics: Metrics;
+  readonly events: EventLog;
+  /** What is known of a service at a cluster; `undefined`: nothing yet. */
+  readonly readiness: (target: EntryForward) => Readiness | undefined;
+  /** A limit that several processes share; absent: every process has its own. */
+  readonly sharedLimiter?: (limit: LimitRule) => Limiter;
+}
+
+// How long a division of traffic is good for: a ramp's step, and far below what a loss may take to be noticed.
+const SHARES_MS = 50;
+const LOCAL_FIRST: { readonly local: Place; readonly other: Place } = {
+  local: { priority: 0, weight: 1 },
+  other: { priority: 1, weight: 1 },
+};
+/** Clusters that no level names come after all that one names. */
+const UNNAMED: Place = { priority: Number.MAX_SAFE_INTEGER, weight: 1 };
+
+interface Shares {
+  readonly parts: readonly number[];
+  readonly untilMs: number;
+  readonly epoch: number;
+  readonly rules: ServiceRules | undefined;
+}
+
+/** What the rules of one process remember between requests: buckets, circuits, outliers, who returns. */
+export class Guard {
+  readonly env: GuardEnvironment;
+  readonly #buckets = new Map<string, { readonly bucket: TokenBucket; rate: LimitRule["rate"] }>();
+  readonly #destinations = new Map<string, DestinationGuard>();
+  readonly #shares = new WeakMap<readonly EntryForward[], Shares>();
+  #epoch = 0;
+
+  constructor(env: GuardEnvironment) {
+    this.env = env;
+  }
+
+  /** What is known of readiness has changed: the next request must not go by what was. */
+  readinessChanged(): void {
+    this.#epoch += 1;
+  }
+
+  limiter(limit: LimitRule): Limiter {
+    if (limit.shared && this.env.sharedLimiter !== undefined) return this.env.sharedLimiter(limit);
+    const known = this.#buckets.get(limit.key);
+    if (known === undefined) {
+      const bucket = new TokenBucket(limit.rate, this.env.now());
+      this.#buckets.set(limit.key, { bucket, rate: limit.rate });
+      return bucket;
+    }
+    if (known.rate.perMs !== limit.rate.perMs || known.rate.burst !== limit.rate.burst) {
+      known.bucket.setRate(limit.rate, this.env.now());
+      known.rate = limit.rate;
+    }
+    return known.bucket;
+  }
+
+  destination(service: string, destination: string): DestinationGuard {
+    const key = `${service} ${destination}`;
+    const known = this.#destinations.get(key);
+    if (known !== undefined) return known;
+    const made = new DestinationGuard(destination);
+    this.#destinations.set(key, made);
+    return made;
+  }
+
+  /** What part of a service's traffic each of its sources gets now. */
+  shares(
+    service: string,
+    rules: ServiceRules | undefined,
+    sources: readonly EntryForward[],
+  ): readonly number[] {
+    const now = this.env.now();
+    const known = this.#shares.get(sources);
+    if (known !== undefined && now < known.untilMs && known.epoch === this.#epoch && known.rules === rules)
+      return known.parts;
+    const parts = this.#divide(service, rules, sources, now);
+    this.#shares.set(sources, { parts, untilMs: now + SHARES_MS, epoch: this.#epoch, rules });
+    return parts;
+  }
+
+  count(rule: string, verdict: string, observe: boolean): void {
+    const mode = observe ? "observe" : "enforce";
+    this.env.metrics.ruleVerdicts.series({ rule, verdict, mode }).value += 1;
+  }
+
+  #divide(
+    service: string,
+    rules: ServiceRules | undefined,
+    sources: readonly EntryForward[],
+    now: number,
+  ): readonly number[] {
+    const backends = rules?.backends ?? [];
+    const [first] = sources;
+    // Levels are the consumer's: its policy is about every destination.
+    const policy = first === undefined ? undefined : ruleFor(backends, first.destination);
+    const failover = policy?.observe === true ? undefined : policy?.rule.failover;
+    const failback =
+      failover === undefined
+        ? DEFAULT_FAILBACK
+        : { delayMs: failover.failbackDelayMs, rampMs: failover.failbackRampMs };
+    const destinations = sources.map((source): Destination => {
+      const guard = this.destination(service, source.destination);
+      guard.rule = ruleFor(backends, source.destination);
+      const place = placeOf(source, failover === undefined ? undefined : policy);
+      return { ...place, ...guard.weigh(this.env.readiness(source), now, failback) };
+    });
+    return divideTraffic(destinations, failover ?? DEFAULT_FAILOVER);
+  }
+}
+
+function placeOf(source: EntryForward, policy: BackendRule | undefined): Place {
+  if (policy === undefined || policy.places.size === 0)
+    return source.local ? LOCAL_FIRST.local : LOCAL_FIRST.other;
+  return policy.places.get(source.destination) ?? UNNAMED;
+}

@@ -1,0 +1,127 @@
+import { describe, expect, it } from "vitest";
+import { until } from "../fakes/until.ts";
+import { useRulesScene } from "./rules-scene.ts";
+
+/** One row for every field of BackendTrafficPolicy, over the real path between clusters. */
+const scene = useRulesScene();
+const TWO = [{ name: "a" }, { name: "b" }];
+const THREE = [...TWO, { name: "c" }];
+const outlier = { consecutiveErrors: 2, baseEjectionMs: 1_000, maxEjectionMs: 4_000, maxEjectionPercent: 50 };
+
+describe("BackendTrafficPolicy", () => {
+  it("circuitBreaker.maxParallelRequests: refuses what is beyond it at once", async () => {
+    const { rules, call, workload } = await scene([{ name: "a" }]);
+    rules({ backends: [{ circuit: { maxParallelRequests: 2 } }] });
+    workload("a").behave("silent");
+    const waiting = [call(), call()];
+    await until("both are under way", 2_000, () => (workload("a").served === 2 ? true : undefined));
+    expect((await call()).what).toBe("503 ISTH-3302");
+    workload("a").behave(200);
+    workload("a").release();
+    expect((await Promise.all(waiting)).map(({ what }) => what)).toEqual(["200 a", "200 a"]);
+    expect((await call()).what).toBe("200 a");
+  });
+
+  it("circuitBreaker.maxConnections and maxPendingRequests: lets so many wait, and refuses the rest", async () => {
+    const { rules, call, workload } = await scene([{ name: "a" }]);
+    rules({ backends: [{ circuit: { maxConnections: 1, maxPendingRequests: 1 } }] });
+    workload("a").behave("silent");
+    const first = call();
+    await until("one is under way", 2_000, () => (workload("a").served === 1 ? true : undefined));
+    const second = call();
+    const third = call();
+    const refused = await Promise.race([second, third]);
+    expect(refused.what).toBe("503 ISTH-3302");
+    workload("a").behave(200);
+    workload("a").release();
+    const all = (await Promise.all([first, second, third])).map(({ what }) => what);
+    expect(all.toSorted()).toEqual(["200 a", "200 a", "503 ISTH-3302"]);
+  });
+
+  it("outlierDetection.maxEjectionPercent: never ejects more than that part", async () => {
+    const { rules, calls, workload } = await scene(TWO);
+    rules({ backends: [{ outlier }] });
+    for (const name of ["a", "b"]) workload(name).behave(500);
+    await calls(30);
+    const [before] = [workload("a").served + workload("b").served];
+    await calls(10);
+    expect(workload("a").served + workload("b").served).toBe(before + 10);
+  });
+
+  it("sessionPersistence Cookie: keeps a session at one endpoint, until that is gone", async () => {
+    const { rules, call, calls, workload } = await scene(THREE);
+    rules({ backends: [{ session: { name: "sid", type: "Cookie", permanent: false } }] });
+    const first = await call();
+    const cookie = first.headers.get("set-cookie") ?? "";
+    expect(cookie).toMatch(/^sid=[0-9a-f]{8}\.[0-9a-f]{8}\.[0-9a-z]+; Path=\/; HttpOnly; SameSite=Lax$/);
+    const sent = { cookie: cookie.split(";")[0] ?? "" };
+    expect(await calls(20, sent)).toEqual({ [first.what]: 20 });
+    const again = await call(sent);
+    expect(again.headers.get("set-cookie")).toBeNull();
+    await workload(first.what.slice(4)).kill();
+    const moved = await call(sent);
+    expect(moved.what).toMatch(/^200 [abc]$/);
+    expect(moved.what).not.toBe(first.what);
+    expect(moved.headers.get("set-cookie")).toMatch(/^sid=/);
+  });
+
+  it("sessionPersistence.cookieConfig Permanent and absoluteTimeout: ends the session in time", async () => {
+    const { rules, call, advance } = await scene(TWO);
+    rules({
+      backends: [{ session: { name: "sid", type: "Cookie", permanent: true, absoluteTimeoutMs: 60_000 } }],
+    });
+    const cookie = (await call()).headers.get("set-cookie") ?? "";
+    expect(cookie).toContain("; Max-Age=60");
+    const sent = { cookie: cookie.split(";")[0] ?? "" };
+    expect((await call(sent)).headers.get("set-cookie")).toBeNull();
+    advance(62_000);
+    expect((await call(sent)).headers.get("set-cookie")).toMatch(/^sid=/);
+  });
+
+  it("sessionPersistence Header: the same value leads to the same endpoint, and values spread", async () => {
+    const { rules, calls } = await scene(THREE);
+    rules({ backends: [{ session: { name: "x-user", type: "Header", permanent: false } }] });
+    const homes = new Set<string>();
+    for (let user = 0; user < 16; user++) {
+      const answers = Object.keys(await calls(4, { "x-user": `user ${user}` }));
+      expect(answers).toHaveLength(1);
+      homes.add(answers[0] ?? "");
+    }
+    // Ports are chance, and so is who is at home where.
+    expect(homes.size).toBeGreaterThan(1);
+  });
+
+  it("mode observe: counts what the circuit would refuse and leaves traffic alone", async () => {
+    const { rules, call, workload, metric } = await scene([{ name: "a" }]);
+    rules({ backends: [{ mode: "observe", circuit: { maxParallelRequests: 1 } }] });
+    workload("a").behave("silent");
+    const waiting = [call()];
+    await until("one is under way", 2_000, () => (workload("a").served === 1 ? true : undefined));
+    waiting.push(call());
+    await until("the other as well", 2_000, () => (workload("a").served === 2 ? true : undefined));
+    workload("a").release();
+    expect((await Promise.all(waiting)).map(({ what }) => what)).toEqual(["200 a", "200 a"]);
+    expect(
+      metric('isthmus_rule_verdicts_total{rule="west/shop/policy",verdict="circuit_open",mode="observe"}'),
+    ).toBe(1);
+  });
+});
+
+describe("Rollout", () => {
+  it("divides the requests between two versions by weight", async () => {
+    const { rules, calls } = await scene([
+      { name: "a", version: "v1" },
+      { name: "b", version: "v2" },
+    ]);
+    for (const [weight, least, most] of [
+      [0, 0, 0],
+      [100, 300, 300],
+      [20, 30, 95],
+    ] as const) {
+      rules({ rollouts: [{ weight }] });
+      const canary = (await calls(300))["200 b"] ?? 0;
+      expect(canary).toBeGreaterThanOrEqual(least);
+      expect(canary).toBeLessThanOrEqual(most);
+    }
+  });
+});

@@ -1,0 +1,151 @@
+import { afterEach } from "vitest";
+import type { ServiceEndpoint } from "../../federation/model/service.ts";
+import type {
+  Snapshot,
+  SnapshotBackend,
+  SnapshotRateLimit,
+  SnapshotRollout,
+} from "../../federation/model/snapshot.ts";
+import { type Mesh, type MeshOptions, startMesh } from "../fakes/mesh.ts";
+import { startNamedWorkload, type NamedWorkload } from "./named-workload.ts";
+
+/** Where a workload runs; its answers say its name. */
+export interface Placed {
+  readonly name: string;
+  readonly version?: string;
+}
+
+export interface RulesScene {
+  readonly mesh: Mesh;
+  readonly workloads: ReadonlyMap<string, NamedWorkload>;
+  workload(name: string): NamedWorkload;
+  /** Replaces the rules in force for west. */
+  rules(rules: {
+    readonly rateLimits?: readonly Partial<SnapshotRateLimit>[];
+    readonly backends?: readonly Partial<SnapshotBackend>[];
+    readonly rollouts?: readonly Partial<SnapshotRollout>[];
+  }): void;
+  /** What `web` gets: status and the name of who answered, `429 ISTH-3301`. */
+  call(headers?: Readonly<Record<string, string>>): Promise<Reply>;
+  /** So many calls, one after the other: how often each answer came. */
+  calls(count: number, headers?: Readonly<Record<string, string>>): Promise<Readonly<Record<string, number>>>;
+  /** Moves the clock of the whole mesh. */
+  advance(ms: number): void;
+  metric(text: string): number;
+}
+
+export interface Reply {
+  readonly what: string;
+  readonly headers: Headers;
+}
+
+const service = { namespace: "shop", name: "cart" };
+
+/** Two clusters, or three, with real workloads, sockets and tunnels; the clock is the test's. */
+export function useRulesScene() {
+  const open: { close(): void | Promise<void> }[] = [];
+  afterEach(async () => {
+    for (const one of open.splice(0).reverse()) await one.close();
+  });
+  return async (
+    east: readonly Placed[],
+    options: Partial<MeshOptions> & { readonly inNorth?: readonly Placed[] } = {},
+  ): Promise<RulesScene> => {
+    const workloads = new Map<string, NamedWorkload>();
+    const start = async (placed: readonly Placed[]): Promise<ServiceEndpoint[]> => {
+      const endpoints: ServiceEndpoint[] = [];
+      for (const { name, version } of placed) {
+        const workload = await startNamedWorkload(name);
+        workloads.set(name, workload);
+        open.push(workload);
+        endpoints.push({ address: workload.address, ...(version === undefined ? {} : { version }) });
+      }
+      return endpoints;
+    };
+    const endpoints = await start(east);
+    const north = options.inNorth === undefined ? {} : { north: await start(options.inNorth) };
+    let now = Date.now();
+    const mesh = await startMesh({
+      agents: false,
+      endpoint: "",
+      endpoints,
+      ...north,
+      now: () => now,
+      ...options,
+    });
+    open.push(mesh);
+    const entry = mesh.member(options.agents === true ? "west agent" : "west gateway");
+    const url = `http://${mesh.address("ns/shop/sa/web")}/`;
+    const call: RulesScene["call"] = async (headers = {}) => {
+      const answer = await fetch(url, { headers }).catch((error: unknown) => error as Error);
+      if (answer instanceof Error) return { what: "broken", headers: new Headers() };
+      const body = (await answer.text()).trim();
+      const code = answer.headers.get("isthmus-code");
+      return {
+        what: code === null ? `${answer.status} ${body}` : `${answer.status} ${code}`,
+        headers: answer.headers,
+      };
+    };
+    return {
+      mesh,
+      workloads,
+      workload(name) {
+        const found = workloads.get(name);
+        if (found === undefined) throw new Error(`no workload ${name}`);
+        return found;
+      },
+      rules: ({ rateLimits = [], backends = [], rollouts = [] }) =>
+        mesh.publish(
+          (snapshot): Snapshot =>
+            snapshot.cluster === "west"
+              ? {
+                  ...snapshot,
+                  rules: {
+                    rateLimits: rateLimits.map((rule) => ({ ...LIMIT, ...rule })),
+                    backends: backends.map((rule) => ({ ...BACKEND, ...rule })),
+                    rollouts: rollouts.map((rule) => ({ ...ROLLOUT, ...rule })),
+                  },
+                }
+              : snapshot,
+        ),
+      call,
+      async calls(count, headers) {
+        const counts: Record<string, number> = {};
+        for (let index = 0; index < count; index++) {
+          const { what } = await call(headers);
+          counts[what] = (counts[what] ?? 0) + 1;
+        }
+        return counts;
+      },
+      advance(ms) {
+        now += ms;
+      },
+      metric(text) {
+        const line = entry.proxy
+          .metrics()
+          .split("\n")
+          .find((one) => one.startsWith(text));
+        return Number(line?.split(" ").at(-1) ?? 0);
+      },
+    };
+  };
+}
+
+const LIMIT: SnapshotRateLimit = {
+  name: "west/shop/limit",
+  service,
+  from: [],
+  requests: 100,
+  unitMs: 1_000,
+  burst: 5,
+  scope: "Local",
+  mode: "enforce",
+};
+const BACKEND: SnapshotBackend = { name: "west/shop/policy", service, mode: "enforce" };
+const ROLLOUT: SnapshotRollout = {
+  name: "west/shop/rollout",
+  service,
+  stable: "v1",
+  canary: "v2",
+  weight: 0,
+};
