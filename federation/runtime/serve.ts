@@ -28,7 +28,9 @@ export function listen(
   fetch: (request: Request) => Response | Promise<Response>,
   address: Address,
 ): Promise<Result<Listening, Problem>> {
-  const server = createAdaptorServer({ fetch, createServer, serverOptions: LIMITS }) as Server;
+  // The adapter hands its own bindings over as a second argument, which is not for us.
+  const only = (request: Request) => fetch(request);
+  const server = createAdaptorServer({ fetch: only, createServer, serverOptions: LIMITS }) as Server;
   server.maxConnections = MAX_CONNECTIONS;
   return new Promise((resolve) => {
     server.once("error", (cause: NodeJS.ErrnoException) => resolve(err(listenProblem(address, cause))));

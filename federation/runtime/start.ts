@@ -52,7 +52,7 @@ export async function startRegistry(
   if (!registry.ok) return err(problem("state_unusable", registry.error.problem.detail));
   let accepting = true;
   const app = createApp({ registry: registry.value, log, version: VERSION, accepting: () => accepting });
-  const listening = await listen((request) => app.fetch(request), config.listen);
+  const listening = await listen(app.fetch, config.listen);
   if (!listening.ok) {
     await registry.value.close();
     return listening;
