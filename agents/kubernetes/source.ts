@@ -97,6 +97,10 @@ export class KubernetesSource implements ServicesSource {
     return this.#informers().flatMap(({ problem }) => problem.current ?? []);
   }
 
+  unready(): string | undefined {
+    return this.known ? undefined : "waiting for the first complete lists of the Kubernetes API server";
+  }
+
   /** Whether everything was listed once. */
   get known(): boolean {
     return this.#informers().every(({ known }) => known);

@@ -73,6 +73,10 @@ const LOG_LEVEL: OptionSpec = {
   summary: "debug, info, warn or error (ISTHMUS_LOG_LEVEL)",
   words: ["debug", "info", "warn", "error"],
 };
+const KUBERNETES: OptionSpec = {
+  flags: "--kubernetes <access>",
+  summary: "services from Kubernetes: in-cluster, or a kubeconfig (ISTHMUS_KUBERNETES)",
+};
 const MEMBER: readonly OptionSpec[] = [
   STATE_DIR,
   LISTEN,
@@ -80,6 +84,7 @@ const MEMBER: readonly OptionSpec[] = [
   { flags: "--services <path>", summary: "StaticCluster file (ISTHMUS_SERVICES_FILE)" },
   { flags: "--admin-listen <address>", summary: "health, metrics, probes (ISTHMUS_ADMIN_LISTEN)" },
   { flags: "--registry <url>", summary: "instead of the one it joined (ISTHMUS_REGISTRY)" },
+  KUBERNETES,
   LOG_LEVEL,
   {
     flags: "--access-log <which>",
@@ -315,6 +320,25 @@ export const COMMANDS: readonly CommandSpec[] = [
       { flags: "--advertise <address>", summary: "where other clusters dial it (ISTHMUS_ADVERTISE)" },
     ],
     load: async () => (await import("./commands/role.ts")).gateway,
+  },
+  {
+    path: "controller",
+    group: "Run a role",
+    summary: "keep a Kubernetes cluster's objects and the registry in step",
+    options: [
+      STATE_DIR,
+      LISTEN,
+      { flags: "--member <name>", summary: "this process's name in its cluster (ISTHMUS_MEMBER)" },
+      { flags: "--admin-listen <address>", summary: "health, metrics, probes (ISTHMUS_ADMIN_LISTEN)" },
+      { flags: "--registry <url>", summary: "the registry to join (ISTHMUS_REGISTRY)" },
+      {
+        flags: "--join-token-file <path>",
+        summary: "joins with it, unless the cluster has joined (ISTHMUS_JOIN_TOKEN_FILE)",
+      },
+      KUBERNETES,
+      LOG_LEVEL,
+    ],
+    load: async () => (await import("./commands/role.ts")).controller,
   },
   {
     path: "agent",

@@ -32,7 +32,8 @@ export interface ClusterState {
   readonly ca: ClusterCa;
 }
 
-const FILES = {
+/** The files of a state directory. */
+export const STATE_FILES = {
   cluster: "cluster.json",
   key: "ca.key",
   certificate: "ca.crt",
@@ -50,7 +51,7 @@ const clusterFile = z.object({
 
 /** Whether a cluster has joined with this directory. `cluster.json` is written last, so that it vouches for the rest. */
 export function hasJoined(stateDir: string): boolean {
-  const text = readText(join(stateDir, FILES.cluster));
+  const text = readText(join(stateDir, STATE_FILES.cluster));
   // A file that cannot be read is there all the same.
   return !text.ok || text.value !== undefined;
 }
@@ -60,12 +61,12 @@ export function readClusterState(stateDir: string): Result<ClusterState, Problem
   const facts = readFacts(stateDir);
   if (!facts.ok) return facts;
   const trustDomain = parseTrustDomain(facts.value.trustDomain);
-  if (!trustDomain.ok) return unusable(join(stateDir, FILES.cluster), trustDomain.error);
+  if (!trustDomain.ok) return unusable(join(stateDir, STATE_FILES.cluster), trustDomain.error);
   const ca = readCa(stateDir);
   if (!ca.ok) return ca;
   if (ca.value.trustDomain !== trustDomain.value) {
     const told = `is the CA of ${ca.value.trustDomain}, but the directory belongs to ${trustDomain.value}`;
-    return unusable(join(stateDir, FILES.certificate), told);
+    return unusable(join(stateDir, STATE_FILES.certificate), told);
   }
   const bundles = readBundles(stateDir);
   if (!bundles.ok) return bundles;
@@ -74,7 +75,7 @@ export function readClusterState(stateDir: string): Result<ClusterState, Problem
 
 /** Whether somebody has renewed it since: cheap enough to ask often. */
 export function isCaReplaced(stateDir: string, ca: ClusterCa): boolean {
-  const text = readText(join(stateDir, FILES.certificate));
+  const text = readText(join(stateDir, STATE_FILES.certificate));
   return text.ok && text.value !== undefined && text.value !== ca.certificatePem;
 }
 
@@ -89,9 +90,9 @@ export function writeClusterState(
 ): Result<undefined, Problem> {
   const { federation, cluster, trustDomain, registry, snapshotKeys, joinedAt, bundles, ca } = state;
   const facts = { federation, cluster, trustDomain, registry, snapshotKeys, joinedAt };
-  const files: (readonly [string, string])[] = [[FILES.bundles, json(bundlesToMap(bundles))]];
-  if (key === "write") files.push([FILES.key, privateKeyToPem(ca.privateKey)]);
-  files.push([FILES.certificate, ca.certificatePem], [FILES.cluster, json(facts)]);
+  const files: (readonly [string, string])[] = [[STATE_FILES.bundles, json(bundlesToMap(bundles))]];
+  if (key === "write") files.push([STATE_FILES.key, privateKeyToPem(ca.privateKey)]);
+  files.push([STATE_FILES.certificate, ca.certificatePem], [STATE_FILES.cluster, json(facts)]);
   for (const [name, text] of files) {
     const written = writeSecretFile(join(stateDir, name), text);
     if (!written.ok) return written;
@@ -111,15 +112,15 @@ export function createStateDir(stateDir: string): Result<undefined, Problem> {
 /** From here until it is written again the directory counts as not joined. */
 export function withdrawClusterState(stateDir: string): Result<undefined, Problem> {
   try {
-    rmSync(join(stateDir, FILES.cluster), { force: true });
+    rmSync(join(stateDir, STATE_FILES.cluster), { force: true });
     return ok(undefined);
   } catch (error) {
-    return err(fileProblem(join(stateDir, FILES.cluster), "written", error));
+    return err(fileProblem(join(stateDir, STATE_FILES.cluster), "written", error));
   }
 }
 
 function readFacts(stateDir: string): Result<z.output<typeof clusterFile>, Problem> {
-  const path = join(stateDir, FILES.cluster);
+  const path = join(stateDir, STATE_FILES.cluster);
   const text = readText(path);
   if (!text.ok) return text;
   if (text.value === undefined) {
@@ -135,8 +136,8 @@ function readFacts(stateDir: string): Result<z.output<typeof clusterFile>, Probl
 }
 
 function readCa(stateDir: string): Result<ClusterCa, Problem> {
-  const keyPath = join(stateDir, FILES.key);
-  const certificatePath = join(stateDir, FILES.certificate);
+  const keyPath = join(stateDir, STATE_FILES.key);
+  const certificatePath = join(stateDir, STATE_FILES.certificate);
   const key = readSecretFile(keyPath);
   if (!key.ok) return err(problem("state_unusable", key.error.detail));
   const certificate = readRequired(certificatePath);
@@ -147,7 +148,7 @@ function readCa(stateDir: string): Result<ClusterCa, Problem> {
 }
 
 function readBundles(stateDir: string): Result<readonly TrustBundle[], Problem> {
-  const path = join(stateDir, FILES.bundles);
+  const path = join(stateDir, STATE_FILES.bundles);
   const text = readRequired(path);
   if (!text.ok) return text;
   const bundles = bundlesFromMap(text.value);

@@ -61,7 +61,7 @@ export interface Discovery {
 export async function openDiscovery(
   options: DiscoveryOptions,
 ): Promise<Result<Discovery, Problem | StaticFileProblem>> {
-  const { role, stateDir, clock, random, log } = options;
+  const { role, stateDir, clock, random, log, servicesSource } = options;
   const initial = readClusterState(stateDir);
   if (!initial.ok) return initial;
   const opened = await openServices(options, initial.value.trustDomain);
@@ -88,7 +88,9 @@ export async function openDiscovery(
   };
   followBundles(source.snapshot.current);
   source.snapshot.subscribe(followBundles);
-  if (role === "gateway") stateSource.startRenewing(client);
+  // Where a controller runs, it renews for all: only it may write the Secret that the others read.
+  const renews = servicesSource?.pods === undefined ? role === "gateway" : false;
+  if (renews || role === "controller") stateSource.startRenewing(client);
 
   let reporter: Reporter | undefined;
   return ok({

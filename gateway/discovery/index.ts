@@ -3,7 +3,7 @@
  * registry, services from the static file. Everything here may fail without harm to traffic.
  */
 export { type AddressBook, type AddressKey, openAddressBook } from "./address-book.ts";
-export { type ClusterState, hasJoined, readClusterState } from "./cluster-state.ts";
+export { type ClusterState, hasJoined, readClusterState, STATE_FILES } from "./cluster-state.ts";
 export { type CredentialSource, createCredentialSource } from "./credential-source.ts";
 export { type Discovery, type DiscoveryOptions, openDiscovery, type SelfReport } from "./discovery.ts";
 export { createMemberClient, type MemberClient } from "./member-client.ts";

@@ -12,6 +12,8 @@ export interface ServicesSource {
   followEndpoints(listener: EndpointListener): () => void;
   /** Present where workloads are known by their own addresses, and need no local address each. */
   readonly pods?: PodEntries;
+  /** Why it does not know enough yet to be relied on. */
+  unready?(): string | undefined;
   stop(): void;
 }
 

@@ -16,6 +16,12 @@ export interface ProcessConfig {
   readonly advertise?: string;
   readonly servicesFile?: string;
   readonly adminListen: Address;
+  /** `in-cluster`, or the path of a kubeconfig: services come from an API server. */
+  readonly kubernetes?: string;
+  /** The Kubernetes node that this process serves. */
+  readonly node?: string;
+  /** With which a controller joins, where the cluster has not joined yet. */
+  readonly joinTokenFile?: string;
   readonly logLevel: LogLevel;
   /** Absent: no access log. */
   readonly accessLog?: AccessLogPolicy;
@@ -52,6 +58,9 @@ const KNOWN = [
   "ISTHMUS_ADVERTISE",
   "ISTHMUS_SERVICES_FILE",
   "ISTHMUS_ADMIN_LISTEN",
+  "ISTHMUS_KUBERNETES",
+  "ISTHMUS_NODE",
+  "ISTHMUS_JOIN_TOKEN_FILE",
   "ISTHMUS_LOG_LEVEL",
   "ISTHMUS_ACCESS_LOG",
   "ISTHMUS_REGISTRY",
@@ -82,6 +91,9 @@ export function parseProcessConfig(
     advertise: read.advertise("ISTHMUS_ADVERTISE"),
     servicesFile: read.optional("ISTHMUS_SERVICES_FILE"),
     adminListen: read.address("ISTHMUS_ADMIN_LISTEN", DEFAULT_ADMIN),
+    kubernetes: read.optional("ISTHMUS_KUBERNETES"),
+    node: read.optional("ISTHMUS_NODE"),
+    joinTokenFile: read.optional("ISTHMUS_JOIN_TOKEN_FILE"),
     logLevel: read.logLevel("ISTHMUS_LOG_LEVEL"),
     accessLog: read.accessLog("ISTHMUS_ACCESS_LOG"),
     registry: read.url("ISTHMUS_REGISTRY"),

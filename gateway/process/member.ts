@@ -1,9 +1,10 @@
 import { formatAddress } from "../../federation/model/address.ts";
 import { createLogger, type Logger } from "../../federation/model/log.ts";
 import { type Issue, type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
+import { ok, type Result } from "../../federation/model/result.ts";
 import type { SystemRole } from "../../federation/model/spiffe-id.ts";
 import { AccessLog, type MetricFamily, type PortClaims, type Tracing } from "../dataplane/index.ts";
-import { type Discovery, openDiscovery } from "../discovery/index.ts";
+import { type Discovery, openDiscovery, type ServicesSource } from "../discovery/index.ts";
 import { type AdminServer, openAdminServer } from "./admin-server.ts";
 import { systemClock, systemRandom } from "./clock.ts";
 import { parseProcessConfig, type ProcessConfig } from "./config.ts";
@@ -40,11 +41,20 @@ export interface MemberContext {
 
 export type MemberRole = SystemRole;
 
+/** What was made ready before the process opens what it shares with its cluster. */
+export interface Prepared {
+  /** Instead of a file. */
+  readonly servicesSource?: ServicesSource;
+}
+
+export type Prepare = (config: ProcessConfig, log: Logger) => Promise<Result<Prepared, Problem>>;
+
 /** The life of a gateway or agent process: settings, identity, proxy, reports, and an orderly end. */
 export async function runMember(
   role: MemberRole,
   version: string,
   build: (context: MemberContext) => Proxy,
+  prepare: Prepare = async () => ok({}),
 ): Promise<void> {
   const parsed = parseProcessConfig((key) => process.env[key], Object.keys(process.env));
   if (!parsed.ok) return fail(problem("config_invalid", `${role} cannot start`), parsed.error);
@@ -59,8 +69,11 @@ export async function runMember(
     },
   );
   for (const { path, message } of warnings) log.warn("setting_ignored", { setting: path, detail: message });
+  const prepared = await prepare(config, log);
+  if (!prepared.ok) return fail(prepared.error);
   const discovery = await openDiscovery({
     ...config,
+    ...prepared.value,
     role,
     version,
     log,
@@ -157,7 +170,8 @@ class Member {
   async #openAdmin(): Promise<string | undefined> {
     const opened = await openAdminServer(this.#config.adminListen, {
       ready: () => {
-        const reason = this.#draining ? "draining" : this.#proxy.unready();
+        const waiting = this.#proxy.unready() ?? this.#discovery.services.unready?.();
+        const reason = this.#draining ? "draining" : waiting;
         return { ready: reason === undefined, reason: reason ?? "serving" };
       },
       metrics: () => this.#proxy.metrics(),

@@ -14,6 +14,9 @@ const SETTINGS: { readonly [flag: string]: string } = {
   registry: "ISTHMUS_REGISTRY",
   logLevel: "ISTHMUS_LOG_LEVEL",
   accessLog: "ISTHMUS_ACCESS_LOG",
+  kubernetes: "ISTHMUS_KUBERNETES",
+  node: "ISTHMUS_NODE",
+  joinTokenFile: "ISTHMUS_JOIN_TOKEN_FILE",
   store: "ISTHMUS_STORE",
   table: "ISTHMUS_DYNAMODB_TABLE",
   endpoint: "ISTHMUS_DYNAMODB_ENDPOINT",
@@ -40,4 +43,5 @@ function role(load: () => Promise<unknown>): Command {
 
 export const registry = role(() => import("../../runtime/node.ts"));
 export const gateway = role(() => import("../../../gateway/main.ts"));
+export const controller = role(() => import("../../../agents/kubernetes/main.ts"));
 export const agent = role(() => import("../../../agents/main.ts"));

@@ -1,0 +1,99 @@
+import { mkdirSync, readFileSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import { err, ok, type Result } from "../../federation/model/result.ts";
+import { writeSecretFile } from "../../federation/trust/index.ts";
+import { STATE_FILES } from "../../gateway/discovery/index.ts";
+import type { KubeClient } from "./api/client.ts";
+import { type ApiFailure, failureOf } from "./api/failure.ts";
+import { asKubeObject, type KubeObject } from "./api/object.ts";
+import { apiVersionOf, pathOf, SECRETS } from "./api/resource-type.ts";
+import { textMap } from "./digest/fields.ts";
+import { FIELD_MANAGER, LABEL, SYSTEM_NAMESPACE } from "./labels.ts";
+
+/** The cluster's membership as a Secret, so that all of its processes share it and restarts do not need a new token. */
+export const CLUSTER_SECRET = "isthmus-cluster";
+
+const NAMES = Object.values(STATE_FILES);
+
+export type StateFiles = { readonly [name: string]: string };
+
+export async function readClusterSecret(
+  client: KubeClient,
+): Promise<Result<StateFiles | undefined, ApiFailure>> {
+  const path = pathOf(SECRETS, { namespace: SYSTEM_NAMESPACE, name: CLUSTER_SECRET });
+  const answer = await client.request({ method: "GET", path });
+  if (!answer.ok) return answer.error.kind === "not_found" ? ok(undefined) : answer;
+  const object = asKubeObject(answer.value);
+  return object === undefined ? err(failureOf(500, "the answer is no Secret")) : ok(stateFilesOf(object));
+}
+
+/** `undefined` unless all of it is there: half a membership is none. */
+export function stateFilesOf(secret: KubeObject): StateFiles | undefined {
+  const data = textMap(secret["data"]);
+  const files = Object.fromEntries(
+    NAMES.map((name) => [name, Buffer.from(data[name] ?? "", "base64").toString("utf8")]),
+  );
+  return NAMES.every((name) => files[name] !== "") ? files : undefined;
+}
+
+/** `create`: only if there is none yet, so that of two that joined at once one finds out. */
+export async function writeClusterSecret(
+  client: KubeClient,
+  stateDir: string,
+  mode: "create" | "replace",
+): Promise<Result<undefined, ApiFailure>> {
+  const stringData = Object.fromEntries(
+    NAMES.map((name) => [name, readFileSync(join(stateDir, name), "utf8")]),
+  );
+  const body = {
+    apiVersion: apiVersionOf(SECRETS),
+    kind: SECRETS.kind,
+    type: "Opaque",
+    metadata: {
+      namespace: SYSTEM_NAMESPACE,
+      name: CLUSTER_SECRET,
+      labels: { [LABEL.managedBy]: LABEL.manager },
+    },
+    stringData,
+  };
+  const at = { namespace: SYSTEM_NAMESPACE };
+  const answer = await client.request(
+    mode === "create"
+      ? { method: "POST", path: pathOf(SECRETS, at), query: { fieldManager: FIELD_MANAGER }, body }
+      : {
+          method: "PATCH",
+          path: pathOf(SECRETS, { ...at, name: CLUSTER_SECRET }),
+          query: { fieldManager: FIELD_MANAGER, force: "true" },
+          body,
+          contentType: "application/apply-patch+yaml",
+        },
+  );
+  return answer.ok ? ok(undefined) : answer;
+}
+
+/** Writes what differs; `cluster.json` last, because it vouches for the rest. Answers whether anything did. */
+export function writeStateFiles(stateDir: string, files: StateFiles): boolean {
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  const order = [...NAMES].sort(
+    (a, b) => Number(a === STATE_FILES.cluster) - Number(b === STATE_FILES.cluster),
+  );
+  let changed = false;
+  for (const name of order) {
+    const path = join(stateDir, name);
+    const text = files[name] ?? "";
+    if (readIfThere(path) === text) continue;
+    const written = writeSecretFile(`${path}.new`, text);
+    if (!written.ok) throw new Error(written.error.detail);
+    renameSync(`${path}.new`, path);
+    changed = true;
+  }
+  return changed;
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}
