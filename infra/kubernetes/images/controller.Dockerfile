@@ -1,0 +1,13 @@
+# Build from the repository's root: docker build -f infra/kubernetes/images/controller.Dockerfile -t isthmus/controller:0.1.0 .
+FROM node:24-bookworm-slim AS build
+WORKDIR /src
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci
+COPY . .
+RUN npm run build:image -- controller /out
+
+# No shell, no package manager, no other program; node runs as nobody in particular.
+FROM gcr.io/distroless/nodejs24-debian12:nonroot
+COPY --from=build /out /app
+USER 65532:65532
+ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=1", "/app/main.mjs"]
