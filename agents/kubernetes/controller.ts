@@ -12,11 +12,12 @@ import type { Clock, Random } from "../../gateway/process/clock.ts";
 import { applyChanges, describeChange } from "./apply.ts";
 import type { KubeClient } from "./api/client.ts";
 import { problemOf } from "./api/failure.ts";
-import { createInformer, type Informer } from "./api/informer.ts";
-import type { KubeObject } from "./api/object.ts";
+import { createInformer, type Informer, type InformerOptions } from "./api/informer.ts";
+import type { KubeObject, OwnerReference } from "./api/object.ts";
 import {
   ENDPOINT_SLICES,
   NAMESPACES,
+  PODS,
   type ResourceType,
   SERVICE_EXPORTS,
   SERVICE_IMPORTS,
@@ -32,11 +33,12 @@ import {
   type KubeNamespace,
 } from "./digest/mcs.ts";
 import { digestService, type KubeService } from "./digest/service.ts";
-import { GATEWAY_SERVICE } from "./labels.ts";
+import { GATEWAY_SERVICE, SYSTEM_NAMESPACE } from "./labels.ts";
 import { declaredResources, isAccepted } from "./mcs/declared.ts";
 import { derivedName } from "./mcs/objects.ts";
 import { EntryPorts } from "./mcs/ports.ts";
 import { planService, type ServiceView } from "./mcs/service-plan.ts";
+import { Policies } from "./policies.ts";
 import { SliceIndex } from "./slice-index.ts";
 import { WorkQueue } from "./work-queue.ts";
 
@@ -50,6 +52,8 @@ export interface ControllerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Owner of everything that is made here, so that uninstalling leaves nothing. */
+  readonly installation?: OwnerReference;
 }
 
 const PARALLEL = 8;
@@ -67,6 +71,8 @@ export class Controller {
   readonly #exports: Informer<KubeExport>;
   readonly #imports: Informer<KubeImport>;
   readonly #namespaces: Informer<KubeNamespace>;
+  readonly #policies: Policies;
+  readonly #gatewayPods: Informer<string>;
   readonly #index = new SliceIndex();
   readonly #ports = new EntryPorts();
   readonly #queue: WorkQueue;
@@ -102,6 +108,13 @@ export class Controller {
       this.#declare.changed();
     });
     this.#imports = this.#informer(SERVICE_IMPORTS, digestImport, (key) => this.#queue.add(key));
+    this.#policies = new Policies(options.cluster, options, () => this.#declare.changed());
+    this.#gatewayPods = this.#informer(
+      [PODS],
+      ({ metadata }) => metadata.name,
+      () => this.#declare.changed(),
+      { namespace: SYSTEM_NAMESPACE, labelSelector: `app.kubernetes.io/name=${GATEWAY_SERVICE.name}` },
+    );
     this.#namespaces = this.#informer([NAMESPACES], digestNamespace, (name) => {
       this.#namespaceChanged(name);
       this.#declare.changed();
@@ -118,6 +131,8 @@ export class Controller {
       }),
     );
     for (const informer of this.#informers()) informer.start();
+    this.#gatewayPods.start();
+    this.#policies.start();
     const resync = (): void => {
       this.#everything();
       const timer = clock.after(RESYNC_MS, resync);
@@ -128,6 +143,8 @@ export class Controller {
 
   stop(): void {
     for (const informer of this.#informers()) informer.stop();
+    this.#gatewayPods.stop();
+    this.#policies.stop();
     for (const stop of this.#stops) stop();
     this.#queue.stop();
     this.#declare.stop();
@@ -140,7 +157,8 @@ export class Controller {
 
   /** Why it cannot do all of its work. */
   problems(): readonly Problem[] {
-    return this.#informers().flatMap(({ problem }) => problem.current ?? []);
+    const own = [...this.#informers(), this.#gatewayPods].flatMap(({ problem }) => problem.current ?? []);
+    return [...own, ...this.#policies.problems()];
   }
 
   get known(): boolean {
@@ -155,6 +173,7 @@ export class Controller {
     types: readonly ResourceType[],
     digest: (object: KubeObject) => T | undefined,
     onChange: (key: string, next: T | undefined, previous: T | undefined) => void,
+    selectors: Pick<InformerOptions<T>, "namespace" | "labelSelector"> = {},
   ): Informer<T> {
     const { client, clock, random, log } = this.#options;
     return createInformer<T>({
@@ -165,6 +184,7 @@ export class Controller {
       log,
       digest,
       onChange,
+      ...selectors,
       onListed: () => {
         this.#declare.changed();
         if (this.known) this.#everything();
@@ -270,9 +290,10 @@ export class Controller {
         .of(`${namespace}/${derived}`)
         .filter(({ derivedFor }) => derivedFor !== undefined),
       gateways: [...new Set(gateways.map(endpointAddress))].sort(),
+      installation: this.#options.installation,
       listenOf: (port) => this.#ports.of(`${key}:${port}`),
       complete: this.known && this.#options.snapshot.current !== undefined && this.#knowsOwnExport(key),
-      now: new Date(this.#options.clock.now()).toISOString().replace(/\.\d+Z$/, "Z"),
+      now: this.#now(),
     };
   }
 
@@ -286,16 +307,19 @@ export class Controller {
     const { leading, registry, cluster, snapshot } = this.#options;
     const kinds = [this.#services, this.#exports, this.#namespaces];
     // A declaration is a complete set: from half of the knowledge it would withdraw the other half.
-    if (!leading.current || snapshot.current === undefined || kinds.some(({ known }) => !known)) return true;
-    const resources = declaredResources({
+    const unknown = kinds.some(({ known }) => !known) || !this.#policies.known;
+    if (!leading.current || snapshot.current === undefined || unknown) return true;
+    const mcs = declaredResources({
       cluster,
       services: this.#services.items,
       exports: this.#exports.items,
       namespaces: this.#namespaces.items,
       offers: snapshot.current.offers ?? [],
     });
+    const resources = [...mcs, ...this.#policies.declared()];
     const path = `/v1/clusters/${cluster}/declared`;
-    const answer = await registry.request({ method: "PUT", path, body: { resources } });
+    const body = { resources, ...this.#liveGateways() };
+    const answer = await registry.request({ method: "PUT", path, body });
     if (!answer.ok) {
       this.#declaredRefusal = `${PROBLEMS[answer.error.name].code}: ${answer.error.detail}`;
       this.#complain("declaration", answer.error);
@@ -306,7 +330,23 @@ export class Controller {
     this.#complaints.delete("declaration");
     this.#declaredRefusal = undefined;
     this.#declarationAccepted(resources, decoded.value);
-    return true;
+    const changes = this.#policies.statusChanges(decoded.value.results, this.#now());
+    const written = await applyChanges(this.#options.client, changes, () => {});
+    if (!written.ok) {
+      const { change, failure } = written.error;
+      this.#complain("policies", problemOf(describeChange(change), failure));
+    }
+    return written.ok;
+  }
+
+  /** Names under which this cluster's gateways report; a pod that is gone never comes back under its name. */
+  #liveGateways(): { readonly gateways?: readonly string[] } {
+    const { known, items } = this.#gatewayPods;
+    return known && items.size > 0 ? { gateways: [...items.values()].sort() } : {};
+  }
+
+  #now(): string {
+    return new Date(this.#options.clock.now()).toISOString().replace(/\.\d+Z$/, "Z");
   }
 
   #declarationAccepted(sent: readonly AppliedResource[], { results }: DeclareResponse): void {

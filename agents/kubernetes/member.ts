@@ -10,7 +10,8 @@ import type { Prepared } from "../../gateway/process/member.ts";
 import { createKubeClient, type KubeClient } from "./api/client.ts";
 import { problemOf } from "./api/failure.ts";
 import { createInformer } from "./api/informer.ts";
-import { SECRETS } from "./api/resource-type.ts";
+import { asKubeObject, type OwnerReference } from "./api/object.ts";
+import { apiVersionOf, CLUSTER_ROLES, pathOf, SECRETS } from "./api/resource-type.ts";
 import {
   CLUSTER_SECRET,
   readClusterSecret,
@@ -27,6 +28,21 @@ const RETRY_MS = 1_000;
 
 export interface KubernetesMember extends Prepared {
   readonly client: KubeClient;
+  /** Controllers only: what their manifest brought, as the owner of what they make. */
+  readonly installation?: OwnerReference;
+}
+
+/** The one object of the manifest that has no namespace and goes only with it. */
+const INSTALLATION = "isthmus-controller";
+
+export async function findInstallation(
+  client: KubeClient,
+): Promise<{ readonly installation?: OwnerReference }> {
+  const answer = await client.request({ method: "GET", path: pathOf(CLUSTER_ROLES, { name: INSTALLATION }) });
+  const uid = answer.ok ? asKubeObject(answer.value)?.metadata.uid : undefined;
+  if (uid === undefined) return {};
+  const { kind } = CLUSTER_ROLES;
+  return { installation: { apiVersion: apiVersionOf(CLUSTER_ROLES), kind, name: INSTALLATION, uid } };
 }
 
 /** What a gateway, an agent or a controller needs before it starts in a cluster: the API server, and a membership. */
@@ -41,7 +57,7 @@ export async function prepareMember(
   const state = await obtainMembership(role, config, client, log);
   if (!state.ok) return state;
   followSecret(config.stateDir, client, log);
-  if (role === "controller") return ok({ client });
+  if (role === "controller") return ok({ client, ...(await findInstallation(client)) });
   const servicesSource = new KubernetesSource({
     client,
     trustDomain: state.value.trustDomain,

@@ -4,16 +4,16 @@ import { systemSpiffeId } from "../../federation/model/spiffe-id.ts";
 import { systemClock, systemRandom } from "../../gateway/process/clock.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
 import type { Proxy } from "../../gateway/process/proxy.ts";
-import type { KubeClient } from "./api/client.ts";
 import { writeClusterSecret } from "./cluster-secret.ts";
 import { Controller } from "./controller.ts";
 import { SYSTEM_NAMESPACE } from "./labels.ts";
 import { createLeader } from "./leader.ts";
+import type { KubernetesMember } from "./member.ts";
 
 const LEASE = "isthmus-controller";
 
 /** Assembles a controller; it carries no traffic, but its process lives like a gateway's. */
-export function buildController(context: MemberContext, client: KubeClient): Proxy {
+export function buildController(context: MemberContext, { client, installation }: KubernetesMember): Proxy {
   const { discovery, config, log } = context;
   const { cluster, trustDomain, ca } = discovery.state.current;
   const common = { client, clock: systemClock, random: systemRandom, log };
@@ -30,6 +30,7 @@ export function buildController(context: MemberContext, client: KubeClient): Pro
     snapshot: discovery.snapshot,
     registry: discovery.registry,
     leading: leader.leading,
+    ...(installation === undefined ? {} : { installation }),
   });
   // The CA certificate was renewed here: the others learn of it from the Secret.
   discovery.state.subscribe(() => {

@@ -92,6 +92,7 @@ const MEMBER: readonly OptionSpec[] = [
   },
 ];
 
+const MANIFEST: OptionSpec = { flags: "--manifest", summary: "as YAML on stdout" };
 const KINDS = [
   "clusters",
   "services",
@@ -170,6 +171,30 @@ export const COMMANDS: readonly CommandSpec[] = [
     args: [{ name: "<cluster>", summary: "its name" }],
     options: CONNECTION,
     load: async () => (await import("./commands/cluster.ts")).status,
+  },
+  {
+    path: "install",
+    group: "Federate",
+    summary: "print what a Kubernetes cluster needs: isthmus install --manifest … | kubectl apply -f -",
+    options: [
+      MANIFEST,
+      { flags: "--registry <url>", summary: "the registry (ISTHMUS_REGISTRY)" },
+      { flags: "--advertise <address>", summary: "where other clusters dial the gateways, host:port" },
+      { flags: "--join-token-file <path>", summary: "what cluster register printed; - reads stdin" },
+      {
+        flags: "--image-prefix <prefix>",
+        summary: "where the images are, such as registry.example.com/isthmus",
+      },
+      { flags: "--image-tag <tag>", summary: "their tag" },
+    ],
+    load: async () => (await import("./commands/install.ts")).install,
+  },
+  {
+    path: "uninstall",
+    group: "Federate",
+    summary: "print what to delete: isthmus uninstall --manifest | kubectl delete -f -",
+    options: [MANIFEST, { flags: "--mcs", summary: "the MCS kinds too, with all their objects" }],
+    load: async () => (await import("./commands/install.ts")).uninstall,
   },
   {
     path: "service export",

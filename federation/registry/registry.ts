@@ -10,6 +10,7 @@ import type {
   AuditList,
   BundleMap,
   ClusterDeleteResponse,
+  DeclareRequest,
   DeclareResponse,
   DeleteResponse,
   JoinResponse,
@@ -229,9 +230,9 @@ export class Registry {
     );
   }
 
-  declare(actor: string, cluster: string, resources: readonly AppliedResource[]): Answer<DeclareResponse> {
+  declare(actor: string, cluster: string, { resources, gateways }: DeclareRequest): Answer<DeclareResponse> {
     return this.#ledger.execute({ actor }, (state) =>
-      planDeclare(state, { cluster, resources, time: this.#time() }),
+      planDeclare(state, { cluster, resources, gateways, time: this.#time() }),
     );
   }
 

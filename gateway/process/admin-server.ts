@@ -107,6 +107,14 @@ async function answer(request: IncomingMessage, handlers: AdminHandlers): Promis
     }
     case "/metrics":
       return { status: 200, type: METRICS_TYPE, body: handlers.metrics() };
+    default:
+      // What tells more, or has effects, is for this machine: on a pod's address every other pod could ask.
+      return isLocal(request) ? answerLocal(url, handlers) : text(403, "only from this machine\n");
+  }
+}
+
+async function answerLocal(url: URL, handlers: AdminHandlers): Promise<Answer> {
+  switch (url.pathname) {
     case "/status":
       return json(200, handlers.status());
     case "/probe":
@@ -120,6 +128,11 @@ async function answer(request: IncomingMessage, handlers: AdminHandlers): Promis
     default:
       return text(404, "try /healthz /readyz /metrics /status /probe /egress/test /egress/flows\n");
   }
+}
+
+function isLocal({ socket }: IncomingMessage): boolean {
+  const { remoteAddress = "" } = socket;
+  return remoteAddress === "::1" || /^(?:::ffff:)?127\./.test(remoteAddress);
 }
 
 async function probe(query: URLSearchParams, handlers: AdminHandlers): Promise<Answer> {

@@ -50,6 +50,13 @@ export const SERVICE_IMPORTS = [
   mcs("serviceimports", "ServiceImport", "v1beta1"),
   mcs("serviceimports", "ServiceImport", "v1alpha1"),
 ] as const;
+export const CLUSTER_ROLES: ResourceType = {
+  group: "rbac.authorization.k8s.io",
+  version: "v1",
+  plural: "clusterroles",
+  kind: "ClusterRole",
+  namespaced: false,
+};
 export const LEASES: ResourceType = {
   group: "coordination.k8s.io",
   version: "v1",

@@ -34,6 +34,7 @@ export function importObject(
   { namespace, name }: ImportName,
   merged: MergedService,
   ips: readonly string[],
+  installation: OwnerReference | undefined,
 ): Desired {
   const { properties, ports } = merged;
   const { headless = false, sessionAffinity, sessionAffinitySeconds, labels, annotations } = properties;
@@ -58,6 +59,8 @@ export function importObject(
     name,
     labels: { ...labels, ...MANAGED },
     ...(annotations === undefined ? {} : { annotations }),
+    // Goes with the installation, and takes all that it owns with it.
+    ...(installation === undefined ? {} : { ownerReferences: [installation] }),
   };
   return { type, object: { ...headOf(type), metadata, spec } };
 }

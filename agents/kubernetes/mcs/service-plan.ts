@@ -46,6 +46,8 @@ export interface ServiceView extends ImportName {
   /** Addresses of this cluster's gateways. */
   readonly gateways: readonly string[];
   readonly listenOf: (port: number) => number;
+  /** What everything here belongs to; absent where it was not installed by its manifest. */
+  readonly installation: OwnerReference | undefined;
   /** Whether all of the above rests on complete lists and a snapshot: only then may anything be deleted. */
   readonly complete: boolean;
   /** RFC 3339. */
@@ -72,7 +74,7 @@ function planObjects(
   const wanted = view.open && sources.length > 0 && merged.ports.length > 0;
   if (!wanted) return plan([], currentObjects(view), view.complete);
   const ips = view.derived?.headless === false ? view.derived.clusterIps : [];
-  const desired: Desired[] = [importObject(types.imports, view, merged, ips.slice(0, 2))];
+  const desired: Desired[] = [importObject(types.imports, view, merged, ips.slice(0, 2), view.installation)];
   const uid = view.import?.uid ?? "";
   // Owned by the import, so it must be there first: its event brings us back here.
   if (uid !== "")

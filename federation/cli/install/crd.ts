@@ -122,13 +122,16 @@ export function structural(schema: Schema): Schema {
   if (options !== undefined) return merged(options.map(structural));
   const made: Schema = {};
   for (const field of KEPT) if (schema[field] !== undefined) made[field] = schema[field];
-  if (LOOK_AROUND.test(String(made["pattern"] ?? ""))) delete made["pattern"];
+  if (typeof made["pattern"] === "string" && LOOK_AROUND.test(made["pattern"])) delete made["pattern"];
   // Said by a pattern in every place where we use it, and the API server's own idea of it is another.
   if (made["pattern"] !== undefined) delete made["format"];
   const { properties, additionalProperties, items, required } = schema;
   if (properties !== undefined) {
     made["properties"] = Object.fromEntries(
-      Object.entries(properties as { [name: string]: Schema }).map(([name, each]) => [name, structural(each)]),
+      Object.entries(properties as { [name: string]: Schema }).map(([name, each]) => [
+        name,
+        structural(each),
+      ]),
     );
     if (Array.isArray(required)) made["required"] = required;
   } else if (typeof additionalProperties === "object" && additionalProperties !== null) {
@@ -145,7 +148,9 @@ function merged(options: readonly Schema[]): Schema {
   if (types.size !== 1) return { "x-kubernetes-preserve-unknown-fields": true };
   if (first["type"] !== "object") {
     const enums = options.map((option) => option["enum"] as unknown[] | undefined);
-    const all = enums.every((values) => values !== undefined) ? { enum: enums.flatMap((values) => values ?? []) } : {};
+    const all = enums.every((values) => values !== undefined)
+      ? { enum: enums.flatMap((values) => values ?? []) }
+      : {};
     return { type: first["type"], ...all };
   }
   const properties: { [name: string]: Schema } = {};

@@ -7,7 +7,9 @@ const HEAD = "# Made from the schemas in federation/model/wire: npm run crds\n";
 
 /** What `infra/kubernetes/crds/isthmus.yaml` should say. */
 export function renderCrds(): string {
-  return HEAD + POLICY_KINDS.map((kind) => stringify(crdOf(kind), { aliasDuplicateObjects: false })).join("---\n");
+  return (
+    HEAD + POLICY_KINDS.map((kind) => stringify(crdOf(kind), { aliasDuplicateObjects: false })).join("---\n")
+  );
 }
 
 if (import.meta.main)

@@ -33,9 +33,9 @@ export const MEMBER_ENDPOINTS: readonly Endpoint[] = [
     async handle(c, { registry }) {
       const name = pathParam(c, "name");
       const { actor, body, spend } = await requireMember(registry, c, name, ["controller"]);
-      const { resources } = decodeBody(c, body, declareRequest);
+      const request = decodeBody(c, body, declareRequest);
       await spend();
-      return c.json(orThrow(await registry.declare(actor, name, resources)));
+      return c.json(orThrow(await registry.declare(actor, name, request)));
     },
   },
   {

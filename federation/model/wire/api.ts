@@ -95,8 +95,11 @@ export type ApplyRequest = Answer<typeof applyRequest>;
 
 /** As many as one cluster may have. */
 const MAX_DECLARED = 10_000;
+const MAX_GATEWAYS = 64;
 export const declareRequest = z.strictObject({
   resources: alsoCheck(z.array(appliedResource).max(MAX_DECLARED), uniqueBy("resource", resourceKeyOf)),
+  /** Names of the gateways that there are: others leave the snapshots. Absent: not known. */
+  gateways: z.array(memberName).max(MAX_GATEWAYS).exactOptional(),
 });
 export type DeclareRequest = Answer<typeof declareRequest>;
 
@@ -226,13 +229,13 @@ export const applyResult = z.object({
 });
 export type ApplyResult = Answer<typeof applyResult>;
 
-/** `shadowed`: an operator applied an object of that name, which stays as it is. */
+/** `shadowed`: an operator applied an object of that name, which stays as it is. `refused`: the condition says why. */
 export const declareResponse = z.object({
   revision,
   results: z.array(
     applyResult
       .omit({ previous: true })
-      .extend({ action: z.enum(["created", "updated", "unchanged", "shadowed"]) }),
+      .extend({ action: z.enum(["created", "updated", "unchanged", "shadowed", "refused"]) }),
   ),
 });
 export type DeclareResponse = Answer<typeof declareResponse>;

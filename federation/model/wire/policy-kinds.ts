@@ -15,7 +15,9 @@ const MCS_KINDS = new Set(["ServiceExport", "ServiceImport"]);
 export const POLICY_KINDS: readonly PolicyKind[] = appliedResource.options.flatMap(({ shape }) => {
   const kind = shape.kind.value;
   if (MCS_KINDS.has(kind)) return [];
-  return [{ kind, plural: pluralOf(kind), namespaced: "namespace" in shape.metadata.shape, spec: shape.spec }];
+  return [
+    { kind, plural: pluralOf(kind), namespaced: "namespace" in shape.metadata.shape, spec: shape.spec },
+  ];
 });
 
 function pluralOf(kind: string): string {

@@ -1,6 +1,6 @@
 import type { Issue } from "../../model/problem.ts";
 import { ok } from "../../model/result.ts";
-import type { AppliedResource } from "../../model/resource.ts";
+import type { AppliedResource, Condition } from "../../model/resource.ts";
 import type { ApplyResponse, ApplyResult, DeclareResponse, DeleteResponse } from "../../model/wire/api.ts";
 import type { Draft, Planned } from "../change.ts";
 import { conditionsOf } from "../conditions.ts";
@@ -58,6 +58,7 @@ export function planDeclare(
   command: {
     readonly cluster: string;
     readonly resources: readonly AppliedResource[];
+    readonly gateways: readonly string[] | undefined;
     readonly time: string;
   },
 ): Planned<DeclareResponse> {
@@ -66,9 +67,7 @@ export function planDeclare(
     return refuse("forbidden", `cluster ${command.cluster} declares nothing for ${foreign.metadata.cluster}`);
   const known = state.clusters.get(command.cluster);
   if (known === undefined) return refuse("not_found", `there is no cluster ${command.cluster}`);
-  const issues = command.resources.flatMap((resource, index) => referenceIssues(state, resource, index));
-  if (issues.length > 0) return refuse("request_invalid", complaint(issues), { issues });
-  const steps = command.resources.map((resource) => declareStep(state, resource, command.time));
+  const steps = command.resources.map((resource, index) => declareStep(state, resource, index, command.time));
   const wanted = new Set(command.resources.map((resource) => keyText(resourceKey(resource))));
   const deletes = appliedResources(known)
     .filter((resource) => resource.metadata.managedBy === MANAGED)
@@ -83,22 +82,52 @@ export function planDeclare(
       kind: step.resource.kind,
       metadata: step.resource.metadata,
       action: step.action,
-      conditions: [...conditionsOf(after, step.resource)],
+      conditions: step.refusal === undefined ? [...conditionsOf(after, step.resource)] : [step.refusal],
     })),
   });
-  if (changed.length === 0 && deletes.length === 0) return ok({ answer });
+  const { record } = known;
+  const gateways = record.gateways.filter(({ id }) => command.gateways?.includes(id) ?? true);
+  const gone = record.gateways.length - gateways.length;
+  if (changed.length === 0 && deletes.length === 0 && gone === 0) return ok({ answer });
   const draft = applyDraftOf(changed);
   const targets = [...draft.audit.targets, ...deletes.map(keyText)];
-  return ok({ draft: { ...draft, deletes, audit: { action: "resource.declare", targets } }, answer });
+  const puts: Draft["puts"] =
+    gone === 0
+      ? draft.puts
+      : [
+          ...draft.puts,
+          { kind: "Cluster", value: { ...record, gateways, resourceVersion: state.revision + 1 } },
+        ];
+  return ok({ draft: { puts, deletes, audit: { action: "resource.declare", targets } }, answer });
 }
 
 const MANAGED = "kubernetes";
 
+interface DeclaredStep extends Omit<Step, "action"> {
+  readonly action: Step["action"] | "shadowed" | "refused";
+  readonly refusal?: Condition;
+}
+
+/** One that cannot be taken is told so and keeps none of the others away; what it was before stays in force. */
 function declareStep(
   state: FederationState,
   resource: AppliedResource,
+  index: number,
   time: string,
-): Omit<Step, "action"> & { readonly action: Step["action"] | "shadowed" } {
+): DeclaredStep {
+  const issues = referenceIssues(state, resource, index);
+  if (issues.length > 0) {
+    const message = issues.map(
+      ({ path, message: what }) => `${path.replace(/^resources\[\d+\]\./, "")}: ${what}`,
+    );
+    const refusal = {
+      type: "Accepted",
+      status: "False",
+      reason: "Invalid",
+      message: message.join("; "),
+    } as const;
+    return { action: "refused", resource, refusal };
+  }
   const theirs = findResource(state, resourceKey(resource));
   if (theirs !== undefined && theirs.metadata.managedBy !== MANAGED)
     return { action: "shadowed", resource: theirs };
