@@ -55,6 +55,8 @@ export function buildController(context: MemberContext, { client, installation }
         `isthmus_controller_problems ${problems().length}`,
         "",
       ].join("\n"),
+    // Two gauges are not worth a family each: they are only scraped.
+    families: () => [],
     status: () => ({
       identity: systemSpiffeId(trustDomain, "controller").uri,
       revision: discovery.snapshot.current?.revision ?? null,
