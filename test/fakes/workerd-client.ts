@@ -5,7 +5,7 @@ import type { ManualClock } from "./manual-clock.ts";
 
 const ENTRY = new URL("./workerd-entry.ts", import.meta.url).pathname;
 /** Of the workerd that is pinned; the runtime's behaviour is fixed by it. */
-const COMPATIBILITY_DATE = "2026-07-01";
+export const COMPATIBILITY_DATE = "2026-07-01";
 
 let running: Promise<Miniflare> | undefined;
 
