@@ -1,4 +1,7 @@
+import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
+import { applyDelta } from "../../gateway/discovery/snapshot-delta.ts";
+import { unwrap } from "../../test/fakes/pki.ts";
 import { eventually } from "../../test/fakes/manual-clock.ts";
 import {
   exportOf,
@@ -9,6 +12,7 @@ import {
 } from "../../test/fakes/registry-scene.ts";
 import { useTempDirs } from "../../test/fakes/temp-dir.ts";
 import { IN_PROCESS, WAITS } from "../../test/fakes/scene-runtime.ts";
+import { signMemberRequest } from "../trust/index.ts";
 import { preferredWait } from "./handlers/snapshot.ts";
 
 const directory = useTempDirs();
@@ -117,6 +121,59 @@ describe("asking for news", () => {
     const plain = await poll("", 0);
     expect(plain.status).toBe(200);
     expect(plain.headers.get("content-type")).toBe("application/jose");
+  });
+});
+
+describe("a delta", () => {
+  const wanting = (base: string, more: Record<string, string> = {}) => ({
+    headers: { "if-none-match": base, "a-im": "isthmus-delta", ...more },
+  });
+
+  test("leads a member from the snapshot that it has to the newest, byte for byte", async () => {
+    const { send, apply, west, etag } = await linkedClusters();
+    const ask = (request: object) =>
+      send("GET", "/v1/clusters/west/snapshot", { as: west.credential(), ...request });
+    for (let index = 0; index < 20; index++)
+      await apply(exportOf("east", `s${index}`, "west"), importOf("west", `s${index}`, "east"));
+    const base = await etag();
+    const before = await ask({});
+    await apply(policyOf("west", "p", "cart"));
+    const delta = await ask(wanting(base));
+    expect(delta.status).toBe(226);
+    expect(Object.fromEntries(delta.headers)).toMatchObject({ im: "isthmus-delta", "delta-base": base });
+    const whole = await ask({});
+    expect(delta.headers.get("etag")).toBe(whole.headers.get("etag"));
+    const revision = Number(base.slice(1, -1));
+    expect(unwrap(applyDelta(delta.text, { revision, jws: before.text }, 1_000_000))).toBe(whole.text);
+    expect((await ask(wanting(delta.headers.get("etag") ?? ""))).status).toBe(304);
+  });
+
+  test("is not sent to whom it would not help: without a known base, or where nearly all is new", async () => {
+    const { send, west, apply, etag } = await linkedClusters();
+    const ask = (request: object) =>
+      send("GET", "/v1/clusters/west/snapshot", { as: west.credential(), ...request });
+    for (const base of ['"1"', '"999999"', "*", '"x"', ""])
+      expect((await ask(wanting(base))).status).toBe(200);
+    const base = await etag();
+    await apply(policyOf("west", "p", "cart"));
+    expect((await ask({ headers: { "if-none-match": base, "a-im": "vcdiff" } })).status).toBe(200);
+  });
+
+  test("and a whole snapshot are packed for those who unpack them", async () => {
+    const { fetch, west, clock } = await linkedClusters();
+    const url = "http://registry.test/v1/clusters/west/snapshot";
+    const authorization = signMemberRequest({
+      credential: west.credential(),
+      method: "GET",
+      url,
+      body: undefined,
+      now: clock.now(),
+    });
+    const reply = await fetch(new Request(url, { headers: { authorization, "accept-encoding": "gzip" } }));
+    expect(reply.headers.get("content-encoding")).toBe("gzip");
+    expect(reply.headers.get("vary")).toBe("accept-encoding, a-im");
+    const text = gunzipSync(Buffer.from(await reply.arrayBuffer())).toString();
+    expect(text.split(".")).toHaveLength(3);
   });
 });
 

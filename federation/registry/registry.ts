@@ -31,7 +31,7 @@ import { refuse } from "./plan/refuse.ts";
 import { planApply, planDeclare, planDeleteResource } from "./plan/resources.ts";
 import { clustersByName, clusterStatus } from "./queries.ts";
 import { MemoryArchive, type SnapshotArchive } from "./snapshot-archive.ts";
-import { SnapshotFeed } from "./snapshot-feed.ts";
+import { type SignedSnapshot, SnapshotFeed } from "./snapshot-feed.ts";
 import { type FederationState, type ItemKey, trustDomainOf } from "./state.ts";
 import type { RegistryStore } from "./store.ts";
 import { Wakeups, type WakeupLimits } from "./wakeups.ts";
@@ -281,6 +281,11 @@ export class Registry {
 
   snapshot(cluster: string): ReturnType<SnapshotFeed["current"]> {
     return this.#snapshots.current(this.state, cluster);
+  }
+
+  /** What leads from an earlier revision of a cluster's snapshot to `signed`; `undefined`: send it whole. */
+  snapshotDelta(cluster: string, from: number, signed: SignedSnapshot): Promise<string | undefined> {
+    return this.#snapshots.delta(cluster, from, signed);
   }
 
   /** What has to be done now and then; nothing depends on when. */

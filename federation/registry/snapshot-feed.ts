@@ -2,9 +2,13 @@ import type { Snapshot } from "../model/snapshot.ts";
 import type { Authority } from "./authority.ts";
 import { type Clock, timestamp } from "./clock.ts";
 import { compileSnapshot } from "./compile-snapshot.ts";
+import { makeDelta } from "./snapshot-delta.ts";
 import type { SnapshotArchive } from "./snapshot-archive.ts";
 import type { ClusterState, FederationState } from "./state.ts";
 import type { RegistryStore } from "./store.ts";
+
+/** Of all clusters; made again where it is asked for again. */
+const MAX_DELTAS = 1_000;
 
 export interface SignedSnapshot {
   readonly revision: number;
@@ -18,6 +22,7 @@ export class SnapshotFeed {
   readonly #archive: SnapshotArchive;
   readonly #clock: Clock;
   /** Those that are being made: whoever asks meanwhile waits for the same one. */
+  readonly #deltas = new Map<string, string>();
   readonly #current = new Map<string, SignedSnapshot>();
 
   constructor(deps: {
@@ -49,6 +54,21 @@ export class SnapshotFeed {
       if (this.#current.get(name) === signed) this.#current.delete(name);
     });
     return signed;
+  }
+
+  /** From an earlier revision to `signed`; made once for all members that have the same one. */
+  async delta(name: string, from: number, signed: SignedSnapshot): Promise<string | undefined> {
+    const key = `${name}/${from}/${signed.revision}`;
+    const known = this.#deltas.get(key);
+    if (known !== undefined) return known;
+    const before = await this.#archive.find(name, from);
+    if (before === undefined || from >= signed.revision) return undefined;
+    const after = { revision: signed.revision, jws: await signed.jws };
+    const delta = makeDelta({ revision: from, jws: before }, after);
+    if (delta === undefined) return undefined;
+    if (this.#deltas.size >= MAX_DELTAS) this.#deltas.clear();
+    this.#deltas.set(key, delta);
+    return delta;
   }
 
   async #make(state: FederationState, cluster: ClusterState): Promise<string> {

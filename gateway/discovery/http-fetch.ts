@@ -1,5 +1,7 @@
 import http from "node:http";
 import https from "node:https";
+import { pipeline } from "node:stream";
+import { createGunzip } from "node:zlib";
 
 /** The part of the Fetch standard that members need; the global `fetch` fits. */
 export type Fetch = (
@@ -34,7 +36,7 @@ export function createHttpFetch(): Fetch {
         resolve({
           status: response.statusCode ?? 0,
           headers: { get: (name) => headerOf(response, name) },
-          body: response,
+          body: unpacked(response),
         });
       const request = url.startsWith("https:")
         ? https.request(url, { ...options, agent: secure }, answered)
@@ -42,6 +44,15 @@ export function createHttpFetch(): Fetch {
       request.once("error", reject);
       request.end(body);
     });
+}
+
+/** As the server packed it; whoever reads bounds what comes out. */
+function unpacked(response: http.IncomingMessage): AsyncIterable<Uint8Array> {
+  if (response.headers["content-encoding"] !== "gzip") return response;
+  const gunzip = createGunzip();
+  // Ends with the answer, however that ends.
+  pipeline(response, gunzip, () => {});
+  return gunzip;
 }
 
 function headerOf(response: http.IncomingMessage, name: string): string | null {

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { diffText } from "../../federation/model/text-delta.ts";
 import { createFakeRegistry, emptySnapshot } from "../../test/fakes/fake-registry.ts";
 import { createManualClock, eventually, settle } from "../../test/fakes/manual-clock.ts";
 import { createMemoryLog } from "../../test/fakes/memory-log.ts";
@@ -58,6 +59,10 @@ function scene() {
 
 const polls = (requests: readonly string[]) => requests.filter((line) => line.endsWith("/snapshot")).length;
 
+function payloadOf(jws: string): string {
+  return Buffer.from(jws.split(".")[1] ?? "", "base64url").toString();
+}
+
 function textOf(file: string): string | undefined {
   return existsSync(file) ? readFileSync(file, "utf8").trim() : undefined;
 }
@@ -74,6 +79,41 @@ describe("openSnapshotSource", () => {
     expect(source.status.current).toEqual({ connected: true, lastContactMs: clock.now(), revision: 2 });
     const jws = await registry.sign(second);
     await eventually(() => textOf(file) === jws);
+    source.stop();
+  });
+
+  it("takes what changed, and asks for the whole after a delta that leads nowhere", async () => {
+    const { open, registry, clock, log } = scene();
+    const first = registry.publish();
+    const source = await open();
+    const before = payloadOf(await registry.sign(first));
+    const second = { ...first, revision: 2 };
+    const [header, payload, signature] = (await registry.sign(second)).split(".");
+    const patch = diffText(before, Buffer.from(payload ?? "", "base64url").toString());
+    const delta = {
+      apiVersion: "isthmus.dev/v1alpha1",
+      kind: "SnapshotDelta",
+      from: 1,
+      to: 2,
+      header,
+      patch,
+      signature,
+    };
+    registry.nextSnapshot = { status: 226, text: JSON.stringify(delta) };
+    registry.publish();
+    await clock.advanceAsync(0);
+    expect(source.snapshot.current?.revision).toBe(2);
+    // One letter of the outcome is another: the signature over the whole tells.
+    const torn = { ...delta, from: 2, to: 3, patch: [[0, 5], "x", [6, 10_000_000]] };
+    registry.nextSnapshot = { status: 226, text: JSON.stringify({ ...torn, patch: [[0, 5], "x"] }) };
+    registry.publish();
+    await clock.advanceAsync(0);
+    expect(source.snapshot.current?.revision).toBe(2);
+    expect(source.status.current.refusedCode).toBe("ISTH-1051");
+    await clock.advanceAsync(5_000);
+    expect(registry.lastHeaders.get("a-im")).not.toBe(null);
+    expect(source.snapshot.current?.revision).toBe(3);
+    expect(log.of("snapshot_refused")).toHaveLength(1);
     source.stop();
   });
 

@@ -2,14 +2,16 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "../../federation/model/log.ts";
 import { type Problem, PROBLEMS } from "../../federation/model/problem.ts";
-import { err, type Result } from "../../federation/model/result.ts";
+import { err, ok, type Result } from "../../federation/model/result.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
+import { DELTA_MANIPULATION, DELTA_MEDIA_TYPE } from "../../federation/model/wire/snapshot-delta.ts";
 import { verifySnapshot } from "../../federation/trust/index.ts";
 import { createWatch, type PublishableWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Random, Timer } from "../process/clock.ts";
 import { errorCode, writeFileAtomic } from "./atomic-file.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import type { MemberClient, RequestFailure } from "./member-client.ts";
+import { applyDelta } from "./snapshot-delta.ts";
 import { judgeSnapshot } from "./snapshot-judge.ts";
 import {
   initialPoll,
@@ -45,6 +47,8 @@ const WAIT_GRACE_MS = 5000;
 // Thousands of exports with their bundles stay far below it; beyond it lies a mistake or an attack.
 const MAX_SNAPSHOT_BYTES = 32 * 1024 * 1024;
 const MAX_REFUSALS_REMEMBERED = 64;
+/** 226 IM Used, RFC 3229. */
+const DELTA_STATUS = 226;
 
 interface Verified {
   readonly jws: string;
@@ -58,7 +62,7 @@ interface Verified {
 export async function openSnapshotSource(options: SnapshotSourceOptions): Promise<SnapshotSource> {
   const path = join(options.stateDir, `snapshot-${options.member}.jws`);
   const saved = await load(path, options);
-  return new PollingSource(options, path, saved?.snapshot);
+  return new PollingSource(options, path, saved);
 }
 
 /** The effects around `transition`: asks while it says so, waits while it says so. */
@@ -71,8 +75,14 @@ class PollingSource implements SnapshotSource {
   readonly #abort = new AbortController();
   #poll: PollState;
   #timer: Timer | undefined;
+  /** What is in force as it was signed: the base of deltas. */
+  #signed: string | undefined;
+  /** After a delta that led nowhere. */
+  #wantsWhole = false;
 
-  constructor(options: SnapshotSourceOptions, path: string, saved: Snapshot | undefined) {
+  constructor(options: SnapshotSourceOptions, path: string, known: Verified | undefined) {
+    const saved = known?.snapshot;
+    this.#signed = known?.jws;
     this.#options = options;
     this.#refusals = createRefusalLog(options.log);
     this.#keep = createKeeper(path, options.log);
@@ -113,9 +123,15 @@ class PollingSource implements SnapshotSource {
   }
 
   async #ask(): Promise<PollEvent> {
-    const answer = await askRegistry(this.#options, this.#poll, this.#abort.signal);
+    const base = this.#base();
+    const answer = await askRegistry(this.#options, this.#poll, base !== undefined, this.#abort.signal);
     if ("kind" in answer) return answer;
-    const verified = await verify(answer.jws, this.#options, this.snapshot.current?.revision);
+    const jws =
+      answer.delta && base !== undefined
+        ? applyDelta(answer.text, base, MAX_SNAPSHOT_BYTES)
+        : ok(answer.text);
+    const verified = jws.ok ? await verify(jws.value, this.#options, this.snapshot.current?.revision) : jws;
+    this.#wantsWhole = !verified.ok && answer.delta;
     if (!verified.ok) {
       this.#refusals.note(verified.error);
       return { kind: "refused", problem: verified.error };
@@ -125,9 +141,16 @@ class PollingSource implements SnapshotSource {
     return { kind: "accepted", revision: verified.value.snapshot.revision };
   }
 
+  #base(): { readonly revision: number; readonly jws: string } | undefined {
+    const revision = this.snapshot.current?.revision;
+    if (this.#wantsWhole || this.#signed === undefined || revision === undefined) return undefined;
+    return { revision, jws: this.#signed };
+  }
+
   /** The same revision has the same content: publishing it would only make everybody compile again. */
   #takeIntoForce({ jws, snapshot }: Verified): void {
     if (snapshot.revision === this.snapshot.current?.revision) return;
+    this.#signed = jws;
     this.snapshot.publish(snapshot);
     this.#options.log.info("snapshot_applied", { revision: snapshot.revision });
     this.#keep(jws);
@@ -137,15 +160,18 @@ class PollingSource implements SnapshotSource {
 async function askRegistry(
   { client, state }: SnapshotSourceOptions,
   poll: PollState,
+  takesDelta: boolean,
   signal: AbortSignal,
-): Promise<PollEvent | { readonly jws: string }> {
+): Promise<PollEvent | { readonly text: string; readonly delta: boolean }> {
   const { revision } = poll;
   const wait = mayWait(poll) ? WAIT_S : 0;
   const response = await client.request({
     method: "GET",
     path: `/v1/clusters/${state.current.cluster}/snapshot`,
     headers: {
-      accept: "application/jose",
+      accept: `application/jose, ${DELTA_MEDIA_TYPE}`,
+      "accept-encoding": "gzip",
+      ...(takesDelta ? { "a-im": DELTA_MANIPULATION } : {}),
       prefer: `wait=${wait}`,
       ...(revision === undefined ? {} : { "if-none-match": `"${revision}"` }),
     },
@@ -154,7 +180,8 @@ async function askRegistry(
     signal,
   });
   if (!response.ok) return { kind: "failed", problem: response.error, denied: saysNo(response.error) };
-  return response.value.status === 304 ? { kind: "unchanged" } : { jws: response.value.text.trim() };
+  const { status, text } = response.value;
+  return status === 304 ? { kind: "unchanged" } : { text: text.trim(), delta: status === DELTA_STATUS };
 }
 
 /** An answer about us, not about the registry's own state. */

@@ -41,7 +41,7 @@ export interface FakeRegistry {
   /** Lifetime of the CAs it issues from now on. */
   caLifetimeMs: number;
   /** Answers instead of the real one to the next snapshot question. */
-  nextSnapshot: string | undefined;
+  nextSnapshot: string | { readonly status: number; readonly text: string } | undefined;
   publish(change?: Partial<Snapshot>): Snapshot;
   sign(snapshot: unknown): Promise<string>;
   joinToken(cluster: string): Promise<string>;
@@ -134,6 +134,7 @@ export function createFakeRegistry(federation: TestFederation, cluster: string, 
   const snapshotResponse = async (headers: Headers, signal?: AbortSignal | null): Promise<Response> => {
     const scripted = registry.nextSnapshot;
     registry.nextSnapshot = undefined;
+    if (typeof scripted === "object") return new Response(scripted.text, { status: scripted.status });
     if (scripted !== undefined) return new Response(scripted);
     const etag = () => `"${snapshot?.revision ?? 0}"`;
     const waitS = Number(/wait=(\d+)/.exec(headers.get("prefer") ?? "")?.[1] ?? 0);
