@@ -44,7 +44,7 @@ export class Instances {
   }): Promise<Instances> {
     const { directory, store, dynamoDb, wrapper = [] } = options;
     mkdirSync(directory, { recursive: true });
-    const { registry } = await bundlePrograms(join(directory, "programs"));
+    const { registry } = await bundlePrograms(join(directory, "programs"), false);
     const settings =
       dynamoDb === undefined
         ? {}
