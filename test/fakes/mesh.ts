@@ -1,19 +1,10 @@
-import { buildAgent } from "../../agents/proxy/stack.ts";
-import { createLogger, type LogFields } from "../../federation/model/log.ts";
-import { ok } from "../../federation/model/result.ts";
 import type { TunnelStatus } from "../../federation/model/resource.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
 import type { PortProtocol, ServiceEndpoint } from "../../federation/model/service.ts";
 import { type SpiffeId, type TrustDomain, workloadSpiffeId } from "../../federation/model/spiffe-id.ts";
 import type { StaticCluster, StaticWorkload } from "../../federation/model/static-cluster.ts";
-import { type Credential, issueSvid, mintCallerToken } from "../../federation/trust/index.ts";
-import { createWatch, type PublishableWatch } from "../../gateway/dataplane/lifecycle/watch.ts";
-import type { ClusterState, Discovery } from "../../gateway/discovery/index.ts";
-import { createStaticSource } from "../../gateway/discovery/static-source.ts";
-import { buildGateway } from "../../gateway/edge/stack.ts";
-import type { MemberContext } from "../../gateway/process/member.ts";
-import { NOTHING_OUTSIDE, type Outside } from "../../gateway/process/outside.ts";
-import type { Proxy } from "../../gateway/process/proxy.ts";
+import type { Outside } from "../../gateway/process/outside.ts";
+import { type MeshMember, startMember } from "./mesh-member.ts";
 import { createTestFederation, type TestFederation } from "./pki.ts";
 import { until } from "./until.ts";
 
@@ -33,14 +24,6 @@ export interface MeshOptions {
   readonly outside?: Outside;
   /** A clock of the test's own, so that time-outs need no waiting. */
   readonly now?: () => number;
-}
-
-export interface MeshMember {
-  readonly proxy: Proxy;
-  readonly listen: string;
-  readonly snapshot: PublishableWatch<Snapshot | undefined>;
-  readonly credential: PublishableWatch<Credential>;
-  readonly log: readonly LogFields[];
 }
 
 /** Two clusters in this process, without a registry: east exports cart.shop to west's web; west also runs batch. */
@@ -65,7 +48,9 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const agents = options.agents !== false;
   const gateways = new Map<string, readonly string[]>();
   const start = async (cluster: string, role: "gateway" | "agent", services: StaticCluster, suffix = "") => {
-    const started = await startMember(federation, cluster, role, services, options, gateways);
+    const base = snapshotOf(federation, cluster, gateways, options.protocol ?? "http");
+    const first = options.change?.(base) ?? base;
+    const started = await startMember(federation, cluster, role, services, first, options);
     members.set(`${cluster} ${role}${suffix}`, started);
     return started;
   };
@@ -126,75 +111,6 @@ function mesh(federation: TestFederation, members: ReadonlyMap<string, MeshMembe
     close() {
       for (const { proxy } of members.values()) proxy.close();
     },
-  };
-}
-
-async function startMember(
-  federation: TestFederation,
-  cluster: string,
-  role: "gateway" | "agent",
-  services: StaticCluster,
-  options: MeshOptions,
-  gateways: ReadonlyMap<string, readonly string[]>,
-): Promise<MeshMember> {
-  const base = snapshotOf(federation, cluster, gateways, options.protocol ?? "http");
-  const snapshot = createWatch<Snapshot | undefined>(options.change?.(base) ?? base);
-  const credential = createWatch(federation.system(cluster, role));
-  const log: LogFields[] = [];
-  const now = options.now ?? Date.now;
-  const discovery = fakeDiscovery(federation, cluster, snapshot, credential, services, now);
-  const context: MemberContext = {
-    config: {} as MemberContext["config"],
-    discovery,
-    log: createLogger((line) => log.push(JSON.parse(line) as LogFields), now),
-    now,
-    monotonicMs: () => performance.now(),
-    random: Math.random,
-    outside: options.outside ?? NOTHING_OUTSIDE,
-    claims: { isShared: () => false, claim: () => {} },
-    onChange: () => {},
-  };
-  const proxy = role === "gateway" ? buildGateway(context) : buildAgent(context);
-  const bound = await proxy.start({ host: "127.0.0.1", port: 0 });
-  return { proxy, listen: `127.0.0.1:${bound.port}`, snapshot, credential, log };
-}
-
-function fakeDiscovery(
-  federation: TestFederation,
-  cluster: string,
-  snapshot: PublishableWatch<Snapshot | undefined>,
-  credential: PublishableWatch<Credential>,
-  services: StaticCluster,
-  now: () => number,
-): Discovery {
-  const { ca, trustDomain } = federation.cluster(cluster);
-  const credentials = new Map<string, Credential>();
-  const credentialFor = (spiffeId: SpiffeId): Credential => {
-    const known = credentials.get(spiffeId.uri) ?? issueSvid({ ca, spiffeId, now: now() });
-    credentials.set(spiffeId.uri, known);
-    return known;
-  };
-  return {
-    state: createWatch({
-      federation: FEDERATION,
-      cluster,
-      trustDomain,
-      bundles: federation.bundles,
-      ca,
-    } as ClusterState),
-    credentials: {
-      credential,
-      credentialFor,
-      callerToken: (id, audience) => mintCallerToken({ credential: credentialFor(id), audience, now: now() }),
-      stop: () => {},
-    },
-    snapshot,
-    status: createWatch({ connected: false }),
-    services: createStaticSource(createWatch(services), trustDomain),
-    registry: { request: async () => ok({ status: 200, text: "", headers: new Headers() } as never) },
-    addresses: { allocate: async (keys) => ok(keys.map(() => "127.0.0.1:0")) },
-    startReporting: () => ({ changed: () => {} }),
-    stop: () => {},
   };
 }
 

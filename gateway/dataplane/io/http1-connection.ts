@@ -2,6 +2,7 @@
 import type { Socket } from "node:net";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { editFields } from "../http1/edit-head.ts";
+import { fieldValue } from "../http1/head-fields.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
 import { parseRequestHead, type RequestHead } from "../http1/request-head.ts";
 import type { ResponseHead } from "../http1/response-head.ts";
@@ -10,7 +11,7 @@ import { localReply } from "../policy/local-reply.ts";
 import { failureClass, isIdempotent, isUntouched, mayRepeat, retryPauseMs } from "../policy/retry.ts";
 import type { CompiledRetry } from "../routing/compile-rule.ts";
 import type { EntryForward } from "../routing/decide.ts";
-import type { ForwardRequest } from "../routing/decide-request.ts";
+import type { AbortRequest, ForwardRequest } from "../routing/decide-request.ts";
 import type { TraceContext } from "../telemetry/trace-context.ts";
 import type { Entry } from "./entry.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
@@ -18,7 +19,7 @@ import { NO_TICKET, type Ticket } from "./exchange-ticket.ts";
 import type { Http1Exchange } from "./http1-exchange.ts";
 import type { Http1Stream } from "./http1-stream.ts";
 import type { Mirrors } from "./mirrors.ts";
-import { renderProblem, renderRedirect } from "./problem-reply.ts";
+import { renderGrpcStatus, renderProblem, renderRedirect } from "./problem-reply.ts";
 import { ignore } from "./relay.ts";
 import { RequestRecord } from "./request-record.ts";
 import { RoutedRequest } from "./routed-request.ts";
@@ -223,10 +224,10 @@ export class Http1Connection implements Http1Exchange {
   }
 
   /** A status that the rule takes for a failure. */
-  declines(status: number): boolean {
+  declines(head: ResponseHead): boolean {
     const retry = this.#routed?.routed.rule.retry;
-    if (retry === undefined || !retry.codes.has(status) || !this.#tryAgain(retry, false)) return false;
-    this.#ticket.answered(status, this.#upstream?.endpoint);
+    if (retry === undefined || !isFailure(retry, head) || !this.#tryAgain(retry, false)) return false;
+    this.#ticket.answered(head.status, this.#upstream?.endpoint);
     this.#upstream = undefined;
     return true;
   }
@@ -305,9 +306,17 @@ export class Http1Connection implements Http1Exchange {
         return this.#reply(decision.status, (close) => renderRedirect(decision, close));
       case "abort":
         entry.countRule(decision.rule, "aborted");
-        if (decision.delayMs === 0) return this.#refuse(decision.problem, decision.status);
-        return this.#hold(decision.delayMs, () => this.#refuse(decision.problem, decision.status));
+        if (decision.delayMs === 0) return this.#abort(decision);
+        return this.#hold(decision.delayMs, () => this.#abort(decision));
     }
+  }
+
+  /** A gRPC client is told in its own words (trailers only, as a response without messages is). */
+  #abort({ problem: reason, status, grpcCode }: AbortRequest): void {
+    if (grpcCode === undefined || !isGrpc(this.request)) return this.#refuse(reason, status);
+    this.entry.refused(reason);
+    this.record.refused(reason);
+    this.#reply(200, (close) => renderGrpcStatus(grpcCode, reason.detail, close));
   }
 
   #forward(head: RequestHead, { target, routed }: ForwardRequest): void {
@@ -661,6 +670,15 @@ export class Http1Connection implements Http1Exchange {
     if (this.#target === undefined || !guard.hasRules) return "";
     return guard.sessionFields(this.#target, VIEW.of(this.request), this.#upstream?.endpoint);
   }
+}
+
+function isFailure({ codes, grpcCodes }: CompiledRetry, head: ResponseHead): boolean {
+  if (codes.has(head.status)) return true;
+  return grpcCodes.size > 0 && grpcCodes.has(Number(fieldValue(head, "grpc-status") ?? "-1"));
+}
+
+function isGrpc(head: RequestHead): boolean {
+  return fieldValue(head, "content-type")?.startsWith("application/grpc") === true;
 }
 
 /** Whether a Via value has an element received by `pseudonym`: `[protocol/]version by [comment]`, comma-separated. */

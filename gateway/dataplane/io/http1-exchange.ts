@@ -16,7 +16,7 @@ export interface Http1Exchange {
   /** Bytes of the response arrived. */
   received(bytes: number): void;
   /** The response will not do: another try follows, and this one is not looked at any further. */
-  declines(status: number): boolean;
+  declines(head: ResponseHead): boolean;
   /** Head and body as they came. */
   writeResponse(status: number, buffer: Buffer, at: number, end: number): void;
   /** The head, in one write with the body where that is at hand (`buffer` from `bodyAt` to `end`). */

@@ -162,7 +162,7 @@ export class Http1Stream implements ByteSink {
     this.#keepAlive = head.keepAlive;
     const { body } = head;
     const whole = body.kind === "none" ? 0 : body.kind === "length" ? body.length : -1;
-    if (exchange.declines(head.status)) return this.#decline(exchange, whole === end - bodyAt);
+    if (exchange.declines(head)) return this.#decline(exchange, whole === end - bodyAt);
     if (whole === end - bodyAt) {
       // The usual small answer arrives in one piece and leaves in one write; as it is, where nothing has to change.
       if (head.forwardable === head.received && exchange.passesUnchanged)

@@ -30,3 +30,10 @@ export function renderRedirect({ status, location }: RedirectRequest, close: boo
   const end = close ? "connection: close\r\n\r\n" : "\r\n";
   return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Redirect"}\r\nlocation: ${location}\r\ncontent-length: 0\r\n${end}`;
 }
+
+/** A gRPC response without messages; the detail is percent-encoded (gRPC over HTTP/2, Status-Message). */
+export function renderGrpcStatus(code: number, detail: string, close: boolean): string {
+  const message = encodeURIComponent(detail);
+  const end = close ? "connection: close\r\n\r\n" : "\r\n";
+  return `HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: ${code}\r\ngrpc-message: ${message}\r\ncontent-length: 0\r\n${end}`;
+}

@@ -1,0 +1,31 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { trafficRouteSpec } from "../../federation/model/wire/traffic-route.ts";
+import { startTrafficWorld, type TrafficWorld } from "../fakes/traffic-world.ts";
+import { fieldsOf } from "./fields-of.ts";
+import { BACKEND_ROWS } from "./rows/backends.ts";
+import { FAILURE_ROWS } from "./rows/failures.ts";
+import { FILTER_ROWS } from "./rows/filters.ts";
+import { MATCH_ROWS } from "./rows/matches.ts";
+
+const TABLE = { MATCH_ROWS, FILTER_ROWS, BACKEND_ROWS, FAILURE_ROWS };
+
+let world: TrafficWorld;
+beforeAll(async () => {
+  world = await startTrafficWorld();
+}, 30_000);
+afterAll(() => world.stop());
+beforeEach(() => {
+  for (const backend of Object.values(world.backends)) backend.reset();
+  world.route();
+});
+
+describe("every field of a TrafficRoute, between two clusters", () => {
+  for (const rows of Object.values(TABLE)) {
+    for (const { fields, does, test } of rows) it(`${does}: ${fields.join(", ")}`, () => test(world));
+  }
+
+  it("has a row", () => {
+    const covered = new Set(Object.values(TABLE).flatMap((rows) => rows.flatMap(({ fields }) => fields)));
+    expect([...covered].sort()).toEqual(fieldsOf(trafficRouteSpec));
+  });
+});
