@@ -87,6 +87,10 @@ const MEMBER: readonly OptionSpec[] = [
   KUBERNETES,
   LOG_LEVEL,
   {
+    flags: "--workers <count>",
+    summary: "processes that share the port: a number, or auto for one per core (ISTHMUS_WORKERS)",
+  },
+  {
     flags: "--access-log <which>",
     summary: "off, errors, all, or a share such as 1%, errors always (ISTHMUS_ACCESS_LOG)",
   },

@@ -20,7 +20,7 @@ export interface AdminHandlers {
   /** Whether new work should come here. */
   ready(): { readonly ready: boolean; readonly reason: string };
   /** Prometheus text. */
-  metrics(): string;
+  metrics(): string | Promise<string>;
   /** Anything that JSON can hold. */
   status(): unknown;
   probe(request: ProbeRequest): Promise<ProbeAnswer>;
@@ -106,7 +106,7 @@ async function answer(request: IncomingMessage, handlers: AdminHandlers): Promis
       return text(ready ? 200 : 503, `${reason}\n`);
     }
     case "/metrics":
-      return { status: 200, type: METRICS_TYPE, body: handlers.metrics() };
+      return { status: 200, type: METRICS_TYPE, body: await handlers.metrics() };
     default:
       // What tells more, or has effects, is for this machine: on a pod's address every other pod could ask.
       return isLocal(request) ? answerLocal(url, handlers) : text(403, "only from this machine\n");
@@ -116,7 +116,7 @@ async function answer(request: IncomingMessage, handlers: AdminHandlers): Promis
 async function answerLocal(url: URL, handlers: AdminHandlers): Promise<Answer> {
   switch (url.pathname) {
     case "/status":
-      return json(200, handlers.status());
+      return json(200, await handlers.status());
     case "/probe":
       return probe(url.searchParams, handlers);
     case "/egress/test":

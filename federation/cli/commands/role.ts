@@ -1,6 +1,7 @@
+import { availableParallelism } from "node:os";
 import { EXIT } from "../exit.ts";
 import { ok } from "../../model/result.ts";
-import type { Command, Flags } from "../invocation.ts";
+import { type Command, type Flags, usage } from "../invocation.ts";
 
 /** Flags of the roles and the settings that they stand for; the roles themselves read their environment only. */
 const SETTINGS: { readonly [flag: string]: string } = {
@@ -42,6 +43,28 @@ function role(load: () => Promise<unknown>): Command {
 }
 
 export const registry = role(() => import("../../runtime/node.ts"));
-export const gateway = role(() => import("../../../gateway/main.ts"));
 export const controller = role(() => import("../../../agents/kubernetes/main.ts"));
-export const agent = role(() => import("../../../agents/main.ts"));
+export const gateway = withWorkers(
+  "gateway",
+  role(() => import("../../../gateway/main.ts")),
+);
+export const agent = withWorkers(
+  "agent",
+  role(() => import("../../../agents/main.ts")),
+);
+
+/** Several processes on one port where that is asked for; one, in this process, otherwise. */
+function withWorkers(name: "gateway" | "agent", alone: Command): Command {
+  return async (invocation) => {
+    const wanted = invocation.flags.text("workers") ?? invocation.terminal.env("ISTHMUS_WORKERS") ?? "1";
+    const count = wanted === "auto" ? availableParallelism() : Number(wanted);
+    if (!Number.isInteger(count) || count < 1 || count > MAX_WORKERS)
+      return usage(`--workers ${wanted} is neither auto nor a number from 1 to ${MAX_WORKERS}`);
+    if (count === 1) return alone(invocation);
+    const { runWorkers } = await import("../workers/run-workers.ts");
+    return runWorkers(invocation, name, count, { ...process.env, ...settingsOf(invocation.flags) });
+  };
+}
+
+// More than a machine has cores for is surely a typing mistake.
+const MAX_WORKERS = 64;

@@ -2,14 +2,18 @@ import type { WorkloadListenerStatus } from "../../model/resource.ts";
 
 /** What `up` takes notice of in the messages of its processes. */
 export type ProcessMessage =
-  | { readonly type: "ready" }
+  | { readonly type: "ready"; readonly admin: string | undefined }
   | { readonly type: "draining" }
   | { readonly type: "listeners"; readonly listeners: readonly WorkloadListenerStatus[] };
 
 /** `undefined` for anything else: a newer process may say more than this program understands. */
 export function parseProcessMessage(message: unknown): ProcessMessage | undefined {
   if (typeof message !== "object" || message === null || !("type" in message)) return undefined;
-  if (message.type === "ready" || message.type === "draining") return { type: message.type };
+  if (message.type === "draining") return { type: message.type };
+  if (message.type === "ready") {
+    const admin: unknown = Reflect.get(message, "admin");
+    return { type: message.type, admin: typeof admin === "string" ? admin : undefined };
+  }
   if (message.type !== "listeners" || !("listeners" in message)) return undefined;
   const { listeners } = message;
   if (!Array.isArray(listeners) || !listeners.every(isListener)) return undefined;

@@ -10,7 +10,8 @@ import { type Backoff, firstStart, type SlotEvent, type SlotState, transition } 
 export interface SlotOptions {
   /** Program file of the role. */
   readonly program: string;
-  readonly logFile: string;
+  /** Absent: its log goes where ours goes. */
+  readonly logFile?: string;
   /** Environment that the process gets below its own settings. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly backoff: Backoff;
@@ -47,6 +48,7 @@ export class ProcessSlot {
   #state: SlotState;
   #current: ChildProcess | undefined;
   #listeners: readonly WorkloadListenerStatus[] = [];
+  #admin: string | undefined;
   #everReady = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -68,6 +70,24 @@ export class ProcessSlot {
   /** Where workloads reach the current process. */
   get listeners(): readonly WorkloadListenerStatus[] {
     return this.#listeners;
+  }
+
+  /** Where the current process answers metrics and status, once it serves. */
+  get admin(): string | undefined {
+    return this.running ? this.#admin : undefined;
+  }
+
+  /** Lets all its processes finish what they have: they accept for `lameDuckMs` more, and are killed after `graceMs`. */
+  async drain(lameDuckMs: number, graceMs: number): Promise<void> {
+    this.#apply({ kind: "stop" });
+    clearTimeout(this.#timer);
+    const living = [...this.#children];
+    for (const child of living) child.kill("SIGTERM");
+    const relief = setTimeout(() => relieve(living), lameDuckMs);
+    const killer = setTimeout(() => this.kill(), graceMs);
+    await Promise.all(living.map(ended));
+    clearTimeout(relief);
+    clearTimeout(killer);
   }
 
   /** Asks all its processes to end at once, kills what has not ended after `graceMs`, and resolves when all are gone. */
@@ -107,7 +127,8 @@ export class ProcessSlot {
     this.#current = child;
     this.#listeners = [];
     this.#children.add(child);
-    if (echo !== undefined) copyLines(child, this.#options.logFile, echo);
+    const { logFile } = this.#options;
+    if (echo !== undefined && logFile !== undefined) copyLines(child, logFile, echo);
     child.on("message", (message) => this.#onMessage(generation, message));
     child.once("error", (error) => echo?.(`${error.message}\n`));
     child.once("close", (code, signal) => {
@@ -124,14 +145,18 @@ export class ProcessSlot {
 
   /** Those that drain have accepted until now, so that no connection was refused meanwhile. */
   #relievePredecessors(): void {
-    for (const child of this.#children) {
-      if (child !== this.#current && child.connected) child.send({ type: "relieved" }, () => {});
-    }
+    relieve([...this.#children].filter((child) => child !== this.#current));
   }
 
   #launch(): ChildProcess {
     const { program, env, logFile, echo } = this.#options;
     const settings = { ...env, ...this.spec.env };
+    if (logFile === undefined) {
+      return spawn(process.execPath, [...PROCESS_FLAGS, program], {
+        env: settings,
+        stdio: ["ignore", "inherit", "inherit", "ipc"],
+      });
+    }
     if (echo !== undefined) {
       return spawn(process.execPath, [...PROCESS_FLAGS, program], {
         env: settings,
@@ -156,6 +181,7 @@ export class ProcessSlot {
     switch (parsed.type) {
       case "ready": {
         this.#apply({ kind: "ready", generation });
+        this.#admin = parsed.admin;
         this.#relievePredecessors();
         const restarted = this.#everReady;
         this.#everReady = true;
@@ -169,6 +195,11 @@ export class ProcessSlot {
         return this.#options.onEvent({ kind: "draining", slot: this });
     }
   }
+}
+
+/** Tells them that whoever takes over accepts now. */
+function relieve(children: readonly ChildProcess[]): void {
+  for (const child of children) if (child.connected) child.send({ type: "relieved" }, () => {});
 }
 
 function ended(child: ChildProcess): Promise<void> {

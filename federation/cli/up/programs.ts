@@ -5,7 +5,8 @@ import type { Role } from "./plan.ts";
 /** What a process of each role runs. */
 export type Programs = Readonly<Record<Role, string>>;
 
-const SOURCES: Programs = {
+/** The sources themselves: what runs where nothing is bundled. */
+export const SOURCES: Programs = {
   registry: sourceOf("../../runtime/node.ts"),
   gateway: sourceOf("../../../gateway/main.ts"),
   agent: sourceOf("../../../agents/main.ts"),
