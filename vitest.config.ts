@@ -23,7 +23,8 @@ export default defineConfig({
         test: {
           name: "main",
           include: ["{federation,gateway,agents,infra,test}/**/*.test.ts"],
-          exclude: ["**/node_modules/**", HTTP_TESTS],
+          // test/clients has its own script: it wants other people's programs.
+          exclude: ["**/node_modules/**", "test/clients/**", HTTP_TESTS],
           provide: { registryRuntime: "node-sqlite" },
         },
       },
