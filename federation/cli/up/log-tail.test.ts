@@ -23,7 +23,8 @@ describe("messages of a process", () => {
   const listener = { workload: "ns/a/sa/b", service: "c.d", port: 80, address: "127.0.0.1:1" };
 
   it("are read as far as they are understood", () => {
-    expect(parseProcessMessage({ type: "ready", listen: "x", admin: "y" })).toEqual({ type: "ready" });
+    const ready = { type: "ready", admin: "y" };
+    expect(parseProcessMessage({ ...ready, listen: "x" })).toEqual(ready);
     expect(parseProcessMessage({ type: "listeners", listeners: [listener] })).toEqual({
       type: "listeners",
       listeners: [listener],
