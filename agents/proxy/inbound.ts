@@ -1,10 +1,13 @@
 import { problem } from "../../federation/model/problem.ts";
 import { parseServiceAuthority, serviceAudience, serviceKey } from "../../federation/model/service.ts";
-import type { TrustDomain } from "../../federation/model/spiffe-id.ts";
+import { systemRole, type TrustDomain } from "../../federation/model/spiffe-id.ts";
 import {
   decideInbound,
   type EndpointBalancer,
+  ErrorCode,
   forwardToEndpoint,
+  type OpenedStream,
+  LocalStream,
   refuseTunnel,
   TUNNEL_HEADER,
   type TunnelAccess,
@@ -35,6 +38,9 @@ export function createInbound(access: TunnelAccess, endpoints: EndpointBalancer,
       port,
       audience: serviceAudience(trustDomain, service),
     } as const;
+    // A gateway asks for a workload of its own cluster, with nothing to send: no caller stands behind it.
+    if (headers[TUNNEL_HEADER.probe] !== undefined && headers[TUNNEL_HEADER.caller] === undefined)
+      return answerProbe(request, endpoints, `${serviceKey(service)}:${port}`, trustDomain);
     const granted = access.grant(request, target, (tables, caller) =>
       decideInbound(tables, peer.spiffeId, service, port, caller),
     );
@@ -49,4 +55,26 @@ export function createInbound(access: TunnelAccess, endpoints: EndpointBalancer,
     }
     forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted.counters);
   };
+}
+
+/** Says whether the endpoint accepts a connection, which is closed at once. */
+function answerProbe(
+  { stream, headers, peer }: TunnelRequest,
+  endpoints: EndpointBalancer,
+  service: string,
+  trustDomain: TrustDomain,
+): void {
+  const endpoint = headers[":authority"] ?? "";
+  const isOwnGateway = peer.spiffeId.trustDomain === trustDomain && systemRole(peer.spiffeId) === "gateway";
+  if (!isOwnGateway)
+    return refuseTunnel(stream, problem("peer_role", "only the cluster's own gateways probe"));
+  if (!endpoints.has(service, endpoint))
+    return refuseTunnel(stream, problem("no_endpoint", `${endpoint} is no endpoint of ${service}`));
+  const dialled: OpenedStream = new LocalStream(endpoint);
+  dialled.once("response", (answer) => {
+    if (answer[":status"] === 200) stream.respond({ ":status": 200 }, { endStream: true });
+    else refuseTunnel(stream, problem("endpoint_unreachable", endpoint));
+    dialled.close(ErrorCode.cancel);
+  });
+  stream.once("close", () => dialled.close(ErrorCode.cancel));
 }

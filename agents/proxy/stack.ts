@@ -5,15 +5,13 @@ import {
   EndpointBalancer,
   externalCounters,
   probeListener,
-  readinessKey,
-  ReadinessTable,
   TunnelAccess,
   Upstream,
 } from "../../gateway/dataplane/index.ts";
+import { Control } from "../../gateway/process/control.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
 import type { Proxy } from "../../gateway/process/proxy.ts";
 import {
-  createGuard,
   createListeners,
   createMemberEngine,
   createTunnelServer,
@@ -31,9 +29,10 @@ export function buildAgent(context: MemberContext): Proxy {
   const gateways = new Upstream(cluster, { trustDomain, role: "gateway" }, engine.tunnels, onChange);
   const inbound = createInbound(new TunnelAccess(engine), endpoints, trustDomain);
   const server = createTunnelServer(context, engine, inbound);
-  const readiness = new ReadinessTable(() => guard.readinessChanged());
-  const guard = createGuard(context, engine, (target) => readiness.get(readinessKey(target)));
-  const listeners = createListeners(context, engine, { upstreamFor: () => gateways, guard });
+  // Its gateways know what it may reach.
+  const control = new Control(context, engine, { role: "agent", observe: () => undefined });
+  control.followOwn(gateways);
+  const listeners = createListeners(context, engine, { upstreamFor: () => gateways, guard: control.guard });
   const leave = createExternalTunnel({
     gateways,
     trustDomain,
@@ -82,6 +81,7 @@ export function buildAgent(context: MemberContext): Proxy {
       server.close();
       listeners.close();
       ways.close();
+      control.close();
       gateways.close();
     },
   };

@@ -6,9 +6,17 @@ import { type TunnelEnvironment, Upstream } from "../dataplane/index.ts";
 export class PeerGateways {
   readonly #env: TunnelEnvironment;
   readonly #onStatus: () => void;
+  readonly #onUpstream: (trustDomain: string, upstream: Upstream) => () => void;
+  readonly #closers = new Map<string, () => void>();
   readonly #byTrustDomain = new Map<string, Upstream>();
 
-  constructor(env: TunnelEnvironment, onStatus: () => void) {
+  /** `onUpstream` hears of every new one, and answers what to do when it goes. */
+  constructor(
+    env: TunnelEnvironment,
+    onStatus: () => void,
+    onUpstream: (trustDomain: string, upstream: Upstream) => () => void,
+  ) {
+    this.#onUpstream = onUpstream;
     this.#env = env;
     this.#onStatus = onStatus;
   }
@@ -19,14 +27,17 @@ export class PeerGateways {
     for (const [trustDomain, upstream] of this.#byTrustDomain) {
       if (wanted.has(trustDomain as Snapshot["trustDomain"])) continue;
       this.#byTrustDomain.delete(trustDomain);
+      this.#closers.get(trustDomain)?.();
+      this.#closers.delete(trustDomain);
       upstream.close();
     }
     for (const { cluster, trustDomain, gateways } of snapshot.peers) {
       if (!wanted.has(trustDomain)) continue;
       const expected = { trustDomain, role: "gateway" } as const;
-      const upstream =
-        this.#byTrustDomain.get(trustDomain) ?? new Upstream(cluster, expected, this.#env, this.#onStatus);
+      const known = this.#byTrustDomain.get(trustDomain);
+      const upstream = known ?? new Upstream(cluster, expected, this.#env, this.#onStatus);
       this.#byTrustDomain.set(trustDomain, upstream);
+      if (known === undefined) this.#closers.set(trustDomain, this.#onUpstream(trustDomain, upstream));
       upstream.setAddresses(gateways.map((gateway) => gateway.address));
     }
   }
@@ -40,6 +51,7 @@ export class PeerGateways {
   }
 
   close(): void {
+    for (const close of this.#closers.values()) close();
     for (const upstream of this.#byTrustDomain.values()) upstream.close();
   }
 }

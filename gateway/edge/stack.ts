@@ -1,5 +1,4 @@
 import type { Address } from "../../federation/model/address.ts";
-import { serviceKey } from "../../federation/model/service.ts";
 import { parseSpiffeId, systemSpiffeId } from "../../federation/model/spiffe-id.ts";
 import {
   EndpointBalancer,
@@ -7,8 +6,6 @@ import {
   EXTERNAL,
   ExternalGate,
   probeListener,
-  readinessKey,
-  ReadinessTable,
   selectTunnel,
   TUNNEL_HEADER,
   TunnelAccess,
@@ -18,7 +15,6 @@ import {
 import type { MemberContext } from "../process/member.ts";
 import type { Proxy } from "../process/proxy.ts";
 import {
-  createGuard,
   createListeners,
   createMemberEngine,
   createPodListeners,
@@ -26,14 +22,13 @@ import {
   createWays,
   type InwardWays,
 } from "../process/proxy-parts.ts";
+import { AWAY, Control, servicePortKey } from "../process/control.ts";
 import { Delivery } from "./delivery.ts";
 import { createEgress } from "./egress.ts";
+import { EndpointProber } from "./endpoint-prober.ts";
 import { createExternal } from "./external.ts";
 import { createIngress } from "./ingress.ts";
 import { PeerGateways } from "./peer-gateways.ts";
-
-/** No gateway of the cluster can be reached. */
-const AWAY = { ready: 0, total: 1 };
 
 /** Assembles a gateway, one line per step; the reasons stand where a step would surprise. */
 export function buildGateway(context: MemberContext): Proxy {
@@ -41,28 +36,37 @@ export function buildGateway(context: MemberContext): Proxy {
   const { trustDomain, cluster } = discovery.state.current;
   const engine = createMemberEngine(context);
   const access = new TunnelAccess(engine);
-  const endpoints = new EndpointBalancer(context.random, () => guard.readinessChanged());
-  const peers = new PeerGateways(engine.tunnels, () => (guard.readinessChanged(), onChange()));
+  const endpoints = new EndpointBalancer(context.random, () => control.changed());
+  const peers = new PeerGateways(
+    engine.tunnels,
+    () => (control.changed(), onChange()),
+    (domain, upstream) => control.followCluster(domain, upstream),
+  );
   const agents = new Upstream(cluster, { trustDomain, role: "agent" }, engine.tunnels, onChange);
+  const control = new Control(context, engine, {
+    role: "gateway",
+    observe: (target) => {
+      if (target.local) return endpoints.readiness(servicePortKey(target));
+      return peers.get(target.destination)?.hasReadyTunnel === true ? undefined : AWAY;
+    },
+  });
+  // Only gateways that serve workloads themselves share limits among each other.
+  const siblings = new Upstream(cluster, { trustDomain, role: "gateway" }, engine.tunnels, () => {});
+  control.followOwn(siblings);
+  const prober = new EndpointProber(endpoints, agents);
   const delivery = new Delivery(endpoints, agents);
   const ingress = createIngress(access, delivery);
   const egress = createEgress(access, peers, delivery);
   const gate = createGate(context, engine);
   const external = createExternal(engine, access, gate);
   const accept = (request: TunnelRequest): void => {
-    if (request.headers[TUNNEL_HEADER.destination] === EXTERNAL) external(request);
+    if (request.headers[TUNNEL_HEADER.control] !== undefined) control.accept(request);
+    else if (request.headers[TUNNEL_HEADER.destination] === EXTERNAL) external(request);
     else dispatch(request, engine, access, ingress, egress);
   };
   const server = createTunnelServer(context, engine, accept);
-  const readiness = new ReadinessTable(() => guard.readinessChanged());
-  const guard = createGuard(context, engine, (target) => {
-    if (target.local) return endpoints.readiness(`${serviceKey(target.service)}:${target.port}`);
-    return peers.get(target.destination)?.hasReadyTunnel === true
-      ? readiness.get(readinessKey(target))
-      : AWAY;
-  });
   const inward: InwardWays = {
-    guard,
+    guard: control.guard,
     upstreamFor: (destination) => peers.get(destination),
     openLocal: (target, avoid) => delivery.open(target, avoid),
   };
@@ -73,6 +77,9 @@ export function buildGateway(context: MemberContext): Proxy {
   const followServices = (): Promise<unknown> => {
     const topology = discovery.services.topology.current;
     agents.setAddresses(topology.agents);
+    siblings.setAddresses(
+      topology.agents.length === 0 && topology.gateways.length > 1 ? topology.gateways : [],
+    );
     // Where agents run, workloads enter there; only without them does the gateway listen for workloads itself.
     const served = topology.agents.length === 0 ? topology.workloads : [];
     return Promise.all([listeners.setWorkloads(served), ways.setWorkloads(served)]);
@@ -131,8 +138,11 @@ export function buildGateway(context: MemberContext): Proxy {
       pods?.close();
       ways.close();
       gate.close();
+      prober.close();
+      control.close();
       peers.close();
       agents.close();
+      siblings.close();
     },
   };
 }

@@ -5,11 +5,8 @@ import {
   createEngine,
   type Engine,
   type EntryEnvironment,
-  type EntryForward,
-  Guard,
   ListenerSet,
   PodListeners,
-  type Readiness,
   type TunnelRequest,
   TunnelServer,
   type Way,
@@ -87,13 +84,4 @@ function entryEnvironment(context: MemberContext, engine: Engine, ways: InwardWa
     discovery.credentials.callerToken(caller, audience);
   const shell = { claims, now, monotonicMs, random, tracing, accessLog, budgets };
   return { tables, ...ways, callerToken, metrics, events, ...shell };
-}
-
-/** What the rules of a process remember; `readiness` is what is known of a service at a cluster. */
-export function createGuard(
-  context: MemberContext,
-  { metrics, events }: Engine,
-  readiness: (target: EntryForward) => Readiness | undefined,
-): Guard {
-  return new Guard({ now: context.now, metrics, events, readiness });
 }

@@ -38,6 +38,20 @@ describe("BackendTrafficPolicy", () => {
     expect(all.toSorted()).toEqual(["200 a", "200 a", "503 ISTH-3302"]);
   });
 
+  it("outlierDetection: ejects the endpoint that fails, and only that, and tries it again later", async () => {
+    const { rules, crowd, workload, advance, metric } = await scene(THREE);
+    rules({ backends: [{ outlier }] });
+    workload("b").behave(500);
+    await crowd(40);
+    expect(await crowd(20)).toEqual({ "200 a": expect.any(Number), "200 c": expect.any(Number) });
+    expect(
+      metric('isthmus_rule_verdicts_total{rule="west/shop/policy",verdict="ejected",mode="enforce"}'),
+    ).toBe(1);
+    workload("b").behave(200);
+    advance(1_001);
+    expect((await crowd(40))["200 b"]).toBeGreaterThan(0);
+  });
+
   it("outlierDetection.maxEjectionPercent: never ejects more than that part", async () => {
     const { rules, calls, workload } = await scene(TWO);
     rules({ backends: [{ outlier }] });
@@ -104,6 +118,93 @@ describe("BackendTrafficPolicy", () => {
     expect(
       metric('isthmus_rule_verdicts_total{rule="west/shop/policy",verdict="circuit_open",mode="observe"}'),
     ).toBe(1);
+  });
+});
+
+describe("BackendTrafficPolicy failover, where two clusters have the service", () => {
+  const levels = [[{ cluster: "east", weight: 1 }], [{ cluster: "north", weight: 1 }]];
+  const failover = {
+    levels,
+    overprovisioning: 1.4,
+    panicThreshold: 0.5,
+    failbackDelayMs: 1_000,
+    failbackRampMs: 1_000,
+  };
+  const inNorth = [{ name: "n1" }, { name: "n2" }];
+
+  it("priorities: goes to the first level while that is well, and to the next when its service is gone", async () => {
+    const { rules, calls, workload, advance } = await scene(TWO, { inNorth });
+    rules({ backends: [{ failover }] });
+    expect(Object.keys(await calls(20)).every((what) => /^200 [ab]$/.test(what))).toBe(true);
+    for (const name of ["a", "b"]) await workload(name).kill();
+    await until("north answers", 2_000, async () =>
+      (Object.keys(await calls(1))[0] ?? "").startsWith("200 n") ? true : undefined,
+    );
+    expect(Object.keys(await calls(20)).every((what) => /^200 n[12]$/.test(what))).toBe(true);
+    for (const name of ["a", "b"]) await workload(name).revive();
+    // The probe finds them within a moment; until the delay is over not one request goes back.
+    await until("they are served again", 5_000, async () => {
+      advance(200);
+      return /^200 [ab]$/.test(Object.keys(await calls(1))[0] ?? "") ? true : undefined;
+    });
+    advance(3_000);
+    expect(Object.keys(await calls(20)).every((what) => /^200 [ab]$/.test(what))).toBe(true);
+  });
+
+  it("weights: divides a level by weight, and composes with priorities", async () => {
+    const { rules, calls } = await scene([{ name: "a" }], { inNorth: [{ name: "n" }] });
+    const one = [
+      [
+        { cluster: "east", weight: 3 },
+        { cluster: "north", weight: 1 },
+      ],
+    ];
+    rules({ backends: [{ failover: { ...failover, levels: one } }] });
+    const { "200 n": north = 0, ...rest } = await calls(400);
+    expect(Object.keys(rest)).toEqual(["200 a"]);
+    expect(north).toBeGreaterThan(60);
+    expect(north).toBeLessThan(145);
+  });
+
+  it("readiness: sends on only what the ready endpoints cannot carry", async () => {
+    const { rules, crowd, workload } = await scene(TWO, { inNorth });
+    rules({ backends: [{ failover }] });
+    await crowd(10);
+    await workload("b").kill();
+    await crowd(20);
+    const counts = await crowd(300);
+    const { "200 a": a = 0, "200 n1": n1 = 0, "200 n2": n2 = 0, ...rest } = counts;
+    expect(rest).toEqual({});
+    // Half of them ready: 1.4 × 0.5 stays.
+    expect(a).toBeGreaterThan(170);
+    expect(a).toBeLessThan(250);
+    expect(n1 + n2).toBe(300 - a);
+  });
+
+  it("panic: goes on trying when every endpoint of every level is gone", async () => {
+    const { rules, calls, workload } = await scene([{ name: "a" }], { inNorth: [{ name: "n" }] });
+    rules({ backends: [{ failover }] });
+    for (const name of ["a", "n"]) await workload(name).kill();
+    expect(Object.keys(await calls(20)).every((what) => what === "503 ISTH-3004")).toBe(true);
+    await workload("a").revive();
+    await until("the first that is back is used", 3_000, async () =>
+      (await calls(1))["200 a"] === 1 ? true : undefined,
+    );
+  });
+
+  it("a killed endpoint costs no request that was not under way", async () => {
+    const { rules, crowd, workload, advance } = await scene(THREE, { agents: true });
+    rules({ backends: [{ outlier }] });
+    await crowd(30);
+    await workload("b").kill();
+    const counts = await crowd(60);
+    expect(Object.keys(counts).toSorted()).toEqual(["200 a", "200 c"]);
+    await workload("b").revive();
+    // It was ejected as well, for the requests that it broke.
+    advance(1_100);
+    await until("it is used again", 3_000, async () =>
+      (await crowd(40))["200 b"] === undefined ? undefined : true,
+    );
   });
 });
 

@@ -27,8 +27,10 @@ export interface RulesScene {
   }): void;
   /** What `web` gets: status and the name of who answered, `429 ISTH-3301`. */
   call(headers?: Readonly<Record<string, string>>): Promise<Reply>;
-  /** So many calls, one after the other: how often each answer came. */
+  /** So many calls, one after the other: how often each answer came. They share a stream, and so an endpoint. */
   calls(count: number, headers?: Readonly<Record<string, string>>): Promise<Readonly<Record<string, number>>>;
+  /** The same, several at once: over several streams. */
+  crowd(count: number): Promise<Readonly<Record<string, number>>>;
   /** Moves the clock of the whole mesh. */
   advance(ms: number): void;
   metric(text: string): number;
@@ -115,6 +117,18 @@ export function useRulesScene() {
           const { what } = await call(headers);
           counts[what] = (counts[what] ?? 0) + 1;
         }
+        return counts;
+      },
+      async crowd(count) {
+        const counts: Record<string, number> = {};
+        let left = count;
+        const one = async () => {
+          while (left-- > 0) {
+            const { what } = await call();
+            counts[what] = (counts[what] ?? 0) + 1;
+          }
+        };
+        await Promise.all(Array.from({ length: 12 }, one));
         return counts;
       },
       advance(ms) {

@@ -27,6 +27,12 @@ export class DestinationGuard {
   readonly cluster: string;
   readonly load: CircuitLoad = { connections: 0, requests: 0, pending: 0 };
   rule: BackendRule | undefined;
+  /**
+   * Grows when an endpoint comes (back). Streams of an earlier generation serve no further request, so that load finds the
+   * newcomer: a busy stream would else stay with its endpoint for ever.
+   */
+  generation = 0;
+  #ready = 0;
   #state: destination.DestinationState = destination.ADMITTED;
   /** Of the service there as a whole. */
   #whole: outlier.OutlierState = outlier.ADMITTING;
@@ -37,6 +43,13 @@ export class DestinationGuard {
 
   constructor(trustDomain: string) {
     this.cluster = opaqueName(trustDomain);
+  }
+
+  /** What is known of it now. */
+  heard(readiness: Readiness | undefined): void {
+    const ready = readiness?.ready ?? 0;
+    if (ready > this.#ready) this.generation += 1;
+    this.#ready = ready;
   }
 
   // ---- circuit ------------------------------------------------------------------------------------------------------
@@ -122,7 +135,9 @@ export class DestinationGuard {
     const config = this.rule?.rule.outlier ?? outlier.DEFAULT_OUTLIER;
     for (const [name, state] of this.#endpoints) {
       const next = outlier.transition(state, "tick", now, config, true);
-      if (next !== state) this.#endpoints.set(name, next);
+      if (next === state) continue;
+      this.#endpoints.set(name, next);
+      this.generation += 1;
     }
     this.#count();
   }

@@ -58,7 +58,7 @@ export class EntryGuard {
   }
 
   destination(target: EntryForward): DestinationGuard {
-    const guard = this.#guard.destination(this.#service, target.destination);
+    const guard = this.#guard.destination(this.#service, target);
     guard.rule = this.#rules === undefined ? undefined : ruleFor(this.#rules.backends, target.destination);
     return guard;
   }

@@ -48,7 +48,11 @@ interface Shares {
 export class Guard {
   readonly env: GuardEnvironment;
   readonly #buckets = new Map<string, { readonly bucket: TokenBucket; rate: LimitRule["rate"] }>();
-  readonly #destinations = new Map<string, DestinationGuard>();
+  /** With one of the targets that lead there. */
+  readonly #destinations = new Map<
+    string,
+    { readonly guard: DestinationGuard; readonly target: EntryForward }
+  >();
   readonly #shares = new WeakMap<readonly EntryForward[], Shares>();
   #epoch = 0;
 
@@ -59,6 +63,7 @@ export class Guard {
   /** What is known of readiness has changed: the next request must not go by what was. */
   readinessChanged(): void {
     this.#epoch += 1;
+    for (const { guard, target } of this.#destinations.values()) guard.heard(this.env.readiness(target));
   }
 
   limiter(limit: LimitRule): Limiter {
@@ -76,13 +81,14 @@ export class Guard {
     return known.bucket;
   }
 
-  destination(service: string, destination: string): DestinationGuard {
-    const key = `${service} ${destination}`;
+  destination(service: string, target: EntryForward): DestinationGuard {
+    const key = `${service}:${target.port} ${target.destination}`;
     const known = this.#destinations.get(key);
-    if (known !== undefined) return known;
-    const made = new DestinationGuard(destination);
-    this.#destinations.set(key, made);
-    return made;
+    if (known !== undefined) return known.guard;
+    const guard = new DestinationGuard(target.destination);
+    guard.heard(this.env.readiness(target));
+    this.#destinations.set(key, { guard, target });
+    return guard;
   }
 
   /** What part of a service's traffic each of its sources gets now. */
@@ -121,7 +127,7 @@ export class Guard {
         ? DEFAULT_FAILBACK
         : { delayMs: failover.failbackDelayMs, rampMs: failover.failbackRampMs };
     const destinations = sources.map((source): Destination => {
-      const guard = this.destination(service, source.destination);
+      const guard = this.destination(service, source);
       guard.rule = ruleFor(backends, source.destination);
       const place = placeOf(source, failover === undefined ? undefined : policy);
       return { ...place, ...guard.weigh(this.env.readiness(source), now, failback) };

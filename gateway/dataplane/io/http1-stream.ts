@@ -28,6 +28,8 @@ export class Http1Stream implements ByteSink {
   reused = false;
   /** Name of the endpoint that it leads to, once the far gateway has said it. */
   endpoint: string | undefined;
+  /** Of its destination, when it was opened. */
+  generation = 0;
   idleSinceMs = 0;
   readonly #stream: OpenedStream;
   readonly #pool: StreamHome;

@@ -1,3 +1,4 @@
+import type { DestinationGuard } from "./destination-guard.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { TraceContext } from "../telemetry/trace-context.ts";
 import type { Entry } from "./entry.ts";
@@ -15,11 +16,13 @@ export class StreamPool {
   readonly #idle: Http1Stream[] = [];
   /** Idle and in use. */
   readonly #open = new Set<Http1Stream>();
+  readonly #destination: DestinationGuard;
   readonly #unsubscribe: () => void;
 
   constructor(entry: Entry, target: EntryForward) {
     this.#entry = entry;
     this.target = target;
+    this.#destination = entry.guard.destination(target);
     this.#unsubscribe = entry.onDecision(() => {
       if (entry.recheck(target) !== undefined) this.#retireAll();
     });
@@ -34,7 +37,8 @@ export class StreamPool {
       const stream = this.#idle.pop();
       if (stream === undefined) return undefined;
       if (!stream.usable) continue;
-      if (!this.#entry.isEjected(this.target, stream.endpoint)) return stream;
+      const isOld = stream.generation !== this.#destination.generation;
+      if (!isOld && !this.#entry.isEjected(this.target, stream.endpoint)) return stream;
       stream.drain();
     }
   }
@@ -48,13 +52,15 @@ export class StreamPool {
     const stream = this.#entry.open(this.target, () => opened?.drain(), traceFields(trace));
     if (stream === undefined) return undefined;
     opened = new Http1Stream(stream, this, trace === undefined);
+    opened.generation = this.#destination.generation;
     this.#open.add(opened);
     return opened;
   }
 
   put(stream: Http1Stream): void {
     stream.idleSinceMs = this.#entry.env.now();
-    if (this.#idle.length >= MAX_IDLE) return stream.drain();
+    const isOld = stream.generation !== this.#destination.generation;
+    if (isOld || this.#idle.length >= MAX_IDLE) return stream.drain();
     this.#idle.push(stream);
     this.#entry.connectionFree(this.target);
   }

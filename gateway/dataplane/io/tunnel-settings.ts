@@ -32,6 +32,8 @@ export const TUNNEL_HEADER = {
   endpoint: "isthmus-endpoint",
   /** Endpoints that fail, comma-separated: rather another one. */
   avoid: "isthmus-avoid",
+  /** A control channel, not a service: the name of the process that opens it. */
+  control: "isthmus-control",
   probe: "isthmus-probe",
   /** How a workload came that wants to leave the federation: address, proxy or sni. */
   way: "isthmus-way",
@@ -41,3 +43,6 @@ export const TUNNEL_HEADER = {
 
 /** Value of the ALTSVC frame (RFC 7838 §4) that tells the hop before: this stream's way is draining, stop reusing it. */
 export const DRAIN_HINT = "clear";
+
+/** Authority of a control channel: the gateway itself. */
+export const CONTROL_AUTHORITY = "control.isthmus-system:15008";

@@ -19,9 +19,11 @@ type Waiter = (ready: boolean) => void;
 
 /** The ready tunnels to one address. */
 class ReadyAddress implements Load {
+  readonly address: string;
   readonly tunnels: readonly Tunnel[];
 
-  constructor(tunnels: readonly Tunnel[]) {
+  constructor(address: string, tunnels: readonly Tunnel[]) {
+    this.address = address;
     this.tunnels = tunnels;
   }
 
@@ -50,6 +52,7 @@ export class Upstream {
   readonly #expected: ExpectedPeer;
   readonly #env: TunnelEnvironment;
   readonly #onStatus: () => void;
+  readonly #onReady = new Set<() => void>();
   readonly #tunnels = new Map<string, readonly Tunnel[]>();
   readonly #subscriptions: readonly (() => void)[];
   #ready: readonly ReadyAddress[] = [];
@@ -101,6 +104,22 @@ export class Upstream {
     return undefined;
   }
 
+  /** Addresses to which a tunnel stands. */
+  readyAddresses(): readonly string[] {
+    return this.#ready.map(({ address }) => address);
+  }
+
+  /** Called whenever `readyAddresses` may answer something new. */
+  onReady(listener: () => void): () => void {
+    this.#onReady.add(listener);
+    return () => this.#onReady.delete(listener);
+  }
+
+  /** A stream to just this address. */
+  openTo(address: string, headers: RequestFields, onDrain: () => void): OpenedStream | undefined {
+    return this.#ready.find((ready) => ready.address === address)?.open(headers, onDrain);
+  }
+
   /** Answers once: at once where the outcome is known, else when a tunnel is ready or the grace period is over. */
   whenReady(waiter: Waiter): void {
     if (this.#ready.length > 0) return waiter(true);
@@ -135,13 +154,14 @@ export class Upstream {
 
   #refresh(): void {
     const before = this.#ready.length;
-    this.#ready = [...this.#tunnels.values()]
-      .map((tunnels) => tunnels.filter((tunnel) => tunnel.ready))
-      .filter((tunnels) => tunnels.length > 0)
-      .map((tunnels) => new ReadyAddress(tunnels));
+    this.#ready = [...this.#tunnels].flatMap(([address, tunnels]) => {
+      const ready = tunnels.filter((tunnel) => tunnel.ready);
+      return ready.length === 0 ? [] : [new ReadyAddress(address, ready)];
+    });
     if (this.#ready.length > 0) this.#release(true);
     else if (before > 0) this.#graceUntilMs = this.#env.now() + RECONNECT_GRACE_MS;
     this.#onStatus();
+    for (const listener of [...this.#onReady]) listener();
   }
 
   #release(ready: boolean): void {

@@ -1,0 +1,221 @@
+import { clustersetHost, serviceKey } from "../../federation/model/service.ts";
+import {
+  type ControlMessage,
+  ControlLinks,
+  ControlServer,
+  type EntryForward,
+  type Engine,
+  Guard,
+  type Peer,
+  type Readiness,
+  readinessKey,
+  ReadinessTable,
+  SharedLimits,
+  type TunnelRequest,
+  type Upstream,
+} from "../dataplane/index.ts";
+import type { MemberContext } from "./member.ts";
+
+export interface ControlOptions {
+  readonly role: "gateway" | "agent";
+  /** What this process knows by itself of a service at a cluster: `undefined` where only others can tell. */
+  readonly observe: (
+    target: Pick<EntryForward, "local" | "service" | "port" | "destination">,
+  ) => Readiness | undefined;
+}
+
+/** No gateway of the cluster can be reached. */
+export const AWAY: Readiness = { ready: 0, total: 1 };
+
+/**
+ * What gateways and agents tell each other beside the traffic: gateways how many endpoints of their services are ready, to the
+ * clusters that may use them and to their own agents; all of them the tokens of shared limits.
+ */
+export class Control {
+  readonly guard: Guard;
+  readonly #context: MemberContext;
+  readonly #engine: Engine;
+  readonly #options: ControlOptions;
+  readonly #self: string;
+  readonly #readiness = new ReadinessTable(() => this.changed());
+  readonly #server: ControlServer;
+  readonly #limits: SharedLimits;
+  /** By the name of a gateway: how to ask it. */
+  readonly #leaders = new Map<string, (message: ControlMessage) => void>();
+  readonly #closers = new Set<() => void>();
+
+  constructor(context: MemberContext, engine: Engine, options: ControlOptions) {
+    this.#context = context;
+    this.#engine = engine;
+    this.#options = options;
+    // New with every start: what a predecessor of the same name was granted is gone with it.
+    this.#self = `${options.role}-${Math.floor(context.random() * 2 ** 48).toString(36)}`;
+    this.#limits = this.#createLimits();
+    this.#server = new ControlServer({
+      self: this.#self,
+      servicesFor: (peer) => this.#servicesFor(peer),
+      onAsk: (member, ask) => {
+        for (const [key, [wanted, held]] of Object.entries(ask))
+          this.#limits.asked(member, key, wanted, held);
+      },
+      onGone: (member) => this.#limits.memberWent(member),
+    });
+    const { metrics, events } = engine;
+    this.guard = new Guard({
+      now: context.now,
+      metrics,
+      events,
+      readiness: (target) => options.observe(target) ?? this.#readiness.get(readinessKey(target)),
+      sharedLimiter: (limit) => this.#limits.limiter(limit),
+    });
+    engine.tables.subscribe(() => this.changed());
+  }
+
+  /** A tunnel request that asks for a control channel. */
+  accept(request: TunnelRequest): void {
+    this.#server.accept(request);
+  }
+
+  /** What is known of readiness has changed. */
+  changed(): void {
+    this.guard.readinessChanged();
+    this.#server.changed();
+  }
+
+  /** Hears of another cluster's services; answers how to stop. */
+  followCluster(trustDomain: string, upstream: Upstream): () => void {
+    return this.#follow(upstream, (address, services) =>
+      this.#heard(`${trustDomain} ${address}`, services, `${trustDomain} `),
+    );
+  }
+
+  /** Hears from the gateways of our own cluster, and shares limits with them. */
+  followOwn(upstream: Upstream): () => void {
+    const names = new Map<string, string>();
+    const came = (address: string, name: string, links: ControlLinks) => {
+      names.set(address, name);
+      if (name === this.#self) return;
+      this.#leaders.set(name, (message) => links.send(address, message));
+      this.#limits.leaderCame(name);
+    };
+    return this.#follow(
+      upstream,
+      (address, services) => {
+        if (this.#options.role === "agent") this.#heard(address, services, "");
+      },
+      (address, { hello, grant }, links) => {
+        if (hello !== undefined) came(address, hello, links);
+        for (const [key, tokens] of Object.entries(grant ?? {})) this.#limits.granted(key, tokens);
+      },
+      (address) => {
+        const name = names.get(address);
+        names.delete(address);
+        if (name === undefined || [...names.values()].includes(name)) return;
+        this.#leaders.delete(name);
+        this.#limits.leaderWent(name);
+      },
+    );
+  }
+
+  close(): void {
+    for (const close of [...this.#closers]) close();
+    this.#server.close();
+    this.#limits.close();
+  }
+
+  readonly #said = new Map<string, Map<string, Readiness>>();
+
+  #heard(source: string, services: ControlMessage["services"], prefix: string): void {
+    if (services === undefined) return;
+    const said = this.#said.get(source) ?? new Map<string, Readiness>();
+    this.#said.set(source, said);
+    for (const [key, value] of Object.entries(services)) {
+      if (value === null) said.delete(prefix + key);
+      else said.set(prefix + key, { ready: value[0], total: value[1] });
+    }
+    this.#readiness.replace(source, said);
+  }
+
+  #follow(
+    upstream: Upstream,
+    onServices: (address: string, services: ControlMessage["services"]) => void,
+    onMessage: (address: string, message: ControlMessage, links: ControlLinks) => void = () => {},
+    onGone: (address: string) => void = () => {},
+  ): () => void {
+    const sources = new Set<string>();
+    const links: ControlLinks = new ControlLinks(upstream, this.#self, {
+      onMessage: (address, message) => {
+        sources.add(address);
+        onServices(address, message.services);
+        onMessage(address, message, links);
+      },
+      onGone: (address) => {
+        for (const source of [...this.#said.keys()]) {
+          if (source !== address && !source.endsWith(` ${address}`)) continue;
+          this.#said.delete(source);
+          this.#readiness.replace(source, undefined);
+        }
+        onGone(address);
+      },
+    });
+    const close = () => {
+      this.#closers.delete(close);
+      links.close();
+    };
+    this.#closers.add(close);
+    return close;
+  }
+
+  /** Own agents and gateways hear of what is imported; other clusters' gateways of what is exported to them, and nothing else. */
+  #servicesFor(peer: Peer): ReadonlyMap<string, Readiness> {
+    const tables = this.#engine.tables.current;
+    const found = new Map<string, Readiness>();
+    if (tables === undefined) return found;
+    const { trustDomain } = peer.spiffeId;
+    if (trustDomain === tables.trustDomain) {
+      for (const { sources } of tables.imports.values()) {
+        for (const { rule, ports, host, local } of sources) {
+          for (const port of ports.keys()) {
+            const target = { local, service: rule.from, port, destination: rule.from.trustDomain };
+            const key = readinessKey({ destination: target.destination, authority: `${host}:${port}` });
+            const known = this.#options.observe(target) ?? this.#readiness.get(key);
+            if (known !== undefined) found.set(key, known);
+          }
+        }
+      }
+      return found;
+    }
+    for (const { rule, ports } of tables.exports.values()) {
+      if (!rule.consumers.some((consumer) => consumer.trustDomain === trustDomain)) continue;
+      for (const port of ports.keys()) {
+        const target = { local: true, service: rule, port, destination: tables.trustDomain };
+        const known = this.#options.observe(target);
+        if (known !== undefined) found.set(`${clustersetHost(rule)}:${port}`, known);
+      }
+    }
+    return found;
+  }
+
+  #createLimits(): SharedLimits {
+    const { role } = this.#options;
+    const { topology } = this.#context.discovery.services;
+    return new SharedLimits({
+      self: this.#self,
+      leads: role === "gateway",
+      now: this.#context.now,
+      members: () => topology.current.agents.length || topology.current.gateways.length || 1,
+      rateOf: (key) => {
+        for (const { limits } of this.#engine.tables.current?.rules.values() ?? [])
+          for (const limit of limits) if (limit.key === key) return limit.rate;
+        return undefined;
+      },
+      ask: (leader, key, wanted, held) => this.#leaders.get(leader)?.({ ask: { [key]: [wanted, held] } }),
+      grant: (member, key, tokens) => this.#server.send(member, { grant: { [key]: tokens } }),
+    });
+  }
+}
+
+/** `cart.shop:80`: how the balancer of endpoints calls a service port. */
+export function servicePortKey({ service, port }: Pick<EntryForward, "service" | "port">): string {
+  return `${serviceKey(service)}:${port}`;
+}
