@@ -385,8 +385,8 @@ export const PROBLEMS = {
   },
   http_version: {
     code: "ISTH-4006",
-    title: "only HTTP/1.1 and HTTP/1.0 are spoken here",
-    fix: "send HTTP/1.1",
+    title: "this version of HTTP is not spoken here",
+    fix: "send HTTP/1.1 or HTTP/1.0, or HTTP/2 from the first byte (prior knowledge)",
   },
   http_method: {
     code: "ISTH-4007",
@@ -397,6 +397,11 @@ export const PROBLEMS = {
     code: "ISTH-4008",
     title: "the expectation is not known",
     fix: "only Expect: 100-continue is understood",
+  },
+  http2_abuse: {
+    code: "ISTH-4009",
+    title: "the HTTP/2 connection breaks the protocol, or floods this proxy",
+    fix: "the client is broken or hostile: look at its log; RFC 9113 is what is spoken here",
   },
   unauthenticated: {
     code: "ISTH-5001",

@@ -54,7 +54,7 @@ const LINES: readonly Row[] = [
   ["a control byte in a name", `${HEAD}A\x01: b\r\n\r\n`, 400, "ISTH-4001"],
   ["a control byte in the target", "GET /\x07 HTTP/1.1\r\nHost: cart.shop\r\n\r\n", 400, "ISTH-4001"],
   ["something that is not HTTP", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "ISTH-4001"],
-  ["HTTP/2 with prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "ISTH-4006"],
+  ["HTTP/2 in a request line", "GET / HTTP/2.0\r\nHost: cart.shop\r\n\r\n", 505, "ISTH-4006"],
   ["HTTP/0.9", "GET /\r\n", 505, "ISTH-4006"],
   ["an unknown expectation", `${HEAD}Expect: tea\r\nContent-Length: 5\r\n\r\n`, 417, "ISTH-4008"],
 ];

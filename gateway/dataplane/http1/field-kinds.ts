@@ -96,3 +96,16 @@ function hasUnderscore(buffer: Buffer, start: number, end: number): boolean {
   }
   return false;
 }
+
+const DROPPED_NAMES: ReadonlySet<string> = new Set(
+  NAMES.filter(([, kind]) => kind === DROPPED).map(([name]) => name),
+);
+const FRAMING_NAMES: ReadonlySet<string> = new Set(NAMES.map(([name]) => name));
+const OWN_TEXT = OWN_PREFIX.toString("latin1");
+
+/** The same verdict on a name in lower case that came by HTTP/2: never carried further. */
+export function isDroppedName(name: string): boolean {
+  if (!name.includes("_")) return name.startsWith(OWN_TEXT) || DROPPED_NAMES.has(name);
+  const folded = name.replaceAll("_", "-");
+  return folded.startsWith(OWN_TEXT) || FRAMING_NAMES.has(folded);
+}

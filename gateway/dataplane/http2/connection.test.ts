@@ -107,19 +107,19 @@ describe("a connection of two sides", () => {
     ]);
   });
 
-  it("does not deliver the end to a reader that waits, and delivers it after the rest", () => {
+  it("delivers neither trailers nor the end to a reader that waits, and delivers it after the rest", () => {
     const { client, server } = pair();
     const asked = client.open();
     settle(client, server);
     const got = server.requests[0]!;
     got.stream!.pause();
     asked.stream!.write(Buffer.from("late"), 0, 4);
-    asked.stream!.end();
+    asked.stream!.end(["x-last", "1"]);
     settle(client, server);
-    expect([got.body, got.ended]).toEqual(["", false]);
+    expect([got.body, got.trailers, got.ended]).toEqual(["", undefined, false]);
     got.stream!.resume();
     settle(client, server);
-    expect([got.body, got.ended]).toEqual(["late", true]);
+    expect([got.body, got.trailers, got.ended]).toEqual(["late", ["x-last", "1"], true]);
   });
 
   it("opens no more streams than the peer allows, and refuses those beyond as not processed", () => {

@@ -28,6 +28,8 @@ export interface ConnectionOptions {
   readonly headers: HeaderLimits;
   /** What paused streams may hold together before the peer's streams have to wait for them. */
   readonly maxQueuedBytes: number;
+  /** Ask before the peer's SETTINGS have come (RFC 9113 §3.4), where they prove nothing that has to be known first. */
+  readonly asksAtOnce?: boolean;
 }
 
 /** The side of a connection that has a clock, a transport and an opinion. */
@@ -55,7 +57,7 @@ const MAX_CONTINUATIONS = 32;
 // What one waiting stream sends before it is another's turn.
 const TURN_BYTES = 32 * 1024;
 // DATA waits beyond this; frames that answer the peer do not, and a peer that never reads them is cut at the second figure.
-const MAX_GATHERED_BYTES = SLAB_BYTES;
+const MAX_GATHERED_BYTES = 8 * SLAB_BYTES;
 const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
 const MAX_REMEMBERED_RESETS = 1_024;
 // A window update for less than this is no help to anybody.
@@ -123,7 +125,7 @@ export class Connection implements FrameSink {
   /** Whether `request` would be answered with a stream. */
   get takesStreams(): boolean {
     return (
-      this.#isReady &&
+      (this.#isReady || this.#options.asksAtOnce === true) &&
       !this.#isDead &&
       !this.#isDraining &&
       !this.#peerDrains &&
@@ -487,7 +489,7 @@ export class Connection implements FrameSink {
     const { fields, isIllegal, isTooLarge } = this.#decoder;
     if (!ended || isTooLarge || isIllegal || malformedTrailers(fields) !== undefined)
       return this.#refuse(stream, ErrorCode.protocolError);
-    stream.handler.onTrailers(stream, fields);
+    stream.receivedTrailers = fields;
     this.#onEnd(stream);
   }
 

@@ -36,6 +36,8 @@ export class Stream {
   endSent = false;
   endReceived = false;
   endDelivered = false;
+  /** Of the peer; they wait until all content is delivered. */
+  receivedTrailers: readonly string[] | undefined;
   headReceived = false;
   headSent = false;
   isClosed = false;
@@ -177,6 +179,7 @@ export class Stream {
     if (!this.endReceived || this.endDelivered || this.isPaused || this.queuedBytes > 0 || this.isClosed)
       return;
     this.endDelivered = true;
+    if (this.receivedTrailers !== undefined) this.handler.onTrailers(this, this.receivedTrailers);
     this.handler.onEnd(this);
     if (this.endSent) this.connection.complete(this);
   }

@@ -22,7 +22,7 @@ import type { Mirrors } from "./mirrors.ts";
 import { renderGrpcStatus, renderProblem, renderRedirect } from "./problem-reply.ts";
 import { ignore } from "./relay.ts";
 import { RequestRecord } from "./request-record.ts";
-import { RoutedRequest } from "./routed-request.ts";
+import { changedHead, RoutedRequest } from "./routed-request.ts";
 import { SocketWriter } from "./socket-writer.ts";
 import type { StreamPool } from "./stream-pool.ts";
 import { withTrace } from "./trace-fields.ts";
@@ -38,8 +38,8 @@ const RESPONSE_TIMEOUT_MS = 300_000;
 // The first try, one on a fresh stream when a reused one died, and one more when a gateway drained meanwhile.
 const MAX_ATTEMPTS = 3;
 
-// Requests that faults may hold up at one time; the next ones pass at once.
-const MAX_HELD = 1_000;
+/** Requests that faults may hold up at one time; the next ones pass at once. */
+export const MAX_HELD = 1_000;
 
 const NO_DEADLINE = 0;
 
@@ -56,6 +56,8 @@ export interface Http1Host {
   /** Requests that a fault holds up. */
   held: number;
   closed(connection: Http1Connection): void;
+  /** The connection speaks HTTP/2, as these first bytes of it say. */
+  becameHttp2(connection: Http1Connection, bytes: Buffer): void;
 }
 
 /**
@@ -78,10 +80,13 @@ export class Http1Connection implements Http1Exchange {
   /** Where the request under way goes. */
   #target: EntryForward | undefined;
   /** What the rule that it fits adds; `undefined` where no route is about the service. */
-  #routed: RoutedRequest | undefined;
+  #routed: RoutedRequest<string> | undefined;
   /** Counts requests, so that what comes late is told from what is under way. */
   #turn = 0;
   #ticket: Ticket = NO_TICKET;
+  /** Nothing was read as HTTP/1.1 yet. */
+  #isFresh = true;
+  #isReleased = false;
   #active = false;
   #responded = false;
   #attempts = 0;
@@ -259,7 +264,19 @@ export class Http1Connection implements Http1Exchange {
     }
     const buffer = this.#pending === undefined ? chunk : Buffer.concat([this.#pending, chunk]);
     this.#pending = undefined;
+    if (this.#isFresh && buffer[0] === PREFACE[0]) {
+      if (startsWith(buffer, PREFACE)) return this.#release(buffer);
+      if (startsWith(PREFACE, buffer)) return this.#awaitHead(buffer, 0);
+    }
+    this.#isFresh = false;
     this.#consume(buffer);
+  }
+
+  /** Leaves the socket to HTTP/2. */
+  #release(buffer: Buffer): void {
+    this.#isReleased = true;
+    this.socket.removeAllListeners("data");
+    this.#host.becameHttp2(this, buffer);
   }
 
   /** Takes heads and bodies off the buffer until it is used up or a response must come first. */
@@ -333,10 +350,11 @@ export class Http1Connection implements Http1Exchange {
     this.#moveDeadline();
     this.#target = target;
     if (routed === undefined) return this.#attempt(target, true);
-    this.#begin(target, new RoutedRequest(head, routed));
+    const hasBody = head.body.kind !== "none";
+    this.#begin(target, new RoutedRequest(routed, changedHead(head, routed), hasBody));
   }
 
-  #begin(target: EntryForward, request: RoutedRequest): void {
+  #begin(target: EntryForward, request: RoutedRequest<string>): void {
     const { entry } = this;
     const { rule, delayMs } = request.routed;
     this.#routed = request;
@@ -624,6 +642,7 @@ export class Http1Connection implements Http1Exchange {
   }
 
   #onDrain(): void {
+    if (this.#isReleased) return;
     if (!this.#active) return this.#ended ? undefined : this.#next();
     this.#upstream?.resumeResponse();
     if (this.#upgraded) this.deadlineMs = NO_DEADLINE;
@@ -632,6 +651,7 @@ export class Http1Connection implements Http1Exchange {
 
   /** Half-close after complete requests still gets their answers; half a request gets none. */
   #onEnd(): void {
+    if (this.#isReleased) return;
     if (this.#upgraded) return void this.#upstream?.writable.end();
     this.#halfClosed = true;
     const waitsHere = this.#pending !== undefined && this.#scanned === 0;
@@ -641,6 +661,7 @@ export class Http1Connection implements Http1Exchange {
   }
 
   #onClose(): void {
+    if (this.#isReleased) return;
     this.record.end(this.#upgraded);
     this.#forget();
     this.#leave();
@@ -679,6 +700,13 @@ function isFailure({ codes, grpcCodes }: CompiledRetry, head: ResponseHead): boo
 
 function isGrpc(head: RequestHead): boolean {
   return fieldValue(head, "content-type")?.startsWith("application/grpc") === true;
+}
+
+// The part of HTTP/2's preface that looks like a request head (RFC 9113 §3.4).
+const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\n", "latin1");
+
+function startsWith(buffer: Buffer, start: Buffer): boolean {
+  return buffer.length >= start.length && start.compare(buffer, 0, start.length) === 0;
 }
 
 /** Whether a Via value has an element received by `pseudonym`: `[protocol/]version by [comment]`, comma-separated. */

@@ -52,7 +52,7 @@ export class Link {
   #lost = false;
   #draining = false;
   #missedPings = 0;
-  readonly #conduct = new SessionConduct();
+  readonly #conduct = new SessionConduct("tunnel");
 
   constructor(options: LinkOptions, events: LinkEvents) {
     this.#options = options;

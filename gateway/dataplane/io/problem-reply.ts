@@ -3,6 +3,12 @@ import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
 import type { RedirectRequest } from "../routing/decide-request.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 
+/** A refusal as a problem document (RFC 9457). */
+export function problemDocument(reason: Problem, status: number): string {
+  const { code, title, fix } = PROBLEMS[reason.name];
+  return `${JSON.stringify({ type: `urn:isthmus:problem:${code}`, title, status, code, detail: reason.detail, fix })}\n`;
+}
+
 /** A refusal as an HTTP/1.1 response with a problem document (RFC 9457). */
 export function renderProblem(
   reason: Problem,
@@ -11,8 +17,8 @@ export function renderProblem(
   headOnly: boolean,
   retryAfterS: number | undefined = status === 503 ? 1 : undefined,
 ): string {
-  const { code, title, fix } = PROBLEMS[reason.name];
-  const body = `${JSON.stringify({ type: `urn:isthmus:problem:${code}`, title, status, code, detail: reason.detail, fix })}\n`;
+  const { code } = PROBLEMS[reason.name];
+  const body = problemDocument(reason, status);
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Refused"}`,
     "content-type: application/problem+json",

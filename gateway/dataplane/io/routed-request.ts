@@ -5,23 +5,26 @@ import { modifiedPath } from "../routing/head-edits.ts";
 import { pathOf, queryOf } from "../routing/request-view.ts";
 import { BodyCopy } from "./body-copy.ts";
 
-/** What the rule that a request fits adds to it while it is under way: its changed head, a copy of its body, its timers. */
-export class RoutedRequest {
+/**
+ * What the rule that a request fits adds to it while it is under way: its changed head (text of HTTP/1.1, fields of HTTP/2), a
+ * copy of its body, its timers.
+ */
+export class RoutedRequest<H> {
   readonly routed: Routed;
-  /** What to send, without the final empty line. */
-  readonly head: string;
+  /** What to send. */
+  readonly head: H;
   /** Present where the body may be needed once more. */
   readonly copy: BodyCopy | undefined;
   retries = 0;
   #requestTimer: NodeJS.Timeout | undefined;
   #tryTimer: NodeJS.Timeout | undefined;
 
-  constructor(request: RequestHead, routed: Routed) {
+  constructor(routed: Routed, head: H, hasBody: boolean) {
     const { rule, mirrors } = routed;
     this.routed = routed;
-    this.head = changedHead(request, routed);
+    this.head = head;
     const isKept = rule.retry !== undefined || mirrors.length > 0;
-    this.copy = isKept && request.body.kind !== "none" ? new BodyCopy() : undefined;
+    this.copy = isKept && hasBody ? new BodyCopy() : undefined;
   }
 
   /** The whole request, its tries and the pauses between them. */
@@ -46,7 +49,8 @@ export class RoutedRequest {
   }
 }
 
-function changedHead(request: RequestHead, { edits, prefix }: Routed): string {
+/** Without the final empty line. */
+export function changedHead(request: RequestHead, { edits, prefix }: Routed): string {
   let head = request.forwardable;
   if (edits.path !== undefined) {
     const path = modifiedPath(edits.path, pathOf(request.target), prefix);

@@ -129,7 +129,7 @@ export class TunnelServer {
   }
 
   #serve(socket: TLSSocket, peer: Peer): void {
-    const conduct = new SessionConduct();
+    const conduct = new SessionConduct("tunnel");
     const session = new Http2Session({ ...TUNNEL_CONNECTION, role: "server" }, socketTransport(socket), {
       onReady: ignore,
       onPong: ignore,

@@ -21,6 +21,16 @@ export const TUNNEL_CONNECTION: Omit<ConnectionOptions, "role"> = {
   maxQueuedBytes: MAX_QUEUED_BYTES,
 };
 
+/** A workload's HTTP/2 connection, and a session with a far workload: far fewer streams, and heads as large as HTTP/1.1 may have. */
+export const WORKLOAD_CONNECTION: Omit<ConnectionOptions, "role"> = {
+  maxStreams: 250,
+  streamWindowBytes: 512 * 1024,
+  connectionWindowBytes: 8 * 1024 * 1024,
+  maxFrameBytes: 16 * 1024,
+  headers: { listBytes: 40 * 1024, fields: 110 },
+  maxQueuedBytes: 16 * 1024 * 1024,
+};
+
 /** Header names of tunnel requests and their refusals. */
 export const TUNNEL_HEADER = {
   destination: "isthmus-destination",

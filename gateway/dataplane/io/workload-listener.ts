@@ -7,6 +7,8 @@ import type { EntryForward } from "../routing/decide.ts";
 import type { Spoken } from "../routing/detect-protocol.ts";
 import { Entry, type EntryEnvironment, type EntryKey } from "./entry.ts";
 import { Http1Connection, type Http1Host } from "./http1-connection.ts";
+import { Http2Connection, type Http2Host } from "./http2-connection.ts";
+import { Http2Pool } from "./http2-pool.ts";
 import { Mirrors } from "./mirrors.ts";
 import { listenShared } from "./shared-port.ts";
 import { StreamPool } from "./stream-pool.ts";
@@ -34,7 +36,7 @@ export interface WorkloadListenerOptions {
 }
 
 /** The local address by which one workload reaches one port of one imported service. */
-export class WorkloadListener implements Http1Host, DetectionHost {
+export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
   readonly entry: Entry;
   /** How the port's owner declared it. Another word for the same protocol may come later. */
   declared: DeclaredProtocol;
@@ -45,7 +47,9 @@ export class WorkloadListener implements Http1Host, DetectionHost {
   readonly #server: net.Server;
   /** By the target's id. */
   readonly #pools = new Map<string, StreamPool>();
+  readonly #http2Pools = new Map<string, Http2Pool>();
   readonly #http = new Set<Http1Connection>();
+  readonly #http2 = new Set<Http2Connection>();
   readonly #tcp = new Set<TcpConnection>();
   readonly #undecided = new Set<UndecidedConnection>();
   readonly #detected = new Set<DetectedBy>();
@@ -73,7 +77,7 @@ export class WorkloadListener implements Http1Host, DetectionHost {
     this.#server.on("drop", () => this.entry.refused(crowded));
     this.#ticker = setInterval(() => this.#tick(env.now()), TICK_MS).unref();
     this.entry.onDecision(() => {
-      for (const connection of [...this.#tcp, ...this.#http]) connection.recheck();
+      for (const connection of [...this.#tcp, ...this.#http, ...this.#http2]) connection.recheck();
     });
   }
 
@@ -83,6 +87,15 @@ export class WorkloadListener implements Http1Host, DetectionHost {
     if (known !== undefined) return known;
     const made = new StreamPool(this.entry, target);
     this.#pools.set(target.id, made);
+    return made;
+  }
+
+  /** Sessions with one target, of all connections. */
+  http2PoolOf(target: EntryForward): Http2Pool {
+    const known = this.#http2Pools.get(target.id);
+    if (known !== undefined) return known;
+    const made = new Http2Pool(this.entry, target);
+    this.#http2Pools.set(target.id, made);
     return made;
   }
 
@@ -100,18 +113,28 @@ export class WorkloadListener implements Http1Host, DetectionHost {
 
   /** Takes over a connection that somebody else accepted. */
   adopt(socket: Socket): void {
-    if (this.draining || this.#http.size + this.#tcp.size >= this.#server.maxConnections) socket.destroy();
+    if (this.draining || this.connections >= this.#server.maxConnections) socket.destroy();
     else this.#accept(socket);
   }
 
   /** Connections under way. */
   get connections(): number {
-    return this.#http.size + this.#tcp.size;
+    return this.#http.size + this.#http2.size + this.#tcp.size;
   }
 
   closed(connection: Http1Connection): void {
     this.#http.delete(connection);
     this.#countClosed();
+  }
+
+  closedHttp2(connection: Http2Connection): void {
+    this.#http2.delete(connection);
+    this.#countClosed();
+  }
+
+  becameHttp2(connection: Http1Connection, bytes: Buffer): void {
+    this.#http.delete(connection);
+    this.#openHttp2(connection.socket).receive(bytes);
   }
 
   /**
@@ -121,6 +144,7 @@ export class WorkloadListener implements Http1Host, DetectionHost {
   drain(): Promise<void> {
     this.draining = true;
     this.#server.close();
+    for (const connection of this.#http2) connection.drain();
     return new Promise((resolve) => {
       this.#onDrained = resolve;
       this.#checkDrained();
@@ -131,9 +155,10 @@ export class WorkloadListener implements Http1Host, DetectionHost {
     clearInterval(this.#ticker);
     this.#server.close();
     this.entry.close();
-    for (const { socket } of [...this.#undecided, ...this.#http, ...this.#tcp]) socket.destroy();
+    for (const { socket } of [...this.#undecided, ...this.#http, ...this.#http2, ...this.#tcp])
+      socket.destroy();
     this.mirrors.close();
-    for (const pool of this.#pools.values()) pool.close();
+    for (const pool of [...this.#pools.values(), ...this.#http2Pools.values()]) pool.close();
   }
 
   #accept(socket: Socket): void {
@@ -150,6 +175,7 @@ export class WorkloadListener implements Http1Host, DetectionHost {
   serve(socket: Socket, spoken: Spoken, abandoned?: TcpConnection): void {
     if (abandoned !== undefined) this.#tcp.delete(abandoned);
     if (spoken === "http1") this.#http.add(new Http1Connection(socket, this));
+    else if (spoken === "http2") this.#openHttp2(socket);
     else this.#openTcp(socket);
   }
 
@@ -167,6 +193,13 @@ export class WorkloadListener implements Http1Host, DetectionHost {
   left(connection: UndecidedConnection, gone: boolean): void {
     this.#undecided.delete(connection);
     if (gone) this.#countClosed();
+  }
+
+  #openHttp2(socket: Socket): Http2Connection {
+    const connection = new Http2Connection(socket, this);
+    this.#http2.add(connection);
+    if (this.draining) connection.drain();
+    return connection;
   }
 
   #openTcp(socket: Socket, onServerFirst?: () => void): TcpConnection {
@@ -190,8 +223,15 @@ export class WorkloadListener implements Http1Host, DetectionHost {
   #tick(now: number): void {
     this.coarseNow = now;
     expireDue(this.#http, now);
+    for (const connection of this.#http2) connection.tick(now);
     this.mirrors.expire(now);
     for (const pool of this.#pools.values()) this.#sweepPool(pool, now);
+    for (const pool of this.#http2Pools.values()) {
+      pool.sweep(now);
+      if (!pool.isEmpty) continue;
+      this.#http2Pools.delete(pool.target.id);
+      pool.close();
+    }
     if (!this.draining) return;
     for (const connection of this.#http) connection.endIfIdle();
   }
@@ -205,7 +245,7 @@ export class WorkloadListener implements Http1Host, DetectionHost {
   }
 
   #checkDrained(): void {
-    const open = this.#http.size + this.#tcp.size + this.#undecided.size;
+    const open = this.connections + this.#undecided.size;
     if (this.draining && open === 0) this.#onDrained?.();
   }
 }

@@ -20,8 +20,12 @@ interface Allowance {
   readonly perTick: number;
 }
 
-/** What a listener remembers of one peer's conduct. Every question is answered with the reason to cut it, at most once. */
+/** Whom a session is with: another of our processes, which PINGs every second, or a workload, which need not. */
+export type SessionPeer = "tunnel" | "workload";
+
+/** What a session remembers of its peer's conduct. Every question is answered with the reason to cut it, at most once. */
 export class SessionConduct {
+  readonly #peer: SessionPeer;
   #ticks = 0;
   #greeted = false;
   #quietTicks = 0;
@@ -30,6 +34,10 @@ export class SessionConduct {
   #resets = RESETS.burst;
   #idleFrames = IDLE_FRAMES.burst;
   #isOver = false;
+
+  constructor(peer: SessionPeer) {
+    this.#peer = peer;
+  }
 
   /** What the connection noticed. Streams that the rules refused count as `stream-error` too. */
   notice(event: "control" | "idle-frame" | "peer-reset" | "stream-error"): Problem | undefined {
@@ -65,12 +73,14 @@ export class SessionConduct {
     this.#resets = Math.min(RESETS.burst, this.#resets + RESETS.perTick);
     this.#idleFrames = Math.min(IDLE_FRAMES.burst, this.#idleFrames + IDLE_FRAMES.perTick);
     if (!this.#greeted && this.#ticks > GREETING_TICKS) return this.#over("no HTTP/2 greeting");
-    return this.#quietTicks > SILENT_TICKS ? this.#over(`no PING for ${SILENT_TICKS} s`) : undefined;
+    return this.#peer === "tunnel" && this.#quietTicks > SILENT_TICKS
+      ? this.#over(`no PING for ${SILENT_TICKS} s`)
+      : undefined;
   }
 
   #over(detail: string): Problem | undefined {
     if (this.#isOver) return undefined;
     this.#isOver = true;
-    return problem("tunnel_abuse", detail);
+    return problem(this.#peer === "tunnel" ? "tunnel_abuse" : "http2_abuse", detail);
   }
 }

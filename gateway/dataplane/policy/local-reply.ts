@@ -7,6 +7,7 @@ export type RefusalName = Extract<
   | `tls_${string}`
   | `caller_${string}`
   | `http_${string}`
+  | "http2_abuse"
   | `upstream_${string}`
   | `route_${string}`
   | "fault_injected"
@@ -108,6 +109,7 @@ export const LOCAL_REPLY: { readonly [N in RefusalName]: LocalReply } = {
   http_version: { http: 505, close: true },
   http_method: { http: 405, close: true },
   http_expectation: { http: 417, close: true },
+  http2_abuse: BAD,
 };
 
 export function localReply(name: ProblemName): LocalReply {

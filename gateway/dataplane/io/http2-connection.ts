@@ -1,0 +1,89 @@
+import type { Socket } from "node:net";
+import { type Problem, problem } from "../../../federation/model/problem.ts";
+import { ErrorCode } from "../http2/error-code.ts";
+import type { Stream } from "../http2/stream.ts";
+import { SessionConduct } from "../lifecycle/session-conduct.ts";
+import { type ExchangeHost, Http2Exchange } from "./http2-exchange.ts";
+import { Http2Session, socketTransport } from "./http2-session.ts";
+import { ignore } from "./relay.ts";
+import { WORKLOAD_CONNECTION } from "./tunnel-settings.ts";
+
+const IDLE_TIMEOUT_MS = 120_000;
+
+/** What the listener does for its connections. */
+export interface Http2Host extends ExchangeHost {
+  closedHttp2(connection: Http2Connection): void;
+}
+
+/** One workload's HTTP/2 connection: each of its requests goes its own way. */
+export class Http2Connection {
+  readonly socket: Socket;
+  readonly #host: Http2Host;
+  readonly #session: Http2Session;
+  readonly #conduct = new SessionConduct("workload");
+  readonly #exchanges = new Set<Http2Exchange>();
+  readonly #onFinished = (exchange: Http2Exchange): void => {
+    this.#exchanges.delete(exchange);
+    this.#idleSinceMs = this.#host.coarseNow;
+  };
+  #idleSinceMs: number;
+
+  constructor(socket: Socket, host: Http2Host) {
+    this.socket = socket;
+    this.#host = host;
+    this.#idleSinceMs = host.coarseNow;
+    this.#session = new Http2Session({ ...WORKLOAD_CONNECTION, role: "server" }, socketTransport(socket), {
+      onReady: ignore,
+      onPong: ignore,
+      onGoaway: ignore,
+      onFault: ({ detail }) => this.#onFault(detail),
+      onNotice: (event) => this.#cut(this.#conduct.notice(event)),
+      onRequest: (stream, fields, _ended, isTooLarge) => this.#onRequest(stream, fields, isTooLarge),
+    });
+    socket.on("error", ignore);
+    socket.on("data", (chunk: Buffer) => this.receive(chunk));
+    socket.once("end", () => socket.end());
+    socket.once("close", () => {
+      this.#session.lost();
+      host.closedHttp2(this);
+    });
+  }
+
+  receive(bytes: Buffer): void {
+    this.#session.receive(bytes, 0, bytes.length);
+  }
+
+  /** The rules have changed. */
+  recheck(): void {
+    for (const exchange of [...this.#exchanges]) exchange.recheck();
+  }
+
+  /** GOAWAY: the requests under way are finished, and none begins. */
+  drain(): void {
+    this.#session.drain();
+  }
+
+  /** About once a second. */
+  tick(now: number): void {
+    this.#cut(this.#conduct.tick());
+    for (const exchange of [...this.#exchanges]) exchange.tick(now);
+    if (this.#exchanges.size === 0 && now - this.#idleSinceMs > IDLE_TIMEOUT_MS) this.drain();
+  }
+
+  #onRequest(stream: Stream, fields: readonly string[], isTooLarge: boolean): Http2Exchange {
+    const exchange = new Http2Exchange(this.#host, stream, this.#onFinished);
+    this.#exchanges.add(exchange);
+    exchange.start(fields, isTooLarge);
+    return exchange;
+  }
+
+  #onFault(detail: string): void {
+    if (this.#conduct.end()) this.#host.entry.refused(problem("http2_abuse", detail));
+  }
+
+  #cut(reason: Problem | undefined): void {
+    if (reason === undefined) return;
+    this.#host.entry.refused(reason);
+    this.#session.abort(ErrorCode.enhanceYourCalm, reason.detail);
+  }
+}

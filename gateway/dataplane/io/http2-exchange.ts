@@ -1,0 +1,535 @@
+// Longer than other files: the life of one request is one state machine over the same private state.
+import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
+import { NO_CONTENT } from "../http2/connection.ts";
+import { ErrorCode } from "../http2/error-code.ts";
+import type { Stream, StreamHandler } from "../http2/stream.ts";
+import { DEADLINE_EXCEEDED, grpcMessage, grpcStatusOf, grpcTimeoutMs, isGrpc } from "../policy/grpc.ts";
+import { localReply } from "../policy/local-reply.ts";
+import { failureClass, isIdempotent, isUntouched, mayRepeat, retryPauseMs } from "../policy/retry.ts";
+import type { CompiledRetry } from "../routing/compile-rule.ts";
+import type { EntryForward } from "../routing/decide.ts";
+import type { ForwardRequest } from "../routing/decide-request.ts";
+import { BodyCopy } from "./body-copy.ts";
+import type { Entry } from "./entry.ts";
+import { NO_TICKET, type Ticket } from "./exchange-ticket.ts";
+import { MAX_HELD, passedThrough } from "./http1-connection.ts";
+import {
+  authorityOf,
+  changedRequest,
+  edited,
+  fieldValue,
+  forwardRequest,
+  Http2RequestView,
+  isPath,
+  withoutClaims,
+} from "./http2-fields.ts";
+import type { Http2Pool } from "./http2-pool.ts";
+import type { Http2Upstream } from "./http2-upstream.ts";
+import type { Mirrors } from "./mirrors.ts";
+import { problemDocument } from "./problem-reply.ts";
+import { RequestRecord } from "./request-record.ts";
+import { RoutedRequest } from "./routed-request.ts";
+import { TUNNEL_HEADER } from "./tunnel-settings.ts";
+
+/** What the connection does for its exchanges. */
+export interface ExchangeHost {
+  readonly entry: Entry;
+  /** Milliseconds, moved on once a second. */
+  readonly coarseNow: number;
+  readonly mirrors: Mirrors;
+  /** Requests that a fault holds up. */
+  held: number;
+  http2PoolOf(target: EntryForward): Http2Pool;
+}
+
+// As for HTTP/1.1: the same client is as slow, and the same service as silent, by either version.
+const REQUEST_TIMEOUT_MS = 10_000;
+const RESPONSE_TIMEOUT_MS = 300_000;
+const STALLED_READER_MS = 30_000;
+const MAX_ATTEMPTS = 3;
+
+// One for all: a decision is made in one synchronous stretch and keeps nothing of it.
+const VIEW = new Http2RequestView();
+
+/** One request of a workload's HTTP/2 connection and its answer: a stream of that connection joined to one of an upstream session. */
+export class Http2Exchange implements StreamHandler {
+  readonly #host: ExchangeHost;
+  readonly #onFinished: (exchange: Http2Exchange) => void;
+  readonly #asking: Stream;
+  readonly #record: RequestRecord;
+  #fields: readonly string[] = [];
+  #method = "";
+  #isGrpc = false;
+  #target: EntryForward | undefined;
+  /** What the rule that it fits adds; `undefined` where no route is about the service. */
+  #routed: RoutedRequest<readonly string[]> | undefined;
+  #ticket: Ticket = NO_TICKET;
+  #upstream: Http2Upstream | undefined;
+  #answering: Stream | undefined;
+  #attempts = 0;
+  #bodySent = false;
+  /** For a try that the service certainly did not look at; a rule that retries or mirrors keeps its own. */
+  #copy: BodyCopy | undefined;
+  #trailers: readonly string[] | undefined;
+  #responded = false;
+  #isOver = false;
+  #isHeld = false;
+  #progressMs: number;
+  #deadline: NodeJS.Timeout | undefined;
+  #pauseTimer: NodeJS.Timeout | undefined;
+
+  constructor(host: ExchangeHost, asking: Stream, onFinished: (exchange: Http2Exchange) => void) {
+    this.#host = host;
+    this.#asking = asking;
+    this.#onFinished = onFinished;
+    this.#record = new RequestRecord(host.entry);
+    this.#progressMs = host.coarseNow;
+  }
+
+  start(fields: readonly string[], isTooLarge: boolean): void {
+    const { entry } = this.#host;
+    const authority = authorityOf(fields);
+    const view = VIEW.of(fields, authority ?? "");
+    this.#fields = fields;
+    this.#method = view.method;
+    this.#isGrpc = isGrpc(view.header("content-type"));
+    this.#record.start(view);
+    const wrong = isTooLarge
+      ? problem("http_head_too_large", "the header list is too large")
+      : malformed(view, authority);
+    if (wrong !== undefined) return this.#refuse(wrong);
+    const timeoutMs = this.#isGrpc ? grpcTimeoutMs(view.header("grpc-timeout")) : undefined;
+    const decision = entry.decide(view);
+    switch (decision.kind) {
+      case "forward":
+        if (timeoutMs !== undefined) this.#deadline = setTimeout(() => this.#onDeadline(), timeoutMs);
+        return this.#forward(decision);
+      case "refuse":
+        return this.#refuse(decision.problem, { retryAfterS: decision.retryAfterS });
+      case "redirect":
+        entry.countRule(decision.rule, "redirected");
+        return this.#reply(decision.status, ["location", decision.location, "content-length", "0"]);
+      case "abort": {
+        entry.countRule(decision.rule, "aborted");
+        const refuse = () => this.#refuse(decision.problem, decision);
+        return decision.delayMs === 0 ? refuse() : this.#hold(decision.delayMs, refuse);
+      }
+    }
+  }
+
+  /** Cuts what the rules in force no longer permit. */
+  recheck(): void {
+    const reason = this.#target === undefined ? undefined : this.#host.entry.recheck(this.#target);
+    if (reason !== undefined && !this.#isOver) this.#fail(reason);
+  }
+
+  /** About once a second. Streams of gRPC may be silent for as long as they like; their deadline is the client's to set. */
+  tick(now: number): void {
+    if (this.#isOver || this.#target === undefined) return;
+    const silentMs = now - this.#progressMs;
+    if (this.#asking.pendingBytes > 0) {
+      if (silentMs > STALLED_READER_MS)
+        this.#fail(problem("http_timeout", "the client does not read its answer"));
+      return;
+    }
+    if (this.#isGrpc || this.#responded) return;
+    const waitsForClient = !this.#asking.endReceived && !this.#asking.isPaused;
+    if (waitsForClient && silentMs > REQUEST_TIMEOUT_MS)
+      this.#fail(problem("http_timeout", "the request did not arrive in time"));
+    else if (silentMs > RESPONSE_TIMEOUT_MS)
+      this.#fail(problem("upstream_timeout", `no answer within ${RESPONSE_TIMEOUT_MS / 1000} s`));
+  }
+
+  // ---- both streams -------------------------------------------------------------------------------------------------
+
+  onHeaders(stream: Stream, fields: readonly string[], ended: boolean): void {
+    if (stream !== this.#answering || this.#isOver) return;
+    this.#progressMs = this.#host.coarseNow;
+    const status = Number(fields[1]);
+    if (status >= 200) {
+      this.#ticket.answered(status, this.#upstream?.endpoint);
+      if (this.#declines(status, fields)) return;
+      if (this.#routed === undefined) this.#copy = undefined;
+      this.#responded = true;
+      this.#record.answered(status);
+    } else if (status === 101) {
+      return this.#fail(problem("upstream_malformed", "101 in HTTP/2"));
+    }
+    const edits = this.#routed?.routed.edits.response;
+    const kept = withoutClaims(fields);
+    if (status < 200) return this.#asking.headers(kept, false);
+    const changed = edits === undefined ? kept : edited(kept, edits);
+    this.#asking.headers(this.#withSession(changed), ended);
+  }
+
+  onTrailers(stream: Stream, fields: readonly string[]): void {
+    if (this.#isOver) return;
+    const kept = withoutClaims(fields);
+    if (stream === this.#asking) this.#trailers = kept;
+    else this.#asking.end(kept);
+  }
+
+  onData(stream: Stream, buffer: Buffer, start: number, end: number): void {
+    if (this.#isOver) return;
+    this.#progressMs = this.#host.coarseNow;
+    if (stream === this.#asking) {
+      this.#bodySent = true;
+      this.#host.entry.counters.up.value += end - start;
+      this.#record.sent(end - start);
+      this.#copy?.write(buffer, start, end);
+      if (this.#answering?.write(buffer, start, end) === false) stream.pause();
+    } else {
+      this.#record.received(end - start);
+      if (!this.#asking.write(buffer, start, end)) stream.pause();
+    }
+  }
+
+  onEnd(stream: Stream): void {
+    if (this.#isOver) return;
+    this.#progressMs = this.#host.coarseNow;
+    if (stream !== this.#asking) return this.#asking.end();
+    this.#answering?.end(this.#trailers);
+    this.#mirror();
+  }
+
+  onDrain(stream: Stream): void {
+    this.#progressMs = this.#host.coarseNow;
+    if (stream === this.#asking) this.#answering?.resume();
+    else this.#asking.resume();
+  }
+
+  onClosed(stream: Stream): void {
+    if (stream === this.#asking) return this.#finish(stream);
+    if (stream !== this.#answering || this.#isOver) return;
+    this.#answering = undefined;
+    if (stream.endReceived && !stream.wasCut) {
+      // Answered before all was asked: the client need not send the rest (RFC 9113 §8.1).
+      if (!this.#asking.endReceived && this.#asking.endSent) this.#asking.reset(ErrorCode.noError);
+      return;
+    }
+    const reason = this.#lossOf(stream);
+    this.#ticket.failed(reason, this.#upstream?.endpoint);
+    if (this.#responded) return this.#fail(reason, stream.rstCode);
+    if (this.#routed?.routed.rule.retry !== undefined) return this.#tryFailed(reason);
+    if (this.#target !== undefined && this.#mayRepeat(reason)) return this.#attempt(this.#target, true);
+    this.#fail(reason);
+  }
+
+  onAltsvc(): void {}
+
+  // ---- inside -------------------------------------------------------------------------------------------------------
+
+  #forward({ target, routed }: ForwardRequest): void {
+    const { entry } = this.#host;
+    this.#record.toward(target, routed === undefined ? "" : routed.rule.label);
+    if (target.permit.wouldDeny) entry.counters.wouldDeny.value += 1;
+    const via = fieldValue(this.#fields, "via");
+    if (via !== undefined && passedThrough(via, entry.pseudonym))
+      return this.#refuse(problem("loop", `Via names ${entry.pseudonym} already`));
+    const ticket = entry.enter(target);
+    if ("name" in ticket) return this.#refuse(ticket);
+    this.#ticket = ticket;
+    this.#target = target;
+    if (routed === undefined) {
+      this.#copy = this.#asking.endReceived ? undefined : new BodyCopy();
+      return this.#attempt(target, false);
+    }
+    const { rule, delayMs } = routed;
+    const head = changedRequest(this.#fields, routed);
+    this.#routed = new RoutedRequest(routed, head, !this.#asking.endReceived);
+    this.#copy = this.#routed.copy;
+    entry.countRule(rule, "forwarded");
+    if (rule.retry !== undefined) entry.env.budgets.of(rule).request(rule.retry.budget, entry.env.now());
+    this.#routed.limitRequest(() => this.#timedOut("the rule's request timeout is over"));
+    if (delayMs === 0) return this.#attempt(target, false);
+    entry.countRule(rule, "delayed");
+    this.#hold(delayMs, () => this.#attempt(target, false));
+  }
+
+  /** A fault's delay: nothing of the request is sent, and nothing more of it is read. */
+  #hold(delayMs: number, then: () => void): void {
+    const host = this.#host;
+    if (host.held >= MAX_HELD) return then();
+    host.held += 1;
+    this.#isHeld = true;
+    this.#pause(delayMs, () => {
+      this.#endHold();
+      then();
+    });
+  }
+
+  #endHold(): void {
+    if (this.#isHeld) this.#host.held -= 1;
+    this.#isHeld = false;
+  }
+
+  #pause(ms: number, then: () => void): void {
+    this.#asking.pause();
+    this.#pauseTimer = setTimeout(() => {
+      this.#pauseTimer = undefined;
+      this.#progressMs = this.#host.coarseNow;
+      if (this.#isOver) return;
+      then();
+      this.#asking.resume();
+    }, ms);
+  }
+
+  /** Copies go out once the request itself has. */
+  #mirror(): void {
+    const request = this.#routed;
+    if (request === undefined || request.routed.mirrors.length === 0) return;
+    const { entry, mirrors, coarseNow } = this.#host;
+    if (request.copy?.overflowed === true) return void (entry.counters.mirrorsOverBody.value += 1);
+    const fields = forwardRequest(request.head, { via: entry.pseudonym, trace: undefined });
+    for (const target of request.routed.mirrors)
+      mirrors.sendHttp2(this.#host.http2PoolOf(target), fields, request.copy?.chunks ?? [], coarseNow);
+  }
+
+  /** `fresh`: not by a session that was tried. */
+  #attempt(target: EntryForward, fresh: boolean): void {
+    this.#attempts += 1;
+    this.#record.attempt();
+    if (this.#send(target, fresh)) return;
+    const { entry } = this.#host;
+    this.#asking.pause();
+    entry.whenAvailable(target, (worth) => {
+      if (this.#isOver || this.#asking.isClosed) return;
+      const reason = entry.recheck(target);
+      if (!worth || reason !== undefined || !this.#send(target, false))
+        this.#tryFailed(reason ?? entry.unavailable(target));
+      this.#asking.resume();
+    });
+  }
+
+  #send(target: EntryForward, fresh: boolean): boolean {
+    const upstream = this.#host.http2PoolOf(target).pick(fresh);
+    if (upstream === undefined) return false;
+    const request = this.#routed;
+    const forwarded = forwardRequest(request?.head ?? this.#fields, {
+      via: this.#host.entry.pseudonym,
+      trace: this.#record.trace,
+    });
+    const asking = this.#asking;
+    const chunks = this.#copy?.chunks ?? [];
+    const isWhole = asking.endReceived && asking.queuedBytes === 0;
+    const isBare = isWhole && chunks.length === 0 && this.#trailers === undefined;
+    const stream = upstream.request(forwarded, isBare, this);
+    if (stream === undefined) return false;
+    if (this.#method === "HEAD") stream.expectedBytes = NO_CONTENT;
+    this.#upstream = upstream;
+    this.#answering = stream;
+    request?.limitTry(() => this.#tryTimedOut());
+    for (const chunk of chunks) stream.write(chunk, 0, chunk.length);
+    if (asking.endDelivered) stream.end(this.#trailers);
+    return true;
+  }
+
+  /** With the field that brings the client back to the same endpoint, where a rule asks for it. */
+  #withSession(fields: readonly string[]): readonly string[] {
+    const { guard } = this.#host.entry;
+    if (this.#target === undefined || !guard.hasRules) return fields;
+    const view = VIEW.of(this.#fields, "");
+    const line = guard.sessionFields(this.#target, view, this.#upstream?.endpoint);
+    const colon = line.indexOf(": ");
+    if (colon === -1) return fields;
+    return [...fields, line.slice(0, colon).toLowerCase(), line.slice(colon + 2).trimEnd()];
+  }
+
+  /** A try came to nothing: another one, where the rule allows it, or the end. */
+  #tryFailed(reason: Problem): void {
+    const retry = this.#routed?.routed.rule.retry;
+    const failure = failureClass(reason.name);
+    const isMeant =
+      retry !== undefined && failure !== undefined && (retry.on.has(failure) || failure === "refused-stream");
+    if (!isMeant || !this.#tryAgain(retry, isUntouched(failure))) this.#fail(reason);
+  }
+
+  /** A status that the rule takes for a failure, of HTTP or of a gRPC answer that is trailers only. */
+  #declines(status: number, fields: readonly string[]): boolean {
+    const retry = this.#routed?.routed.rule.retry;
+    if (retry === undefined) return false;
+    const grpcStatus = this.#isGrpc ? fieldValue(fields, "grpc-status") : undefined;
+    const isFailure =
+      retry.codes.has(status) || (grpcStatus !== undefined && retry.grpcCodes.has(Number(grpcStatus)));
+    if (!isFailure || !this.#tryAgain(retry, false)) return false;
+    const declined = this.#answering;
+    this.#answering = undefined;
+    declined?.reset(ErrorCode.cancel);
+    return true;
+  }
+
+  /** Whether another try is on its way. A gRPC call is a POST, and whether it may run twice its status codes say. */
+  #tryAgain(retry: CompiledRetry, untouched: boolean): boolean {
+    const [request, target] = [this.#routed, this.#target];
+    if (request === undefined || target === undefined || request.retries >= retry.attempts) return false;
+    const isNamed = this.#isGrpc && retry.grpcCodes.size > 0;
+    if (!untouched && !isNamed && !mayRepeat(retry, this.#method)) return false;
+    const { counters, env } = this.#host.entry;
+    if (this.#bodySent && request.copy?.overflowed !== false) {
+      counters.retriesOverBody.value += 1;
+      return false;
+    }
+    if (!env.budgets.of(request.routed.rule).retry(retry.budget, env.now())) {
+      counters.retriesOverBudget.value += 1;
+      return false;
+    }
+    request.retries += 1;
+    request.endTry();
+    this.#pause(retryPauseMs(retry, request.retries, env.random()), () => {
+      const reason = this.#host.entry.recheck(target);
+      if (reason === undefined) this.#attempt(target, false);
+      else this.#fail(reason);
+    });
+    return true;
+  }
+
+  #tryTimedOut(): void {
+    const retry = this.#routed?.routed.rule.retry;
+    const detail = "the rule's backendRequest timeout is over";
+    if (this.#responded || retry?.on.has("timeout") !== true) return this.#timedOut(detail);
+    const answering = this.#answering;
+    this.#answering = undefined;
+    answering?.reset(ErrorCode.cancel);
+    this.#tryFailed(problem("upstream_timeout", detail));
+  }
+
+  #timedOut(detail: string): void {
+    if (!this.#isOver) this.#fail(problem("upstream_timeout", detail));
+  }
+
+  #lossOf(stream: Stream): Problem {
+    if (stream.rstCode === ErrorCode.refusedStream)
+      return problem("draining", "the service takes no more streams on this connection");
+    const upstream = this.#upstream;
+    if (upstream !== undefined && !upstream.usable) return upstream.loss;
+    return problem("upstream_reset", `the service reset the stream with code ${stream.rstCode}`);
+  }
+
+  #mayRepeat(reason: Problem): boolean {
+    if (this.#attempts >= MAX_ATTEMPTS || this.#responded || this.#asking.isClosed) return false;
+    if (this.#bodySent && this.#copy?.overflowed !== false) return false;
+    // Neither ever reached a workload.
+    if (reason.name === "draining" || reason.name === "endpoint_unreachable") return true;
+    return reason.name === "upstream_reset" && isIdempotent(this.#method) && this.#attempts === 1;
+  }
+
+  #onDeadline(): void {
+    if (this.#isOver) return;
+    if (!this.#responded) return this.#fail(problem("upstream_timeout", "the deadline of the call is over"));
+    this.#drop();
+    this.#asking.end([
+      "grpc-status",
+      String(DEADLINE_EXCEEDED),
+      "grpc-message",
+      "the deadline of the call is over",
+    ]);
+  }
+
+  /** Before the answer's head: a refusal; after it, the stream is reset so that half an answer does not look whole. */
+  #fail(reason: Problem, code: number = ErrorCode.cancel): void {
+    this.#drop();
+    if (!this.#responded) return this.#refuse(reason);
+    this.#record.refused(reason);
+    if (code === ErrorCode.noError || code === ErrorCode.refusedStream)
+      this.#asking.reset(ErrorCode.internalError);
+    else this.#asking.reset(code);
+  }
+
+  #refuse(reason: Problem, { status, grpcCode, retryAfterS }: RefusalDetails = {}): void {
+    const http = status ?? localReply(reason.name).http;
+    this.#host.entry.refused(reason);
+    this.#record.refused(reason);
+    if (this.#isGrpc) {
+      this.#record.answered(http);
+      return this.#answer(grpcRefusal(reason, grpcCode ?? grpcStatusOf(http)));
+    }
+    const body = Buffer.from(problemDocument(reason, http), "utf8");
+    this.#reply(http, refusalFields(reason, http, body.length, retryAfterS), body);
+  }
+
+  #reply(status: number, fields: readonly string[], body?: Buffer): void {
+    this.#record.answered(status);
+    this.#answer([":status", String(status), ...fields], this.#method === "HEAD" ? undefined : body);
+  }
+
+  #answer(fields: readonly string[], body?: Buffer): void {
+    const asking = this.#asking;
+    this.#isOver = true;
+    if (asking.isClosed) return;
+    asking.headers(fields, body === undefined);
+    if (body !== undefined) asking.write(body, 0, body.length);
+    asking.end();
+    // What the client still sends is nobody's: it is told so, once it has all of the answer.
+    asking.resume();
+    if (!asking.endReceived && asking.endSent) asking.reset(ErrorCode.noError);
+  }
+
+  #drop(): void {
+    const answering = this.#answering;
+    this.#answering = undefined;
+    this.#isOver = true;
+    answering?.reset(ErrorCode.cancel);
+  }
+
+  #finish(asking: Stream): void {
+    this.#drop();
+    this.#endHold();
+    clearTimeout(this.#deadline);
+    clearTimeout(this.#pauseTimer);
+    this.#routed?.end();
+    this.#ticket.leave();
+    this.#record.end(!asking.wasCut);
+    this.#onFinished(this);
+  }
+}
+
+/** What a rule says of its refusal beyond the reason. */
+interface RefusalDetails {
+  readonly status?: number;
+  readonly grpcCode?: number | undefined;
+  readonly retryAfterS?: number | undefined;
+}
+
+function malformed(view: Http2RequestView, authority: string | undefined): Problem | undefined {
+  if (view.method === "CONNECT" || view.method === "TRACE")
+    return problem("http_method", `${view.method} is not forwarded`);
+  if (authority === undefined) return problem("http_host", ":authority and Host name no host, or two");
+  return isPath(view.target) ? undefined : problem("http_malformed", ":path is no path");
+}
+
+/** A trailers-only answer. */
+function grpcRefusal(reason: Problem, grpcStatus: number): readonly string[] {
+  const { code, title } = PROBLEMS[reason.name];
+  return [
+    ":status",
+    "200",
+    "content-type",
+    "application/grpc",
+    "grpc-status",
+    String(grpcStatus),
+    "grpc-message",
+    grpcMessage(`${code} ${title}: ${reason.detail}`),
+    TUNNEL_HEADER.code,
+    code,
+  ];
+}
+
+function refusalFields(
+  reason: Problem,
+  http: number,
+  length: number,
+  retryAfterS = http === 503 ? 1 : undefined,
+): readonly string[] {
+  const fields = [
+    "content-type",
+    "application/problem+json",
+    "content-length",
+    String(length),
+    TUNNEL_HEADER.code,
+    PROBLEMS[reason.name].code,
+    "cache-control",
+    "no-store",
+  ];
+  if (retryAfterS !== undefined) fields.push("retry-after", String(retryAfterS));
+  return fields;
+}

@@ -1,0 +1,140 @@
+import { isDroppedName } from "../http1/field-kinds.ts";
+import { isHost } from "../http1/host.ts";
+import type { Routed } from "../routing/decide-request.ts";
+import { type HeadEdits, modifiedPath } from "../routing/head-edits.ts";
+import { pathOf, queryOf, type RequestView } from "../routing/request-view.ts";
+import { renderTraceparent, type TraceContext } from "../telemetry/trace-context.ts";
+
+/** A request's fields (name, value, name, value, …) as the rules look at them. */
+export class Http2RequestView implements RequestView {
+  #fields: readonly string[] = [];
+  method = "";
+  authority = "";
+  target = "";
+
+  of(fields: readonly string[], authority: string): this {
+    this.#fields = fields;
+    this.authority = authority;
+    for (let at = 0; at < fields.length && isPseudo(fields[at]); at += 2) {
+      if (fields[at] === ":method") this.method = fields[at + 1] ?? "";
+      else if (fields[at] === ":path") this.target = fields[at + 1] ?? "";
+    }
+    return this;
+  }
+
+  header(name: string): string | undefined {
+    return fieldValue(this.#fields, name);
+  }
+}
+
+/** Several values are joined by a comma, crumbs of a cookie by a semicolon (RFC 9113 §8.2.3). */
+export function fieldValue(fields: readonly string[], name: string): string | undefined {
+  let value: string | undefined;
+  for (let at = 0; at < fields.length; at += 2) {
+    if (fields[at] !== name) continue;
+    const more = fields[at + 1] ?? "";
+    value = value === undefined ? more : `${value}${name === "cookie" ? "; " : ", "}${more}`;
+  }
+  return value;
+}
+
+/** `:authority`, or Host where there is none, in lower case; `undefined` if neither is a host or both say different things. */
+export function authorityOf(fields: readonly string[]): string | undefined {
+  let authority: string | undefined;
+  let host: string | undefined;
+  for (let at = 0; at < fields.length; at += 2) {
+    if (fields[at] === ":authority") authority = fields[at + 1];
+    else if (fields[at] === "host") {
+      if (host !== undefined) return undefined;
+      host = fields[at + 1];
+    }
+  }
+  const name = (authority ?? host)?.toLowerCase();
+  if (name === undefined || (host !== undefined && host.toLowerCase() !== name)) return undefined;
+  const bytes = Buffer.from(name, "latin1");
+  return isHost(bytes, 0, bytes.length) ? name : undefined;
+}
+
+/** Whether `:path` is a path: a request target with a space or a control character would be another one in HTTP/1.1. */
+export function isPath(target: string): boolean {
+  return /^(?:\/[!-~\x80-\xff]*|\*)$/.test(target);
+}
+
+export interface Forwarding {
+  readonly via: string;
+  readonly trace: TraceContext | undefined;
+}
+
+/** The head as it goes on: without what claims an identity, with our Via and the trace of the next hop. */
+export function forwardRequest(fields: readonly string[], { via, trace }: Forwarding): readonly string[] {
+  const kept: string[] = [];
+  let passed = "";
+  let hasAuthority = false;
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] ?? "";
+    const value = fields[at + 1] ?? "";
+    if (name === ":authority") hasAuthority = true;
+    if (name === "via") passed += `${value}, `;
+    else if (trace !== undefined && (name === "traceparent" || name === "tracestate")) continue;
+    else if (name === "host" ? !hasAuthority : !isDroppedName(name)) kept.push(name, value);
+  }
+  kept.push("via", `${passed}2 ${via}`);
+  if (trace === undefined) return kept;
+  kept.push("traceparent", renderTraceparent(trace));
+  if (trace.tracestate !== undefined) kept.push("tracestate", trace.tracestate);
+  return kept;
+}
+
+/** The head as a rule changes it. */
+export function changedRequest(fields: readonly string[], { edits, prefix }: Routed): readonly string[] {
+  let changed = fields;
+  if (edits.path !== undefined) {
+    const target = fieldValue(fields, ":path") ?? "/";
+    const path = modifiedPath(edits.path, pathOf(target), prefix);
+    changed = replaced(changed, ":path", path + queryOf(target));
+  }
+  if (edits.hostname !== undefined) changed = replaced(changed, ":authority", edits.hostname);
+  return edits.request === undefined ? changed : edited(changed, edits.request);
+}
+
+/** Names are lower case in HTTP/2, whatever the rule wrote. */
+export function edited(fields: readonly string[], { dropped, added }: HeadEdits): readonly string[] {
+  const kept: string[] = [];
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] ?? "";
+    if (!dropped.has(name)) kept.push(name, fields[at + 1] ?? "");
+  }
+  for (const { name, value } of added) kept.push(name.toLowerCase(), value);
+  return kept;
+}
+
+/** A pseudo-header field's value, or the field itself where it was missing; Host gives way to it. */
+function replaced(fields: readonly string[], name: string, value: string): readonly string[] {
+  const kept = [name, value];
+  for (let at = 0; at < fields.length; at += 2) {
+    if (fields[at] !== name && !(name === ":authority" && fields[at] === "host"))
+      kept.push(fields[at] ?? "", fields[at + 1] ?? "");
+  }
+  return kept;
+}
+
+/** Answers and trailers: the same list where nothing has to be left out, which is nearly always. */
+export function withoutClaims(fields: readonly string[]): readonly string[] {
+  for (let at = 0; at < fields.length; at += 2) {
+    if (isDroppedName(fields[at] ?? "")) return strip(fields);
+  }
+  return fields;
+}
+
+function strip(fields: readonly string[]): readonly string[] {
+  const kept: string[] = [];
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] ?? "";
+    if (!isDroppedName(name)) kept.push(name, fields[at + 1] ?? "");
+  }
+  return kept;
+}
+
+function isPseudo(name: string | undefined): boolean {
+  return name?.charCodeAt(0) === 0x3a;
+}

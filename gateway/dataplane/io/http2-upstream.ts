@@ -1,0 +1,145 @@
+import { Socket } from "node:net";
+import type { Problem } from "../../../federation/model/problem.ts";
+import type { Notice } from "../http2/connection.ts";
+import type { Stream, StreamHandler } from "../http2/stream.ts";
+import { SessionConduct } from "../lifecycle/session-conduct.ts";
+import { lossOf, refusalOf } from "./forward.ts";
+import { type ByteTransport, Http2Session, socketTransport } from "./http2-session.ts";
+import { abort, ignore, readFrom } from "./relay.ts";
+import { type ByteSink, ErrorCode, type OpenedStream } from "./tunnel-stream.ts";
+import { TUNNEL_HEADER, WORKLOAD_CONNECTION } from "./tunnel-settings.ts";
+
+/**
+ * An HTTP/2 session with one connection of the far workload, inside a tunnel stream: the hops between relay its bytes. It carries
+ * requests of any connection of the same caller to the same target.
+ */
+export class Http2Upstream implements ByteSink {
+  readonly openedMs: number;
+  /** Name of the endpoint that it leads to, once the far gateway has said it. */
+  endpoint: string | undefined;
+  /** Since when no request is under way. */
+  idleSinceMs: number;
+  readonly #session: Http2Session;
+  readonly #stream: OpenedStream;
+  readonly #onGone: (upstream: Http2Upstream) => void;
+  readonly #conduct = new SessionConduct("workload");
+  #refusal: Problem | undefined;
+  #isRetired = false;
+  #isGone = false;
+
+  constructor(stream: OpenedStream, now: number, onGone: (upstream: Http2Upstream) => void) {
+    this.openedMs = now;
+    this.idleSinceMs = now;
+    this.#stream = stream;
+    this.#onGone = onGone;
+    this.#session = new Http2Session(
+      { ...WORKLOAD_CONNECTION, role: "client", asksAtOnce: true },
+      stream instanceof Socket ? socketTransport(stream) : streamTransport(stream),
+      {
+        onReady: ignore,
+        onPong: ignore,
+        onGoaway: () => this.retire(),
+        onFault: ({ detail }) => this.#lose({ name: "upstream_malformed", detail }),
+        onNotice: (event) => this.#onNotice(event),
+        onRequest: (asked) => asked.handler,
+      },
+    );
+    stream.once("response", (headers) => {
+      if (headers[":status"] === 200) {
+        const endpoint = headers[TUNNEL_HEADER.endpoint];
+        this.endpoint = typeof endpoint === "string" ? endpoint : undefined;
+        return;
+      }
+      this.#lose(refusalOf(headers));
+      stream.close(ErrorCode.cancel);
+    });
+    stream.on("error", ignore);
+    stream.once("end", () => {
+      this.#lost();
+      stream.end();
+    });
+    stream.once("close", () => this.#lost());
+    readFrom(stream, this);
+  }
+
+  get streams(): number {
+    return this.#session.connection.streams;
+  }
+
+  get usable(): boolean {
+    return !this.#isRetired && this.#session.connection.takesStreams;
+  }
+
+  /** Why streams that were not answered are lost. */
+  get loss(): Problem {
+    return this.#refusal ?? lossOf(this.#stream.rstCode);
+  }
+
+  bytes(buffer: Buffer, start: number, end: number): void {
+    this.#session.receive(buffer, start, end);
+  }
+
+  request(fields: readonly string[], ended: boolean, handler: StreamHandler): Stream | undefined {
+    return this.#session.connection.request(fields, ended, handler);
+  }
+
+  /** No request after those under way. */
+  retire(): void {
+    if (this.#isRetired) return;
+    this.#isRetired = true;
+    this.#session.drain();
+    this.#gone();
+  }
+
+  tick(now: number): void {
+    const reason = this.#conduct.tick();
+    if (reason !== undefined) this.#lose({ name: "upstream_timeout", detail: reason.detail });
+    if (this.streams > 0) this.idleSinceMs = now;
+  }
+
+  #onNotice(event: Notice): void {
+    const reason = this.#conduct.notice(event);
+    if (reason !== undefined) this.#lose({ name: "upstream_malformed", detail: reason.detail });
+  }
+
+  #lose(reason: Problem): void {
+    this.#refusal ??= reason;
+    this.#lost();
+    if (!this.#stream.destroyed) abort(this.#stream);
+  }
+
+  #lost(): void {
+    this.#isRetired = true;
+    this.#gone();
+    this.#session.lost();
+  }
+
+  #gone(): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    this.#onGone(this);
+  }
+}
+
+// For the workload's own end to come back.
+const LINGER_MS = 2_000;
+
+/** A stream of a session as the transport of another: its window is the inner session's backpressure. */
+function streamTransport(stream: OpenedStream): ByteTransport {
+  let waiting: (() => void) | undefined;
+  stream.on("drain", () => {
+    const written = waiting;
+    waiting = undefined;
+    written?.();
+  });
+  return {
+    write(bytes, written) {
+      if (stream.write(bytes)) written();
+      else waiting = written;
+    },
+    end: () => {
+      stream.end();
+      setTimeout(() => stream.close(ErrorCode.cancel), LINGER_MS).unref();
+    },
+  };
+}

@@ -1,0 +1,66 @@
+/** gRPC over HTTP/2, as far as a proxy has to know it (the protocol's PROTOCOL-HTTP2 document). */
+
+export function isGrpc(contentType: string | undefined): boolean {
+  return (
+    contentType?.startsWith("application/grpc") === true && !contentType.startsWith("application/grpc-web")
+  );
+}
+
+/** Status codes a refusal can have. */
+const GRPC = {
+  unknown: 2,
+  deadlineExceeded: 4,
+  notFound: 5,
+  permissionDenied: 7,
+  resourceExhausted: 8,
+  aborted: 10,
+  internal: 13,
+  unavailable: 14,
+  unauthenticated: 16,
+} as const;
+
+export const DEADLINE_EXCEEDED = GRPC.deadlineExceeded;
+
+const BY_HTTP: ReadonlyMap<number, number> = new Map([
+  [400, GRPC.internal],
+  [401, GRPC.unauthenticated],
+  [403, GRPC.permissionDenied],
+  [404, GRPC.notFound],
+  [407, GRPC.unauthenticated],
+  [408, GRPC.deadlineExceeded],
+  [429, GRPC.resourceExhausted],
+  [431, GRPC.resourceExhausted],
+  [502, GRPC.unavailable],
+  [503, GRPC.unavailable],
+  [504, GRPC.deadlineExceeded],
+  [508, GRPC.aborted],
+]);
+
+/** What a gRPC client is told in place of the HTTP status that the table of local replies has. */
+export function grpcStatusOf(http: number): number {
+  return BY_HTTP.get(http) ?? GRPC.unknown;
+}
+
+/** `grpc-message`: printable ASCII but `%` as it is, everything else percent-encoded as UTF-8. */
+export function grpcMessage(text: string): string {
+  return encodeURI(text.toWellFormed()).replaceAll("%20", " ");
+}
+
+const UNIT_MS: ReadonlyMap<string, number> = new Map([
+  ["H", 3_600_000],
+  ["M", 60_000],
+  ["S", 1_000],
+  ["m", 1],
+  ["u", 1e-3],
+  ["n", 1e-6],
+]);
+
+// Beyond what a timer takes a deadline is none: setTimeout would fire at once.
+const MAX_TIMER_MS = 0x7fff_ffff;
+
+/** Milliseconds of a `grpc-timeout` (at most eight digits and a unit); `undefined` for none, or one too long to matter. */
+export function grpcTimeoutMs(value: string | undefined): number | undefined {
+  if (value === undefined || !/^\d{1,8}[HMSmun]$/.test(value)) return undefined;
+  const ms = Number(value.slice(0, -1)) * (UNIT_MS.get(value.slice(-1)) ?? 0);
+  return ms > MAX_TIMER_MS ? undefined : ms;
+}
