@@ -43,7 +43,8 @@ export function grpcStatusOf(http: number): number {
 
 /** `grpc-message`: printable ASCII but `%` as it is, everything else percent-encoded as UTF-8. */
 export function grpcMessage(text: string): string {
-  return encodeURI(text.toWellFormed()).replaceAll("%20", " ");
+  // Half a surrogate pair cannot be encoded.
+  return encodeURI(text.replace(/\p{Surrogate}/gu, "\ufffd")).replaceAll("%20", " ");
 }
 
 const UNIT_MS: ReadonlyMap<string, number> = new Map([
