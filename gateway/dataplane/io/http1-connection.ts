@@ -385,9 +385,8 @@ export class Http1Connection implements Http1Exchange {
     this.#host.held -= 1;
   }
 
-  /** Meanwhile the client's clock stands still. */
+  /** Meanwhile the client's clock stands still. The socket is read on, so that a client that leaves is noticed. */
   #pause(ms: number, then: () => void): void {
-    this.socket.pause();
     this.deadlineMs = this.#host.coarseNow + ms + RESPONSE_TIMEOUT_MS;
     this.#pauseTimer = setTimeout(() => {
       this.#pauseTimer = undefined;

@@ -38,17 +38,15 @@ export class RetryBudget {
   #turn({ intervalMs }: BudgetLimits, nowMs: number): void {
     if (nowMs < this.#sliceEndMs) return;
     const sliceMs = intervalMs / SLICES;
-    const passed =
-      this.#sliceEndMs === 0
-        ? SLICES
-        : Math.min(SLICES, 1 + Math.floor((nowMs - this.#sliceEndMs) / sliceMs));
-    for (let turn = 0; turn < passed; turn++) {
+    const passed = 1 + Math.floor((nowMs - this.#sliceEndMs) / sliceMs);
+    for (let turn = 0; turn < Math.min(passed, SLICES); turn++) {
       this.#slice = (this.#slice + 1) % SLICES;
       this.#requestSum -= this.#requests[this.#slice] ?? 0;
       this.#retrySum -= this.#retries[this.#slice] ?? 0;
       this.#requests[this.#slice] = 0;
       this.#retries[this.#slice] = 0;
     }
-    this.#sliceEndMs = nowMs + sliceMs;
+    // Slices keep their beat, however rarely somebody asks.
+    this.#sliceEndMs += passed * sliceMs;
   }
 }
