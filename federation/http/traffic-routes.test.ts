@@ -20,7 +20,7 @@ function routeOf(cluster: string, rules: readonly object[]): AppliedResource {
     kind: "TrafficRoute",
     metadata: { cluster, namespace: "shop", name: "canary" },
     spec: { parentRefs: [{ name: "cart" }], rules },
-  } as AppliedResource;
+  };
 }
 
 const TIMEOUT = [{ timeouts: { request: "1s" } }];
