@@ -69,10 +69,15 @@ export async function runFederation(
   return started;
 }
 
-// What is said once, for all processes.
-const SHARED_SETTINGS: readonly string[] = ["ISTHMUS_LOG_LEVEL", "ISTHMUS_ACCESS_LOG"];
+// What is said once, for all processes: how to log, and what is true of this machine.
+const SHARED_SETTINGS: readonly string[] = [
+  "ISTHMUS_LOG_LEVEL",
+  "ISTHMUS_ACCESS_LOG",
+  "ISTHMUS_DNS_SERVERS",
+  "ISTHMUS_CLUSTER_CIDRS",
+];
 
-/** Settings meant for this program are not meant for its processes: each gets its own, and only logging is shared. */
+/** Settings meant for this program are not meant for its processes: each gets its own, but for these. */
 function childEnvironment(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
   const kept = Object.entries(env).filter(
     ([name]) => !name.startsWith("ISTHMUS_") || SHARED_SETTINGS.includes(name),

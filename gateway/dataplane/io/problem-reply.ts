@@ -43,3 +43,8 @@ export function renderGrpcStatus(code: number, detail: string, close: boolean): 
   const end = close ? "connection: close\r\n\r\n" : "\r\n";
   return `HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: ${code}\r\ngrpc-message: ${message}\r\ncontent-length: 0\r\n${end}`;
 }
+
+/** The reason phrase of a status, for an answer that came without one. */
+export function statusWord(status: number): string {
+  return STATUS_CODES[status] ?? "";
+}

@@ -16,7 +16,11 @@ export interface DialPlan {
   readonly port: number;
   readonly rule: ExternalRule | undefined;
   /** Present where we speak TLS ourselves. */
-  readonly tls?: { readonly settings: EgressTls; readonly context: ClientContext };
+  readonly tls?: {
+    readonly settings: EgressTls;
+    readonly context: ClientContext;
+    readonly alpn: readonly string[];
+  };
 }
 
 export type Dialed = (result: Result<Socket, Problem>) => void;
@@ -145,7 +149,7 @@ class Attempt {
     else this.#handshake(socket, secure);
   }
 
-  #handshake(socket: Socket, { settings, context }: NonNullable<DialPlan["tls"]>): void {
+  #handshake(socket: Socket, { settings, context, alpn }: NonNullable<DialPlan["tls"]>): void {
     const { host } = this.#plan;
     const name = settings.sni ?? host.name;
     const secured = tls.connect({
@@ -153,7 +157,7 @@ class Attempt {
       secureContext: context.context,
       // No SNI for an address (RFC 6066 §3).
       ...(settings.sni === undefined && host.kind === "address" ? {} : { servername: name }),
-      ALPNProtocols: ["http/1.1"],
+      ...(alpn.length === 0 ? {} : { ALPNProtocols: [...alpn] }),
       rejectUnauthorized: true,
       checkServerIdentity: (_asked, certificate) =>
         checkIdentity(name, settings.validation?.subjectAltNames, certificate),

@@ -146,14 +146,20 @@ export class ExternalGate {
     );
   }
 
-  /** Dials as a rule says. */
-  dial(caller: SpiffeId, { host, port }: Destination, rule: ExternalRule | undefined, done: Dialed): void {
+  /** Dials as a rule says; `alpn`: the protocols that we can speak where we originate TLS. */
+  dial(
+    caller: SpiffeId,
+    { host, port }: Destination,
+    rule: ExternalRule | undefined,
+    done: Dialed,
+    alpn: readonly string[] = [],
+  ): void {
     const settings = rule?.tls;
     if (settings === undefined || settings.mode === "passthrough")
       return this.#dialer.dial({ host, port, rule }, done);
     const context = this.#contexts.for(settings, caller);
     if (!context.ok) return done(context);
-    this.#dialer.dial({ host, port, rule, tls: { settings, context: context.value } }, done);
+    this.#dialer.dial({ host, port, rule, tls: { settings, context: context.value, alpn } }, done);
   }
 
   /** What `isthmus egress test` asks: the decision, and the addresses that would be dialled. */

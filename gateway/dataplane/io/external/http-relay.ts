@@ -7,11 +7,11 @@ import { localReply } from "../../policy/local-reply.ts";
 import type { Counter } from "../counters.ts";
 import { BodyForwarder, MALFORMED } from "../http1-body.ts";
 import type { Http1Exchange } from "../http1-exchange.ts";
-import { Http1Stream } from "../http1-stream.ts";
 import { renderProblem } from "../problem-reply.ts";
 import { abort, ignore, type RelayEnd } from "../relay.ts";
 import { SocketWriter } from "../socket-writer.ts";
 import { TunnelChannel } from "../tunnel-channel.ts";
+import type { UpstreamExchange } from "./upstream-exchange.ts";
 import type { UpstreamPool } from "./upstream-pool.ts";
 
 // As at the entry of the mesh: a head, and the next bytes of a body, have so long to arrive.
@@ -61,7 +61,7 @@ export class HttpRelay implements Http1Exchange {
   readonly #host: RelayHost;
   readonly #requestBody = new BodyForwarder();
   #route: RequestRoute | undefined;
-  #upstream: Http1Stream | undefined;
+  #upstream: UpstreamExchange | undefined;
   #active = false;
   #responded = false;
   #retried = false;
@@ -131,9 +131,10 @@ export class HttpRelay implements Http1Exchange {
       minor === 0 ? head.forwardable.replace(/^transfer-encoding:[^\r\n]*\r\n/im, "") : head.forwardable;
     const mustClose = !this.staysOpen || head.body.kind === "until-close" || minor === 0;
     if (mustClose) this.#ended = true;
-    const last = Buffer.from(text + (mustClose ? "connection: close\r\n\r\n" : "\r\n"), "latin1");
+    const last = text + (mustClose ? "connection: close\r\n\r\n" : "\r\n");
     this.body.flush();
-    this.socket.write(buffer === undefined ? last : Buffer.concat([last, buffer.subarray(bodyAt, end)]));
+    if (buffer === undefined) this.socket.write(last, "latin1");
+    else this.socket.write(joined(last, buffer, bodyAt, end));
   }
 
   writeInterim(head: string): void {
@@ -162,7 +163,7 @@ export class HttpRelay implements Http1Exchange {
     this.deadlineMs = NO_DEADLINE;
     const early = this.#pending;
     this.#pending = undefined;
-    if (early !== undefined) this.#upstream?.writable.write(early);
+    if (early !== undefined) this.#upstream?.write(early, 0, early.length);
     this.socket.resume();
   }
 
@@ -178,14 +179,20 @@ export class HttpRelay implements Http1Exchange {
     this.#next();
   }
 
-  upstreamFailed(stream: Http1Stream, reason: Problem): void {
+  upstreamFailed(stream: { readonly reused: boolean }, reason: Problem): void {
     this.#upstream = undefined;
     if (this.#responded) return abort(this.socket);
-    // A pooled connection may have been closed by the far side just then; a fresh one that breaks is an answer.
-    const mayRepeat = stream.reused && !this.#retried && !this.#bodySent && reason.name === "upstream_reset";
-    if (!mayRepeat || !isIdempotent(this.request.method)) return this.#refuse(reason);
+    if (!this.#mayRepeat(stream, reason)) return this.#refuse(reason);
     this.#retried = true;
-    if (this.#route !== undefined) this.#dial(this.#route);
+    if (this.#route !== undefined) this.#acquire(this.#route);
+  }
+
+  /** A pooled connection may have been closed by the far side just then; a fresh one that breaks is an answer. */
+  #mayRepeat(stream: { readonly reused: boolean }, reason: Problem): boolean {
+    if (this.#retried || this.#bodySent) return false;
+    // It was certainly not processed (RFC 9113 §8.7).
+    if (reason.name === "draining") return true;
+    return stream.reused && reason.name === "upstream_reset" && isIdempotent(this.request.method);
   }
 
   /** The rules no longer allow what is under way. */
@@ -205,7 +212,7 @@ export class HttpRelay implements Http1Exchange {
     this.#host.counters.up.value += chunk.length;
     if (this.#gone || (this.#ended && !this.#active)) return;
     if (this.#upgraded) {
-      if (this.#upstream?.writable.write(chunk) === false) this.socket.pause();
+      if (this.#upstream?.write(chunk, 0, chunk.length) === false) this.socket.pause();
       return;
     }
     const buffer = this.#pending === undefined ? chunk : Buffer.concat([this.#pending, chunk]);
@@ -256,7 +263,6 @@ export class HttpRelay implements Http1Exchange {
       this.#handOver(route, buffer.subarray(at));
       return false;
     } else {
-      if (!this.requestDone) this.#requestBody.reset(head.body, true);
       this.#moveDeadline();
       this.#send(route);
     }
@@ -277,31 +283,27 @@ export class HttpRelay implements Http1Exchange {
 
   #send(route: RequestRoute): void {
     this.#route = route;
-    const idle = route.pool.take();
-    if (idle === undefined) this.#dial(route);
-    else this.#begin(idle, route);
+    const ready = route.pool.take(this.request.upgrade !== undefined);
+    if (ready === undefined) this.#acquire(route);
+    else this.#begin(ready, route);
   }
 
-  #begin(stream: Http1Stream, route: RequestRoute): void {
-    this.#upstream = stream;
-    stream.begin(this, `${route.head}\r\n`);
+  #begin(upstream: UpstreamExchange, route: RequestRoute): void {
+    this.#upstream = upstream;
+    if (!this.requestDone) this.#requestBody.reset(this.request.body, upstream.keepsChunks);
+    upstream.begin(this, route.head);
   }
 
-  #dial(route: RequestRoute): void {
+  #acquire(route: RequestRoute): void {
     this.socket.pause();
     const { request } = this;
-    route.pool.dial((result) => {
+    route.pool.acquire(request.upgrade !== undefined, (result) => {
       const isStill = this.#route === route && this.request === request && this.#active;
-      if (!result.ok) {
-        if (isStill && !this.socket.destroyed) {
-          this.#refuse(result.error);
-          this.#resumePending();
-        }
-        return;
-      }
-      const stream = new Http1Stream(result.value, route.pool, true);
-      if (!isStill || this.socket.destroyed) return route.pool.put(stream);
-      this.#begin(stream, route);
+      const isWanted = isStill && !this.socket.destroyed;
+      // A connection that nobody waits for any more begins with nothing: it is dropped.
+      if (!isWanted) return result.ok ? result.value.abort() : undefined;
+      if (result.ok) this.#begin(result.value, route);
+      else this.#refuse(result.error);
       this.#resumePending();
     });
   }
@@ -320,7 +322,7 @@ export class HttpRelay implements Http1Exchange {
     this.deadlineMs = this.#host.coarseNow + STALLED_READER_MS;
   }
 
-  #forwardBody(buffer: Buffer, at: number, upstream: Http1Stream): number {
+  #forwardBody(buffer: Buffer, at: number, upstream: UpstreamExchange): number {
     this.#bodySent = true;
     const next = this.#requestBody.forward(buffer, at, buffer.length, upstream);
     if (next === MALFORMED) {
@@ -330,9 +332,10 @@ export class HttpRelay implements Http1Exchange {
       return MALFORMED;
     }
     this.requestDone = this.#requestBody.done;
+    if (this.requestDone && !upstream.keepsChunks) upstream.end();
     this.#progress += next - at;
     if (this.requestDone || this.#progress >= MIN_PROGRESS_BYTES) this.#moveDeadline();
-    if (upstream.writable.writableNeedDrain) {
+    if (upstream.needsDrain) {
       this.deadlineMs = this.#host.coarseNow + (this.#route?.requestMs ?? REQUEST_TIMEOUT_MS);
       this.socket.pause();
     }
@@ -414,7 +417,7 @@ export class HttpRelay implements Http1Exchange {
 
   #onEnd = (): void => {
     if (this.#gone) return;
-    if (this.#upgraded) return void this.#upstream?.writable.end();
+    if (this.#upgraded) return void this.#upstream?.end();
     this.#halfClosed = true;
     if (this.#pending !== undefined && this.#scanned === 0) return;
     if (!this.#active) this.socket.end();
@@ -440,6 +443,7 @@ export class HttpRelay implements Http1Exchange {
   #timeOut(): void {
     const ms = this.#route?.requestMs ?? 0;
     this.#upstream?.abort();
+    this.#upstream?.suspect();
     this.#upstream = undefined;
     this.#route = undefined;
     this.#refuse(problem("upstream_timeout", `no answer within ${ms / 1000} s`));
@@ -455,6 +459,14 @@ interface EndWriter {
 function writerOf(end: RelayEnd): EndWriter {
   if (!(end instanceof TunnelChannel)) return new SocketWriter(end);
   return { write: (bytes, from, to) => end.stream.write(bytes, from, to), flush: () => {} };
+}
+
+/** Two writes would be two system calls, each dearer than copying a small body. */
+function joined(head: string, buffer: Buffer, from: number, to: number): Buffer {
+  const whole = Buffer.allocUnsafe(head.length + to - from);
+  whole.write(head, 0, "latin1");
+  buffer.copy(whole, head.length, from, to);
+  return whole;
 }
 
 /** RFC 9110 §9.2.2. */

@@ -23,6 +23,8 @@ import type { UpstreamPool } from "./upstream-pool.ts";
 const HTTP_PORT = 80;
 const HTTPS_PORT = 443;
 const ESTABLISHED = "HTTP/1.1 200 Connection established\r\n\r\n";
+const HTTP1 = ["http/1.1"];
+const HTTP = ["h2", "http/1.1"];
 const NO_BYTES = Buffer.alloc(0);
 // A refusal waits this long for the first byte, which tells whether the client would understand an HTTP answer.
 const FIRST_BYTE_MS = 1_000;
@@ -307,13 +309,17 @@ export class ExternalSession implements RelayHost, Grant {
 
   #poolOf(decided: Decided, rule: ExternalRule | undefined) {
     const known = decided.pools.get(rule);
+    if (known?.pool.isRetired === false) return known;
     // A retired pool (rules or secrets changed) is replaced by the gate's present one.
-    const pool = this.#gate.pools.get(this.#poolKey(decided.destination, rule), (done) =>
-      this.#gate.dial(this.#caller, decided.destination, rule, (dialed) =>
-        done(dialed.ok ? ok(externalStream(dialed.value)) : dialed),
+    const pool = this.#gate.pools.get(this.#poolKey(decided.destination, rule), (http1, done) =>
+      this.#gate.dial(
+        this.#caller,
+        decided.destination,
+        rule,
+        (dialed) => done(dialed.ok ? ok(externalStream(dialed.value)) : dialed),
+        http1 ? HTTP1 : HTTP,
       ),
     );
-    if (known?.pool === pool) return known;
     const made = { pool, flow: known?.flow ?? this.#flow(decided.destination, rule, "http") };
     if (known === undefined) this.#allowed(decided.destination, rule, decided.reach);
     decided.pools.set(rule, made);

@@ -1,0 +1,71 @@
+import type { BodyFraming } from "../../http1/framing.ts";
+import { NO_BODY, UNTIL_CLOSE } from "../../http1/framing.ts";
+import { statusWord } from "../problem-reply.ts";
+import type { ResponseHead } from "../../http1/response-head.ts";
+
+// RFC 9113 §8.2.2: what belongs to one HTTP/1.1 connection has no place in HTTP/2.
+const LEFT_OUT = new Set([
+  "host",
+  "connection",
+  "transfer-encoding",
+  "upgrade",
+  "keep-alive",
+  "proxy-connection",
+]);
+
+/** A judged HTTP/1.1 request head, without its final empty line, as the fields of an HTTP/2 request. */
+export function requestFields(head: string): string[] {
+  const lines = head.split("\r\n");
+  const [method = "", path = ""] = (lines[0] ?? "").split(" ");
+  const fields = [":method", method, ":scheme", "https", ":authority", "", ":path", path];
+  for (let index = 1; index < lines.length; index++) {
+    const line = lines[index] ?? "";
+    const colon = line.indexOf(":");
+    if (colon < 1) continue;
+    const name = line.slice(0, colon).toLowerCase();
+    const value = line.slice(colon + 1).trim();
+    if (name === "host") fields[5] = value;
+    if (!LEFT_OUT.has(name)) fields.push(name, value);
+  }
+  return fields;
+}
+
+/** An HTTP/2 response head as HTTP/1.1 would have it. `ended`: no content follows. */
+export function responseHead(
+  fields: readonly string[],
+  ended: boolean,
+  request: { readonly method: string; readonly minor: 0 | 1 },
+): ResponseHead {
+  const status = Number(fields[1]);
+  let text = `HTTP/1.1 ${status} ${statusWord(status)}\r\n`;
+  let length: number | undefined;
+  for (let at = 2; at + 1 < fields.length; at += 2) {
+    const name = fields[at] ?? "";
+    const value = fields[at + 1] ?? "";
+    if (name === "content-length") length = Number(value);
+    text += `${name}: ${value}\r\n`;
+  }
+  const bodyless = status < 200 || status === 204 || status === 304 || request.method === "HEAD";
+  const body = bodyless ? NO_BODY : framingOf(length, ended, request.minor);
+  if (!bodyless && length === undefined) {
+    if (body.kind === "length") text += "content-length: 0\r\n";
+    else if (body.kind === "chunked") text += "transfer-encoding: chunked\r\n";
+  }
+  return {
+    status,
+    minor: 1,
+    body,
+    keepAlive: true,
+    interim: status < 200,
+    upgrade: undefined,
+    forwardable: text,
+    received: text,
+    byteLength: 0,
+  };
+}
+
+function framingOf(length: number | undefined, ended: boolean, minor: 0 | 1): BodyFraming {
+  if (length !== undefined) return { kind: "length", length };
+  if (ended) return { kind: "length", length: 0 };
+  return minor === 1 ? { kind: "chunked" } : UNTIL_CLOSE;
+}

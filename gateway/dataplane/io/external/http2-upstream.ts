@@ -1,0 +1,241 @@
+import type { Socket } from "node:net";
+import { type Problem, problem } from "../../../../federation/model/problem.ts";
+import type { ResponseHead } from "../../http1/response-head.ts";
+import type { ConnectionOptions } from "../../http2/connection.ts";
+import { ErrorCode } from "../../http2/error-code.ts";
+import type { Stream, StreamHandler } from "../../http2/stream.ts";
+import type { Http1Exchange } from "../http1-exchange.ts";
+import { Http2Session, socketTransport } from "../http2-session.ts";
+import { ignore } from "../relay.ts";
+import { requestFields, responseHead } from "./http2-fields.ts";
+import type { UpstreamExchange } from "./upstream-exchange.ts";
+
+// A stalled reader holds at most its stream's window here; pushes and the peer's requests are not taken.
+const CONNECTION: ConnectionOptions = {
+  role: "client",
+  maxStreams: 0,
+  streamWindowBytes: 1024 * 1024,
+  connectionWindowBytes: 16 * 1024 * 1024,
+  maxFrameBytes: 16 * 1024,
+  headers: { listBytes: 32 * 1024, fields: 100 },
+  maxQueuedBytes: 32 * 1024 * 1024,
+};
+
+const MAX_HEADS = 32;
+const MAX_HEAD_BYTES = 2_048;
+
+/** One HTTP/2 connection to an external host: many requests of one caller share its records and wake-ups. */
+export class Http2Upstream {
+  idleSinceMs = 0;
+  readonly #session: Http2Session;
+  readonly #socket: Socket;
+  readonly #onGone: () => void;
+  readonly #heads = new Map<string, readonly string[]>();
+  #draining = false;
+  #gone = false;
+
+  /** `socket` has agreed on h2; `onGone` runs once when no more requests can be opened. */
+  constructor(socket: Socket, onGone: () => void) {
+    this.#socket = socket;
+    this.#onGone = onGone;
+    this.#session = new Http2Session(CONNECTION, socketTransport(socket), {
+      onReady: ignore,
+      onPong: ignore,
+      onGoaway: () => this.drain(),
+      onFault: () => this.#lost(),
+      onNotice: ignore,
+      onRequest: () => {
+        throw new TypeError("a client was asked");
+      },
+    });
+    socket.on("data", (chunk: Buffer) => this.#session.receive(chunk, 0, chunk.length));
+    socket.on("error", ignore);
+    socket.once("end", () => this.#lost());
+    socket.once("close", () => this.#lost());
+  }
+
+  get streams(): number {
+    return this.#session.connection.streams;
+  }
+
+  /** A client's requests mostly have the same head: taking it apart once is enough. */
+  fieldsOf(head: string): readonly string[] {
+    const known = this.#heads.get(head);
+    if (known !== undefined) return known;
+    if (this.#heads.size >= MAX_HEADS || head.length > MAX_HEAD_BYTES) this.#heads.clear();
+    const fields = requestFields(head);
+    this.#heads.set(head, fields);
+    return fields;
+  }
+
+  /** `undefined`: this connection takes no more now. */
+  open(): UpstreamExchange | undefined {
+    return this.#draining || !this.#session.connection.takesStreams
+      ? undefined
+      : new Http2Exchange(this.#session, this);
+  }
+
+  /** No new requests; the connection ends after the last one. */
+  drain(): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    this.#session.drain();
+    this.#leave();
+  }
+
+  #lost(): void {
+    this.#draining = true;
+    this.#session.lost();
+    this.#socket.destroy();
+    this.#leave();
+  }
+
+  #leave(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#onGone();
+  }
+}
+
+/** One request and its answer on a stream of its own. */
+class Http2Exchange implements UpstreamExchange, StreamHandler {
+  readonly reused = true;
+  readonly keepsChunks = false;
+  readonly #session: Http2Session;
+  readonly #upstream: Http2Upstream;
+  #exchange: Http1Exchange | undefined;
+  #stream: Stream | undefined;
+  /** Held back for the rest of what arrives together. */
+  #head: ResponseHead | undefined;
+  #chunked = false;
+  #isDone = false;
+
+  constructor(session: Http2Session, upstream: Http2Upstream) {
+    this.#session = session;
+    this.#upstream = upstream;
+  }
+
+  begin(exchange: Http1Exchange, head: string): void {
+    this.#exchange = exchange;
+    const fields = this.#upstream.fieldsOf(head);
+    this.#stream = this.#session.connection.request(fields, exchange.requestDone, this);
+    if (this.#stream === undefined)
+      queueMicrotask(() => this.#fail(problem("draining", "the connection takes no more requests")));
+  }
+
+  get needsDrain(): boolean {
+    return this.#stream?.needDrain ?? false;
+  }
+
+  write(bytes: Buffer, start: number, end: number): boolean {
+    return this.#stream?.write(bytes, start, end) ?? false;
+  }
+
+  end(): void {
+    this.#stream?.end();
+  }
+
+  pauseResponse(): void {
+    this.#stream?.pause();
+  }
+
+  resumeResponse(): void {
+    this.#stream?.resume();
+  }
+
+  abort(): void {
+    this.#exchange = undefined;
+    this.#isDone = true;
+    this.#stream?.reset(ErrorCode.cancel);
+  }
+
+  // ---- from the stream ----------------------------------------------------------------------------------------------
+
+  onHeaders(_stream: Stream, fields: readonly string[], ended: boolean): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return;
+    const head = responseHead(fields, ended, exchange.request);
+    if (head.interim) return exchange.writeInterim(`${head.forwardable}\r\n`);
+    this.#chunked = head.body.kind === "chunked";
+    this.#head = head;
+    if (!ended) queueMicrotask(() => this.#flushHead());
+  }
+
+  onTrailers(): void {
+    // HTTP/1.1 trailers need a chunked body and a client that asked; what ends the response is onEnd.
+  }
+
+  onData(_stream: Stream, buffer: Buffer, start: number, end: number): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return;
+    exchange.received(end - start);
+    const head = this.#head;
+    if (head !== undefined && !this.#chunked) {
+      this.#head = undefined;
+      exchange.writeResponseHead(head, buffer, start, end);
+      return;
+    }
+    this.#flushHead();
+    if (this.#chunked) this.#writeChunk(exchange, buffer, start, end);
+    else exchange.body.write(buffer, start, end);
+    exchange.awaitDrain();
+  }
+
+  onEnd(): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return;
+    this.#flushHead();
+    if (this.#chunked) exchange.body.write(LAST_CHUNK, 0, LAST_CHUNK.length);
+    this.#exchange = undefined;
+    this.#isDone = true;
+    // An answer that came before the request was complete: nobody reads the rest of it.
+    if (!exchange.requestDone) this.#stream?.reset(ErrorCode.noError);
+    exchange.responseDone();
+  }
+
+  onDrain(): void {
+    this.#exchange?.resumeRequest();
+  }
+
+  onClosed(stream: Stream): void {
+    if (this.#isDone) return;
+    const refused = stream.rstCode === ErrorCode.refusedStream;
+    this.#fail(
+      refused
+        ? problem("draining", "the external host took no more requests on this connection")
+        : problem("upstream_reset", "the external host ended before its response was complete"),
+    );
+  }
+
+  onAltsvc(): void {}
+
+  #flushHead(): void {
+    const head = this.#head;
+    this.#head = undefined;
+    if (head !== undefined) this.#exchange?.writeResponseHead(head);
+  }
+
+  #writeChunk(exchange: Http1Exchange, buffer: Buffer, start: number, end: number): void {
+    if (end === start) return;
+    const size = `${(end - start).toString(16)}\r\n`;
+    const chunk = Buffer.allocUnsafe(size.length + end - start + 2);
+    chunk.write(size, 0, "latin1");
+    buffer.copy(chunk, size.length, start, end);
+    chunk.write("\r\n", chunk.length - 2, "latin1");
+    exchange.body.write(chunk, 0, chunk.length);
+  }
+
+  /** A host that stopped answering one request may have stopped altogether: the next ones go elsewhere. */
+  suspect(): void {
+    this.#upstream.drain();
+  }
+
+  #fail(reason: Problem): void {
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    this.#isDone = true;
+    exchange?.upstreamFailed(this as never, reason);
+  }
+}
+
+const LAST_CHUNK = Buffer.from("0\r\n\r\n");
