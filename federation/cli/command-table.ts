@@ -244,6 +244,17 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import("./commands/egress.ts")).list,
   },
   {
+    path: "egress report",
+    group: "Federate",
+    summary: "what left the cluster, and the smallest policy that allows exactly that",
+    options: [
+      { flags: "--write <file>", summary: "write that policy, to be read and applied" },
+      CLUSTER,
+      ...CONNECTION,
+    ],
+    load: async () => (await import("./commands/egress-report.ts")).report,
+  },
+  {
     path: "egress test",
     group: "Federate",
     summary: "would this workload reach that host? exit 0 yes, 1 no, 2 cannot tell",

@@ -1,6 +1,7 @@
 import { problem } from "../../federation/model/problem.ts";
 import {
   decideEgress,
+  type Engine,
   forwardToUpstream,
   TUNNEL_HEADER,
   type TunnelAccess,
@@ -14,11 +15,12 @@ import type { PeerGateways } from "./peer-gateways.ts";
  * Where tunnels of this cluster's agents leave it, or turn round to a service of its own: the caller is judged again, by the
  * rules of its own cluster.
  */
-export function createEgress(access: TunnelAccess, peers: PeerGateways, delivery: Delivery) {
+export function createEgress(engine: Engine, access: TunnelAccess, peers: PeerGateways, delivery: Delivery) {
   return (request: TunnelRequest, target: TunnelTarget): void => {
     const granted = access.grant(request, target, (tables, caller) => decideEgress(tables, target, caller));
     if (granted === undefined) return;
     const { decision, token, counters, trace } = granted;
+    engine.flows.service(decision.permit.caller, decision.service, decision.permit.wouldDeny);
     const wish = askedEndpoint(request);
     if (decision.local) {
       const { service, port } = target;

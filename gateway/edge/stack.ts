@@ -56,7 +56,7 @@ export function buildGateway(context: MemberContext): Proxy {
   const prober = new EndpointProber(endpoints, agents);
   const delivery = new Delivery(endpoints, agents);
   const ingress = createIngress(access, delivery);
-  const egress = createEgress(access, peers, delivery);
+  const egress = createEgress(engine, access, peers, delivery);
   const gate = createGate(context, engine);
   const external = createExternal(engine, access, gate);
   const accept = (request: TunnelRequest): void => {
@@ -149,7 +149,7 @@ export function buildGateway(context: MemberContext): Proxy {
 
 function createGate(context: MemberContext, engine: Engine): ExternalGate {
   const { outside, log, now } = context;
-  const { tables, grants, metrics, events } = engine;
+  const { tables, grants, metrics, events, flows } = engine;
   const { secrets, resolver, guarded } = outside;
   return new ExternalGate({
     tables,
@@ -157,6 +157,7 @@ function createGate(context: MemberContext, engine: Engine): ExternalGate {
     resolver,
     guarded: () => guarded,
     grants,
+    flows,
     metrics,
     events,
     log,

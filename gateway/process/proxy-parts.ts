@@ -79,9 +79,9 @@ export function createPodListeners(
 
 function entryEnvironment(context: MemberContext, engine: Engine, ways: InwardWays): EntryEnvironment {
   const { discovery, claims, now, monotonicMs, random, tracing, accessLog } = context;
-  const { tables, metrics, events, budgets } = engine;
+  const { tables, metrics, events, budgets, flows } = engine;
   const callerToken: EntryEnvironment["callerToken"] = (caller, audience) =>
     discovery.credentials.callerToken(caller, audience);
-  const shell = { claims, now, monotonicMs, random, tracing, accessLog, budgets };
+  const shell = { claims, now, monotonicMs, random, tracing, accessLog, budgets, flows };
   return { tables, ...ways, callerToken, metrics, events, ...shell };
 }

@@ -9,6 +9,7 @@ import { compileTables, type RouteTables } from "../routing/tables.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import { Metrics } from "./counters.ts";
 import { EventLog } from "./event-log.ts";
+import { FlowTable } from "./external/flows.ts";
 import { LiveGrants } from "./live-grants.ts";
 import { RetryBudgets } from "./retry-budgets.ts";
 import type { TunnelEnvironment } from "./tunnel.ts";
@@ -33,6 +34,8 @@ export interface Engine {
   readonly metrics: Metrics;
   readonly budgets: RetryBudgets;
   readonly events: EventLog;
+  /** Who left the cluster, to where: what a policy can be written from. */
+  readonly flows: FlowTable;
   readonly tracing: Tracing | undefined;
 }
 
@@ -58,6 +61,7 @@ export function createEngine(options: EngineOptions): Engine {
     budgets: new RetryBudgets(),
     events: new EventLog(log, now),
     tracing: options.tracing,
+    flows: new FlowTable(now),
   };
 }
 

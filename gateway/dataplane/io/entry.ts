@@ -25,6 +25,7 @@ import { NO_TICKET, type Ticket, ticketFor } from "./exchange-ticket.ts";
 import type { Guard } from "./guard.ts";
 import { clusterOf, RouteSeries } from "./route-series.ts";
 import type { RetryBudgets } from "./retry-budgets.ts";
+import type { FlowTable } from "./external/flows.ts";
 import type { PortClaims } from "./shared-port.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 import type { OpenedStream, RequestFields } from "./tunnel-stream.ts";
@@ -41,6 +42,8 @@ export interface EntryEnvironment {
   readonly metrics: Metrics;
   readonly events: EventLog;
   readonly claims: PortClaims;
+  /** Present where workloads leave the cluster from here. */
+  readonly flows?: FlowTable;
   readonly now: () => number;
   /** Milliseconds with fractions, that never go back. */
   readonly monotonicMs: () => number;
@@ -173,6 +176,8 @@ export class Entry {
     const destination = this.guard.hasRules ? this.guard.destination(target) : undefined;
     if (destination?.mayConnect === false) return undefined;
     const stream = this.#dial(target, onDrain, extra, destination?.avoided(this.env.now()));
+    if (stream !== undefined)
+      this.env.flows?.service(this.key.caller, target.service, target.permit.wouldDeny);
     if (stream === undefined || destination === undefined) return stream;
     destination.connected();
     stream.once("close", () => destination.disconnected());

@@ -15,15 +15,17 @@ export interface AuditFields {
 interface Repeated {
   readonly fields: AuditFields;
   readonly reason: Problem;
+  written: number;
   count: number;
 }
 
-// More different denials in one second than this are counted in one record.
+// More different denials in one second than this are counted in one record, as are more of one kind than the second figure.
 const MAX_KINDS = 1_000;
+const MAX_OF_A_KIND = 20;
 
 /**
- * One record for every decision that denies, a sample of those that allow. The first denial of a kind is written at once;
- * its repetitions within a second become one record with their number, so that a workload in a loop cannot drown the log.
+ * One record for every decision that denies, a sample of those that allow. What a workload in a loop repeats within a second
+ * becomes one record with its number, so that it cannot drown the log.
  */
 export class EgressAudit {
   readonly #log: Logger;
@@ -42,11 +44,12 @@ export class EgressAudit {
     this.#metrics.refusals.series({ code }).value += 1;
     const kind = this.#seen.size >= MAX_KINDS ? "others" : `${fields.caller} ${fields.destination} ${code}`;
     const repeated = this.#seen.get(kind);
-    if (repeated !== undefined) {
+    if (repeated === undefined) this.#seen.set(kind, { fields, reason, written: 1, count: 0 });
+    else if (repeated.written < MAX_OF_A_KIND) repeated.written += 1;
+    else {
       repeated.count += 1;
       return;
     }
-    this.#seen.set(kind, { fields, reason, count: 0 });
     this.#write(reason, fields, 1);
   }
 

@@ -1,3 +1,6 @@
+import { serviceKey, type ServiceName } from "../../../../federation/model/service.ts";
+import type { SpiffeId } from "../../../../federation/model/spiffe-id.ts";
+import { workloadName } from "../../../../federation/model/workload-pattern.ts";
 import type { EgressFlow } from "../../../../federation/model/egress-flow.ts";
 
 // A federation's whole list of outside hosts with room to spare; what comes after is counted, not listed.
@@ -45,6 +48,17 @@ export class FlowTable {
     counter.lastSeenMs = this.#now();
     if (wouldDeny) counter.wouldDeny += 1;
     if (method !== undefined && counter.methods.size < 16) counter.methods.add(method);
+  }
+
+  /** A stream to an imported service. */
+  service(caller: SpiffeId, service: ServiceName, wouldDeny: boolean): void {
+    const key = {
+      workload: workloadName(caller),
+      host: serviceKey(service),
+      port: 0,
+      protocol: "tcp",
+    } as const;
+    this.count(this.counter({ ...key, policy: undefined }), wouldDeny);
   }
 
   /** `lost`: decisions about flows that the table had no room for. */

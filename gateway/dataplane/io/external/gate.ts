@@ -25,7 +25,7 @@ import { EgressAudit } from "./audit.ts";
 import { ClientContexts } from "./client-contexts.ts";
 import { type Dialed, ExternalDialer } from "./dialer.ts";
 import { externalCounters } from "./external-tunnel.ts";
-import { FlowTable } from "./flows.ts";
+import type { FlowTable } from "./flows.ts";
 import type { HttpRelay } from "./http-relay.ts";
 import type { NameResolver } from "./name-resolver.ts";
 import type { SecretSource } from "./secrets.ts";
@@ -44,6 +44,7 @@ export interface GateOptions {
   readonly resolver: NameResolver;
   readonly guarded: () => readonly GuardedRange[];
   readonly grants: LiveGrants;
+  readonly flows: FlowTable;
   readonly metrics: Metrics;
   readonly events: EventLog;
   readonly log: Logger;
@@ -78,7 +79,7 @@ export class ExternalGate {
     const { now, metrics, secrets, tables } = options;
     this.coarseNow = now();
     this.audit = new EgressAudit(options.log, options.events, metrics);
-    this.flows = new FlowTable(now);
+    this.flows = options.flows;
     this.pools = new UpstreamPools(now);
     this.#dialer = new ExternalDialer(options);
     this.#contexts = new ClientContexts(secrets);
