@@ -263,7 +263,6 @@ export class HttpRelay implements Http1Exchange {
       this.#handOver(route, buffer.subarray(at));
       return false;
     } else {
-      this.#moveDeadline();
       this.#send(route);
     }
     return !this.#ended || this.#active;
@@ -283,6 +282,7 @@ export class HttpRelay implements Http1Exchange {
 
   #send(route: RequestRoute): void {
     this.#route = route;
+    this.#moveDeadline();
     const ready = route.pool.take(this.request.upgrade !== undefined);
     if (ready === undefined) this.#acquire(route);
     else this.#begin(ready, route);
