@@ -1,0 +1,361 @@
+// Longer than other files: one row for every name of the MCS conformance suite (KEP-1645), read as a table.
+import { createServer } from "node:http";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { KubeObject } from "../../agents/kubernetes/api/object.ts";
+import {
+  ENDPOINT_SLICES,
+  NAMESPACES,
+  PODS,
+  SERVICE_EXPORTS,
+  SERVICE_IMPORTS,
+  SERVICES,
+} from "../../agents/kubernetes/api/resource-type.ts";
+import {
+  call,
+  type KubeCluster,
+  type KubeWorld,
+  localAddress,
+  startKubeWorld,
+  until,
+} from "../fakes/kube-world.ts";
+import { namespace, pod, service, serviceExport, type ServiceOptions, slice } from "./objects.ts";
+
+const [SLICES] = ENDPOINT_SLICES;
+const [EXPORTS] = SERVICE_EXPORTS;
+const [IMPORTS] = SERVICE_IMPORTS;
+const WEB = localAddress(31);
+
+let world: KubeWorld;
+let east: KubeCluster;
+let west: KubeCluster;
+const servers: { close(): void }[] = [];
+
+beforeAll(async () => {
+  world = await startKubeWorld(["east", "west"]);
+  [east, west] = [world.cluster("east"), world.cluster("west")];
+  for (const { api, gatewayHost } of [east, west]) {
+    await api.put(NAMESPACES, namespace("shop"));
+    await api.put(
+      SERVICES,
+      service("isthmus-gateway", { namespace: "isthmus-system", ports: [{ name: "tunnel", port: 15008 }] }),
+    );
+    const gateway = {
+      namespace: "isthmus-system",
+      ports: [{ name: "tunnel", port: 15008 }],
+      addresses: [gatewayHost],
+    };
+    await api.put(SLICES, slice("isthmus-gateway", gateway));
+    await api.put(PODS, pod("web-1", "web", WEB));
+  }
+}, 60_000);
+
+afterAll(async () => {
+  for (const server of servers) server.close();
+  await world?.close();
+});
+
+/** A Service with one endpoint that says which cluster it is in. */
+async function serve(
+  cluster: KubeCluster,
+  name: string,
+  options: ServiceOptions = {},
+  host = 21,
+): Promise<void> {
+  const address = localAddress(host, cluster === east ? 2 : 3);
+  const server = createServer((_, response) => response.end(`${name} of ${cluster.name}`)).listen(0, address);
+  servers.push(server);
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  await cluster.api.put(SERVICES, service(name, options));
+  const ports = (options.ports ?? [{ name: "http", port: 80 }]).map((each) => ({
+    name: each.name ?? "",
+    port,
+  }));
+  await cluster.api.put(SLICES, slice(name, { ports, addresses: [address] }));
+}
+
+const exportIt = (cluster: KubeCluster, name: string, spec?: object) =>
+  cluster.api.put(EXPORTS, serviceExport(name, spec === undefined ? {} : { spec }));
+
+async function imported(
+  cluster: KubeCluster,
+  name: string,
+  matches: (made: KubeObject) => boolean = () => true,
+): Promise<KubeObject> {
+  return until(`${cluster.name} imports ${name}`, 8_000, async () => {
+    const found = await cluster.api.get(IMPORTS, "shop", name);
+    return found !== undefined && matches(found) ? found : undefined;
+  });
+}
+
+async function condition(
+  cluster: KubeCluster,
+  name: string,
+  type: string,
+  status: string,
+): Promise<{ reason: string }> {
+  return until(`${name} in ${cluster.name} is ${type}=${status}`, 8_000, async () => {
+    const found = await cluster.api.get(EXPORTS, "shop", name);
+    const { conditions = [] } = (found?.status ?? {}) as {
+      conditions?: { type: string; status: string; reason: string }[];
+    };
+    return conditions.find((each) => each.type === type && each.status === status);
+  });
+}
+
+type Slice = KubeObject & {
+  readonly ports: readonly { readonly name: string; readonly port: number }[];
+  readonly endpoints: readonly { readonly addresses: readonly string[] }[];
+};
+
+async function slicesOf(cluster: KubeCluster, name: string, source?: string): Promise<readonly Slice[]> {
+  const all = (await cluster.api.list(SLICES, "shop")) as readonly Slice[];
+  return all.filter(
+    ({ metadata: { labels = {} } }) =>
+      labels["multicluster.kubernetes.io/service-name"] === name &&
+      (source === undefined || labels["multicluster.kubernetes.io/source-cluster"] === source),
+  );
+}
+
+async function endpoint(cluster: KubeCluster, name: string, source: string, portName = "http") {
+  return until(`${cluster.name} has a way to ${name} of ${source}`, 8_000, async () => {
+    const [found] = await slicesOf(cluster, name, source);
+    const port = found?.ports.find((each) => each.name === portName)?.port;
+    const address = found?.endpoints[0]?.addresses[0];
+    return port === undefined || address === undefined ? undefined : { address, port };
+  });
+}
+
+const reach = async (
+  cluster: KubeCluster,
+  name: string,
+  source: string,
+  portName?: string,
+): Promise<string> => {
+  const to = await endpoint(cluster, name, source, portName);
+  const answer = await until(`${name} answers`, 8_000, async () => {
+    const made = await call(WEB, to).catch(() => undefined);
+    return made?.status === 200 ? made : undefined;
+  });
+  return answer.body;
+};
+
+const gone = (cluster: KubeCluster, name: string): Promise<true> =>
+  until(`${cluster.name} has no ${name}`, 8_000, async () =>
+    (await cluster.api.get(IMPORTS, "shop", name)) === undefined ? true : undefined,
+  );
+
+const specOf = (made: KubeObject) =>
+  made.spec as { [field: string]: unknown; ports: { name: string; port: number }[]; ips?: string[] };
+
+describe("MCS conformance, required", () => {
+  it("an unexported service is inaccessible", async () => {
+    await serve(east, "hidden");
+    await serve(east, "shown");
+    await exportIt(east, "shown");
+    await imported(west, "shown");
+    expect(await west.api.get(IMPORTS, "shop", "hidden")).toBeUndefined();
+    expect(await slicesOf(west, "hidden")).toEqual([]);
+  });
+
+  it("a ServiceImport exists only while at least one cluster exports", async () => {
+    await serve(east, "shared");
+    await serve(west, "shared");
+    await Promise.all([exportIt(east, "shared"), exportIt(west, "shared")]);
+    const both = (made: KubeObject) =>
+      ((made.status as { clusters?: unknown[] } | undefined)?.clusters ?? []).length === 2;
+    await Promise.all([imported(east, "shared", both), imported(west, "shared", both)]);
+    await east.api.remove(EXPORTS, "shop", "shared");
+    await imported(west, "shared", (made) => !both(made));
+    await west.api.remove(EXPORTS, "shop", "shared");
+    await Promise.all([gone(east, "shared"), gone(west, "shared")]);
+  });
+
+  it("exporting a ClusterIP service makes a ServiceImport of type ClusterSetIP, which un-exporting removes", async () => {
+    await serve(east, "plain");
+    await exportIt(east, "plain");
+    for (const cluster of [east, west])
+      expect(specOf(await imported(cluster, "plain"))["type"]).toBe("ClusterSetIP");
+    await east.api.remove(EXPORTS, "shop", "plain");
+    await Promise.all([gone(east, "plain"), gone(west, "plain")]);
+  });
+
+  it("the SessionAffinity of a ServiceImport matches the exported service", async () => {
+    const spec = { sessionAffinity: "ClientIP", sessionAffinityConfig: { clientIP: { timeoutSeconds: 10 } } };
+    await serve(east, "sticky", { spec });
+    await exportIt(east, "sticky");
+    expect(specOf(await imported(west, "sticky"))).toMatchObject(spec);
+  });
+
+  it("the InternalTrafficPolicy of a ServiceImport matches the exported service", async () => {
+    await serve(east, "local", { spec: { internalTrafficPolicy: "Local" } });
+    await exportIt(east, "local");
+    expect(specOf(await imported(west, "local"))["internalTrafficPolicy"]).toBe("Local");
+  });
+
+  it("the TrafficDistribution of a ServiceImport matches the exported service", async () => {
+    await serve(east, "close", { spec: { trafficDistribution: "PreferClose" } });
+    await exportIt(east, "close");
+    expect(specOf(await imported(west, "close"))["trafficDistribution"]).toBe("PreferClose");
+  });
+
+  it("an IP is assigned for each IP family", async () => {
+    await serve(east, "addressed");
+    await exportIt(east, "addressed");
+    const made = await imported(west, "addressed", (each) => specOf(each).ips !== undefined);
+    expect(specOf(made).ips).toHaveLength(1);
+    expect(specOf(made)["ipFamilies"]).toEqual(["IPv4"]);
+  });
+
+  it("the ports of a ServiceImport match the exported service", async () => {
+    const ports = [
+      { name: "http", port: 80, appProtocol: "http" },
+      { name: "admin", port: 9090 },
+    ];
+    await serve(east, "ported", { ports });
+    await exportIt(east, "ported");
+    expect(specOf(await imported(west, "ported")).ports).toMatchObject(ports);
+  });
+
+  it("with two exporters the ports are the union, and a conflict is told", async () => {
+    await serve(east, "union", {
+      ports: [
+        { name: "http", port: 80 },
+        { name: "east", port: 81 },
+      ],
+    });
+    await exportIt(east, "union");
+    await condition(east, "union", "Ready", "True");
+    await serve(west, "union", {
+      ports: [
+        { name: "http", port: 80 },
+        { name: "west", port: 82 },
+      ],
+    });
+    await exportIt(west, "union");
+    const three = (made: KubeObject) => specOf(made).ports.length === 3;
+    for (const cluster of [east, west])
+      expect(specOf(await imported(cluster, "union", three)).ports.map(({ name }) => name)).toEqual([
+        "http",
+        "east",
+        "west",
+      ]);
+    expect((await condition(east, "union", "Conflict", "True")).reason).toBe("PortConflict");
+  });
+
+  it("conflicting ports are resolved by the oldest export, and each export tells of the conflict", async () => {
+    await serve(east, "clash", { ports: [{ name: "http", port: 80 }] });
+    await exportIt(east, "clash");
+    await condition(east, "clash", "Ready", "True");
+    await serve(west, "clash", { ports: [{ name: "http", port: 8080 }] });
+    await exportIt(west, "clash");
+    for (const cluster of [east, west]) {
+      expect((await condition(cluster, "clash", "Conflict", "True")).reason).toBe("PortConflict");
+      expect(specOf(await imported(cluster, "clash")).ports).toMatchObject([{ name: "http", port: 80 }]);
+    }
+  });
+
+  it("re-creating the oldest export does not flip the winner", async () => {
+    await east.api.remove(EXPORTS, "shop", "clash");
+    await imported(west, "clash", (made) => specOf(made).ports[0]?.port === 8080);
+    await exportIt(east, "clash");
+    await imported(west, "clash", (made) => specOf(made).ports[0]?.port === 80);
+  });
+
+  it("exporting a headless service makes a ServiceImport of type Headless", async () => {
+    await serve(east, "headless", { spec: { clusterIP: "None" } });
+    await exportIt(east, "headless");
+    expect(specOf(await imported(west, "headless"))["type"]).toBe("Headless");
+  });
+
+  it("no ClusterSet IP is assigned for a headless service", async () => {
+    await endpoint(west, "headless", "east");
+    expect(specOf(await imported(west, "headless")).ips).toBeUndefined();
+  });
+
+  it("an ExternalName service is not exported: Valid is False", async () => {
+    await east.api.put(SERVICES, {
+      metadata: { namespace: "shop", name: "outside" },
+      spec: { type: "ExternalName", externalName: "example.com" },
+    });
+    await exportIt(east, "outside");
+    expect((await condition(east, "outside", "Valid", "False")).reason).toBe("InvalidServiceType");
+    expect(await west.api.get(IMPORTS, "shop", "outside")).toBeUndefined();
+  });
+
+  it("conflicting headlessness is resolved by the oldest export, with a conflict", async () => {
+    await serve(east, "mixed");
+    await exportIt(east, "mixed");
+    await condition(east, "mixed", "Ready", "True");
+    await serve(west, "mixed", { spec: { clusterIP: "None" } });
+    await exportIt(west, "mixed");
+    expect((await condition(west, "mixed", "Conflict", "True")).reason).toContain("TypeConflict");
+    expect(specOf(await imported(west, "mixed"))["type"]).toBe("ClusterSetIP");
+  });
+});
+
+describe("MCS conformance, optional", () => {
+  it("a service exported from one of two clusters is served by that one only", async () => {
+    await serve(east, "single");
+    await serve(west, "single");
+    await exportIt(east, "single");
+    expect(await reach(west, "single", "east")).toContain("single of east");
+    expect(await slicesOf(west, "single", "west")).toEqual([]);
+  });
+
+  it("same port name, different numbers: routed to endpoints that really have the port (StrictPortConflict)", async () => {
+    const [won] = await slicesOf(west, "clash", "east");
+    expect(won?.ports).toHaveLength(1);
+    expect(await slicesOf(west, "clash", "west")).toEqual([]);
+  });
+
+  it("different port names, same number: routed to endpoints that really have the port (StrictPortConflict)", async () => {
+    await serve(east, "named", { ports: [{ name: "one", port: 80 }] });
+    await exportIt(east, "named");
+    await condition(east, "named", "Ready", "True");
+    await serve(west, "named", { ports: [{ name: "two", port: 80 }] });
+    await exportIt(west, "named");
+    await condition(west, "named", "Conflict", "True");
+    expect(specOf(await imported(west, "named")).ports).toMatchObject([{ name: "one", port: 80 }]);
+    expect(await slicesOf(west, "named", "west")).toEqual([]);
+  });
+
+  it("EndpointSlices carry the MCS labels, are managed by us, and go when the export goes", async () => {
+    await serve(east, "sliced");
+    await exportIt(east, "sliced");
+    await endpoint(west, "sliced", "east");
+    const [made] = await slicesOf(west, "sliced", "east");
+    expect(made?.metadata.labels).toMatchObject({ "endpointslice.kubernetes.io/managed-by": "isthmus.dev" });
+    expect(made?.metadata.ownerReferences).toMatchObject([{ kind: "ServiceImport", name: "sliced" }]);
+    await east.api.remove(EXPORTS, "shop", "sliced");
+    await until("its slices are gone", 8_000, async () =>
+      (await slicesOf(west, "sliced")).length === 0 ? true : undefined,
+    );
+  });
+
+  it("only declared labels and annotations propagate", async () => {
+    await serve(east, "labelled", { labels: { secret: "yes" } });
+    await exportIt(east, "labelled", {
+      exportedLabels: { team: "cart" },
+      exportedAnnotations: { docs: "here" },
+    });
+    const { metadata } = await imported(west, "labelled");
+    expect(metadata.labels).toMatchObject({ team: "cart" });
+    expect(metadata.annotations).toMatchObject({ docs: "here" });
+    expect(metadata.labels?.["secret"]).toBeUndefined();
+  });
+
+  it("conflicting labels and annotations are resolved by the oldest export, with a conflict", async () => {
+    await serve(west, "labelled");
+    await exportIt(west, "labelled", {
+      exportedLabels: { team: "other" },
+      exportedAnnotations: { docs: "there" },
+    });
+    expect((await condition(west, "labelled", "Conflict", "True")).reason).toBe(
+      "LabelsConflict,AnnotationsConflict",
+    );
+    expect((await imported(west, "labelled")).metadata.labels).toMatchObject({ team: "cart" });
+  });
+});
