@@ -1,7 +1,6 @@
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import type { KubeAccess } from "../../agents/kubernetes/api/access.ts";
@@ -9,7 +8,9 @@ import { createKubeClient, type KubeClient } from "../../agents/kubernetes/api/c
 import type { KubeObject } from "../../agents/kubernetes/api/object.ts";
 import { pathOf, type ResourceType } from "../../agents/kubernetes/api/resource-type.ts";
 import { Controller } from "../../agents/kubernetes/controller.ts";
+import { findInstallation } from "../../agents/kubernetes/member.ts";
 import { KubernetesSource } from "../../agents/kubernetes/source.ts";
+import { installManifest } from "../../federation/cli/install/manifest.ts";
 import { createLogger, type LogFields } from "../../federation/model/log.ts";
 import { VERSION } from "../../federation/model/version.ts";
 import { createWatch, type PublishableWatch } from "../../gateway/dataplane/lifecycle/watch.ts";
@@ -49,16 +50,28 @@ export async function startKubeApi(options: { readonly serviceRange?: string } =
   return kubeApi(real.access, () => real.stop(), { real });
 }
 
-const CRDS = fileURLToPath(new URL("../../infra/kubernetes/crds", import.meta.url));
-
+/** As a user installs it, judged strictly: the processes then run with the rights that this gives them, and no others. */
 function installManifests(kubeconfig: string): void {
-  const kubectl = (...args: readonly string[]): void => {
-    const done = spawnSync("kubectl", ["--kubeconfig", kubeconfig, ...args], { encoding: "utf8" });
+  const manifest = installManifest({ registry: "http://127.0.0.1:1", advertise: "127.0.0.1:15008" });
+  const kubectl = (input: string, ...args: readonly string[]): void => {
+    const done = spawnSync("kubectl", ["--kubeconfig", kubeconfig, ...args], { encoding: "utf8", input });
     if (done.status !== 0) throw new Error(`kubectl ${args.join(" ")}: ${done.stderr}`);
   };
-  kubectl("apply", "--validate=strict", "-f", CRDS);
-  kubectl("create", "namespace", "isthmus-system");
-  kubectl("wait", "--for", "condition=established", "--timeout=30s", "crd", "--all");
+  kubectl(manifest, "apply", "--validate=strict", "-f", "-");
+  kubectl("", "wait", "--for", "condition=established", "--timeout=30s", "crd", "--all");
+}
+
+/** A client with the rights of one of our service accounts; the double gives everyone all. */
+async function clientAs(api: KubeApi, account: string): Promise<KubeClient> {
+  if (api.real === undefined) return createKubeClient(api.access);
+  const answer = await api.client.request({
+    method: "POST",
+    path: `/api/v1/namespaces/isthmus-system/serviceaccounts/${account}/token`,
+    body: { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: {} },
+  });
+  if (!answer.ok) throw new Error(answer.error.message);
+  const { status } = answer.value as { status: { token: string } };
+  return createKubeClient(api.real.accessWith(status.token));
 }
 
 function kubeApi(
@@ -196,9 +209,13 @@ async function startKubeCluster(
     cluster: name,
   });
   const common = { stateDir, version: VERSION, log: logger, clock: systemClock, random: Math.random };
+  const [asGateway, asController] = await Promise.all([
+    clientAs(api, "gateway"),
+    clientAs(api, "controller"),
+  ]);
   const source = new KubernetesSource({
     ...common,
-    client: api.client,
+    client: asGateway,
     trustDomain: state.trustDomain,
     role: "gateway",
   });
@@ -227,7 +244,8 @@ async function startKubeCluster(
   }));
   const leading = createWatch(true);
   const controller = new Controller({
-    client: api.client,
+    client: asController,
+    ...(await findInstallation(asController)),
     cluster: name,
     snapshot: own.snapshot,
     registry: own.registry,
@@ -252,6 +270,8 @@ async function startKubeCluster(
       gateway.close();
       discovery.stop();
       own.stop();
+      asGateway.close();
+      asController.close();
     },
   };
 }
