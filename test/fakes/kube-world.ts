@@ -1,3 +1,4 @@
+// Longer than other files: the parts of a cluster and how they are put together are read as one.
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { spawnSync } from "node:child_process";

@@ -1,3 +1,4 @@
+// Longer than other files: a world, its scripted steps and what is expected of them belong together.
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { createKubeClient, type KubeClient } from "../../agents/kubernetes/api/client.ts";
