@@ -19,12 +19,15 @@ export const ANNOTATION = {
   workloads: "isthmus.dev/workloads",
   /** On a Namespace: clusters whose exports it accepts, or `none`; absent: all. */
   importFrom: "isthmus.dev/import-from",
-  /** On a ServiceImport that is an alias: `east/shop/cart`. */
-  from: "isthmus.dev/from",
+  /** On a Namespace: `strict` refuses calls to its imported services while no agent runs on the caller's node. */
+  mtls: "isthmus.dev/mtls",
 } as const;
 
 export const FIELD_MANAGER = "isthmus";
 export const SYSTEM_NAMESPACE = "isthmus-system";
+
+/** The Service of the agents, one on each node. */
+export const AGENT_SERVICE = { key: `${SYSTEM_NAMESPACE}/isthmus-agent`, tunnelPort: "tunnel" } as const;
 
 /** The Service in front of the gateways. */
 export const GATEWAY_SERVICE = {

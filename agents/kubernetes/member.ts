@@ -3,10 +3,12 @@ import type { Logger } from "../../federation/model/log.ts";
 import { type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
 import { err, ok, type Result } from "../../federation/model/result.ts";
 import type { SystemRole } from "../../federation/model/spiffe-id.ts";
+import type { Watch } from "../../gateway/dataplane/index.ts";
 import { type ClusterState, joinCluster, readClusterState } from "../../gateway/discovery/index.ts";
 import { systemClock, systemRandom } from "../../gateway/process/clock.ts";
 import type { ProcessConfig } from "../../gateway/process/config.ts";
 import type { Prepared } from "../../gateway/process/member.ts";
+import type { CapturedPort } from "../capture/rules.ts";
 import { createKubeClient, type KubeClient } from "./api/client.ts";
 import { problemOf } from "./api/failure.ts";
 import { createInformer } from "./api/informer.ts";
@@ -28,6 +30,8 @@ const RETRY_MS = 1_000;
 
 export interface KubernetesMember extends Prepared {
   readonly client: KubeClient;
+  /** Agents only: what to capture on their node. */
+  readonly captured?: Watch<readonly CapturedPort[]>;
   /** Controllers only: what their manifest brought, as the owner of what they make. */
   readonly installation?: OwnerReference;
 }
@@ -68,7 +72,7 @@ export async function prepareMember(
     log,
   });
   servicesSource.start();
-  return ok({ client, servicesSource });
+  return ok({ client, servicesSource, captured: servicesSource.captured });
 }
 
 /** Waits for the Secret; a controller that has a join token makes it. */

@@ -1,3 +1,4 @@
+import { isIPv4 } from "node:net";
 import type { Logger } from "../../federation/model/log.ts";
 import type { Problem } from "../../federation/model/problem.ts";
 import type { Service } from "../../federation/model/service.ts";
@@ -11,15 +12,23 @@ import type {
   Topology,
 } from "../../gateway/discovery/index.ts";
 import type { Clock, Random, Timer } from "../../gateway/process/clock.ts";
+import type { CapturedPort } from "../capture/rules.ts";
 import type { KubeClient } from "./api/client.ts";
 import { createInformer, type Informer } from "./api/informer.ts";
 import type { KubeObject } from "./api/object.ts";
-import { ENDPOINT_SLICES, PODS, type ResourceType, SERVICE_EXPORTS, SERVICES } from "./api/resource-type.ts";
+import {
+  ENDPOINT_SLICES,
+  NAMESPACES,
+  PODS,
+  type ResourceType,
+  SERVICE_EXPORTS,
+  SERVICES,
+} from "./api/resource-type.ts";
 import { endpointAddress, type KubeSlice, digestSlice } from "./digest/endpoint-slice.ts";
-import { digestExport, type KubeExport } from "./digest/mcs.ts";
+import { digestExport, digestNamespace, type KubeExport, type KubeNamespace } from "./digest/mcs.ts";
 import { digestPod, type KubePod } from "./digest/pod.ts";
 import { digestService, type KubeService, portProtocol } from "./digest/service.ts";
-import { GATEWAY_SERVICE } from "./labels.ts";
+import { AGENT_SERVICE, ANNOTATION, GATEWAY_SERVICE } from "./labels.ts";
 import { SliceIndex } from "./slice-index.ts";
 
 export interface KubernetesSourceOptions {
@@ -43,11 +52,15 @@ const GATHER_MS = 20;
 export class KubernetesSource implements ServicesSource {
   readonly topology: PublishableWatch<Topology>;
   readonly pods: PodEntries;
+  /** Agents only: service addresses to take over on this node. */
+  readonly captured = createWatch<readonly CapturedPort[]>([]);
   readonly #options: KubernetesSourceOptions;
   readonly #services: Informer<KubeService>;
   readonly #exports: Informer<KubeExport>;
   readonly #slices: Informer<KubeSlice>;
   readonly #pods: Informer<KubePod>;
+  /** Agents only. */
+  readonly #namespaces: Informer<KubeNamespace>;
   readonly #index = new SliceIndex();
   readonly #entryPorts = createWatch<readonly EntryPort[]>([]);
   /** `ns/shop/sa/web` by address. */
@@ -75,6 +88,7 @@ export class KubernetesSource implements ServicesSource {
       (_, next, previous) => this.#podChanged(next, previous),
       node === undefined ? {} : { fieldSelector: `spec.nodeName=${node}` },
     );
+    this.#namespaces = this.#informer([NAMESPACES], digestNamespace, () => this.#schedule());
     this.pods = { callerOf: (address) => this.#callers.get(plainAddress(address)), ports: this.#entryPorts };
   }
 
@@ -112,7 +126,8 @@ export class KubernetesSource implements ServicesSource {
   }
 
   #informers(): readonly Informer<unknown>[] {
-    return [this.#services, this.#exports, this.#slices, this.#pods];
+    const common = [this.#services, this.#exports, this.#slices, this.#pods];
+    return this.#options.role === "agent" ? [...common, this.#namespaces] : common;
   }
 
   #informer<T>(
@@ -215,10 +230,14 @@ export class KubernetesSource implements ServicesSource {
   #publish(): void {
     const { role } = this.#options;
     const offered = this.#offered();
-    const gateways = role === "agent" ? this.#gatewayAddresses() : [];
+    const gateways = role === "agent" ? this.#tunnelAddresses(GATEWAY_SERVICE) : [];
+    const agents = role === "gateway" ? this.#tunnelAddresses(AGENT_SERVICE) : [];
+    if (role === "agent") this.#publishCaptured();
     const before = this.topology.current;
-    const same = JSON.stringify([before.offered, before.gateways]) === JSON.stringify([offered, gateways]);
-    if (!same) this.topology.publish({ ...before, offered, gateways });
+    const same =
+      JSON.stringify([before.offered, before.gateways, before.agents]) ===
+      JSON.stringify([offered, gateways, agents]);
+    if (!same) this.topology.publish({ ...before, offered, gateways, agents });
     const ports = this.#entries();
     if (JSON.stringify(ports) !== JSON.stringify(this.#entryPorts.current)) this.#entryPorts.publish(ports);
   }
@@ -240,9 +259,28 @@ export class KubernetesSource implements ServicesSource {
     return offered;
   }
 
-  #gatewayAddresses(): readonly string[] {
-    const slices = this.#index.of(GATEWAY_SERVICE.key);
-    return [...new Set(slices.flatMap((slice) => addressesOf(slice, GATEWAY_SERVICE.tunnelPort)))].sort();
+  #tunnelAddresses({
+    key,
+    tunnelPort,
+  }: {
+    readonly key: string;
+    readonly tunnelPort: string;
+  }): readonly string[] {
+    const slices = this.#index.of(key);
+    return [...new Set(slices.flatMap((slice) => addressesOf(slice, tunnelPort)))].sort();
+  }
+
+  #publishCaptured(): void {
+    const captured: CapturedPort[] = [];
+    for (const { namespace, derivedFor, clusterIps, ports } of this.#services.items.values()) {
+      if (derivedFor === undefined) continue;
+      const strict = this.#namespaces.items.get(namespace)?.settings[ANNOTATION.mtls] === "strict";
+      for (const address of clusterIps.filter(isIPv4))
+        for (const { port, targetPort } of ports)
+          if (targetPort !== undefined) captured.push({ address, port, listen: targetPort, strict });
+    }
+    captured.sort((a, b) => a.listen - b.listen);
+    if (JSON.stringify(captured) !== JSON.stringify(this.captured.current)) this.captured.publish(captured);
   }
 
   #entries(): readonly EntryPort[] {

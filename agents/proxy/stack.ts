@@ -14,13 +14,15 @@ import type { Proxy } from "../../gateway/process/proxy.ts";
 import {
   createListeners,
   createMemberEngine,
+  createPodListeners,
   createTunnelServer,
   createWays,
 } from "../../gateway/process/proxy-parts.ts";
+import type { Capture } from "../capture/capture.ts";
 import { createInbound } from "./inbound.ts";
 
 /** Assembles an agent: the gateway's engine from the workload's side. */
-export function buildAgent(context: MemberContext): Proxy {
+export function buildAgent(context: MemberContext, capture?: Capture): Proxy {
   const { discovery, onChange } = context;
   const { trustDomain, cluster } = discovery.state.current;
   const engine = createMemberEngine(context);
@@ -32,7 +34,9 @@ export function buildAgent(context: MemberContext): Proxy {
   // Its gateways know what it may reach.
   const control = new Control(context, engine, { role: "agent", observe: () => undefined });
   control.followOwn(gateways);
-  const listeners = createListeners(context, engine, { upstreamFor: () => gateways, guard: control.guard });
+  const towards = { upstreamFor: () => gateways, guard: control.guard };
+  const listeners = createListeners(context, engine, towards);
+  const pods = createPodListeners(context, engine, towards);
   const leave = createExternalTunnel({
     gateways,
     trustDomain,
@@ -55,6 +59,9 @@ export function buildAgent(context: MemberContext): Proxy {
       discovery.services.topology.subscribe(() => void followServices());
       const bound = await server.listen(listen);
       await followServices();
+      await pods?.open(listen.host);
+      // Last: what is captured must find somebody listening.
+      await capture?.start();
       return bound;
     },
     unready: () => {
@@ -74,12 +81,15 @@ export function buildAgent(context: MemberContext): Proxy {
     tunnels: () => gateways.status(),
     probe: (request) => probeListener(listeners, request, context.monotonicMs),
     async drain() {
+      await capture?.stop();
       ways.drain();
-      await Promise.all([server.drain(), listeners.drain()]);
+      await Promise.all([server.drain(), listeners.drain(), pods?.drain()]);
     },
     close() {
+      void capture?.stop();
       server.close();
       listeners.close();
+      pods?.close();
       ways.close();
       control.close();
       gateways.close();

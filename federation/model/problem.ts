@@ -533,6 +533,11 @@ export const PROBLEMS = {
     title: "a process of the federation ended by itself",
     fix: "read the end of its log, which is printed",
   },
+  capture_failed: {
+    code: "ISTH-6510",
+    title: "traffic of this node cannot be captured",
+    fix: "give the agent NET_ADMIN in its node's network, and a kernel with nftables; meanwhile traffic goes the plain way",
+  },
   kube_unreachable: {
     code: "ISTH-6501",
     title: "the Kubernetes API server does not answer",

@@ -34,6 +34,8 @@ export interface FakeKubeApi {
 }
 
 export interface FakeKubeApiOptions {
+  /** Where it listens. */
+  readonly host?: string;
   /** First three bytes of the addresses that Services get. */
   readonly serviceRange?: string;
   readonly types?: readonly ServedType[];
@@ -67,8 +69,10 @@ class Double implements FakeKubeApi {
   readonly #bookmarks = new Set<() => void>();
   #server = http.createServer();
   #port = 0;
+  readonly #host: string;
 
   constructor(options: FakeKubeApiOptions) {
+    this.#host = options.host ?? "127.0.0.1";
     this.#types = options.types ?? SERVED_TYPES;
     this.store = new ObjectStore(options.now ?? Date.now, options.serviceRange ?? "10.96.0");
     for (const name of ["default", "isthmus-system"])
@@ -76,7 +80,7 @@ class Double implements FakeKubeApi {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.#port}`;
+    return `http://${this.#host}:${this.#port}`;
   }
 
   async up(): Promise<void> {
@@ -85,7 +89,7 @@ class Double implements FakeKubeApi {
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
     });
-    this.#server.listen(this.#port, "127.0.0.1");
+    this.#server.listen(this.#port, this.#host);
     await once(this.#server, "listening");
     this.#port = (this.#server.address() as AddressInfo).port;
   }

@@ -1,0 +1,91 @@
+import { spawn } from "node:child_process";
+import type { Logger } from "../../federation/model/log.ts";
+import { PROBLEMS } from "../../federation/model/problem.ts";
+import type { Watch } from "../../gateway/dataplane/index.ts";
+import type { Clock, Timer } from "../../gateway/process/clock.ts";
+import { type CapturedPort, renderBeat, renderChanges, renderRemoval, renderTable } from "./rules.ts";
+
+/** Runs a script of nft in one transaction; answers what it complained of, if anything. */
+export type RunNft = (script: string) => Promise<string | undefined>;
+
+export interface CaptureOptions {
+  readonly captured: Watch<readonly CapturedPort[]>;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly run?: RunNft;
+}
+
+export interface Capture {
+  start(): Promise<void>;
+  /** Takes everything out of the way again; connections under way go on. */
+  stop(): Promise<void>;
+}
+
+const BEAT_MS = 1_000;
+const RETRY_MS = 5_000;
+
+/** Keeps this node's nftables in step with what is to be captured. One transaction at a time. */
+export function createCapture({ captured, clock, log, run = runNft }: CaptureOptions): Capture {
+  let inForce: readonly CapturedPort[] | undefined;
+  let queue: Promise<void> = Promise.resolve();
+  let complaint = "";
+  let timer: Timer | undefined;
+  let stopped = false;
+
+  const transact = async (script: string): Promise<boolean> => {
+    const failure = await run(script);
+    if (failure !== undefined && failure !== complaint)
+      log.error("capture_failed", { code: PROBLEMS.capture_failed.code, detail: failure });
+    complaint = failure ?? "";
+    return failure === undefined;
+  };
+  const step = async (): Promise<void> => {
+    if (stopped) return;
+    const wanted = captured.current;
+    const script =
+      inForce === undefined ? renderTable(wanted) : renderChanges(inForce, wanted) + renderBeat();
+    // Somebody flushed the rules, or they were never there: the next beat writes all of them.
+    inForce = (await transact(script)) ? wanted : undefined;
+  };
+  const enqueue = (work: () => Promise<void>): Promise<void> => {
+    queue = queue.then(work);
+    return queue;
+  };
+  const beat = (): void => {
+    void enqueue(step).then(() => {
+      if (!stopped) timer = clock.after(inForce === undefined ? RETRY_MS : BEAT_MS, beat);
+    });
+  };
+  const unsubscribe = captured.subscribe(() => void enqueue(step));
+  return {
+    async start() {
+      await enqueue(step);
+      log.info("capture_started", { ports: captured.current.length });
+      timer = clock.after(BEAT_MS, beat);
+    },
+    async stop() {
+      if (stopped) return;
+      stopped = true;
+      timer?.cancel();
+      unsubscribe();
+      await queue;
+      await transact(renderRemoval());
+    },
+  };
+}
+
+const NFT_TIMEOUT_MS = 5_000;
+
+function runNft(script: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const child = spawn("nft", ["-f", "-"], { stdio: ["pipe", "ignore", "pipe"], timeout: NFT_TIMEOUT_MS });
+    let complaint = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      complaint = (complaint + text).slice(0, 600);
+    });
+    child.on("error", (error) => resolve(error.message));
+    child.on("close", (code) => resolve(code === 0 ? undefined : complaint || `nft ended with ${code}`));
+    child.stdin.on("error", () => {});
+    child.stdin.end(script);
+  });
+}
