@@ -42,8 +42,8 @@ export async function writeClusterSecret(
   stateDir: string,
   mode: "create" | "replace",
 ): Promise<Result<undefined, ApiFailure>> {
-  const stringData = Object.fromEntries(
-    NAMES.map((name) => [name, readFileSync(join(stateDir, name), "utf8")]),
+  const data = Object.fromEntries(
+    NAMES.map((name) => [name, readFileSync(join(stateDir, name)).toString("base64")]),
   );
   const body = {
     apiVersion: apiVersionOf(SECRETS),
@@ -54,7 +54,7 @@ export async function writeClusterSecret(
       name: CLUSTER_SECRET,
       labels: { [LABEL.managedBy]: LABEL.manager },
     },
-    stringData,
+    data,
   };
   const at = { namespace: SYSTEM_NAMESPACE };
   const answer = await client.request(

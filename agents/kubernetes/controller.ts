@@ -124,7 +124,13 @@ export class Controller {
   start(): void {
     const { snapshot, leading, clock } = this.#options;
     this.#followSnapshot(snapshot.current);
-    this.#stops.push(snapshot.subscribe((next) => this.#followSnapshot(next)));
+    this.#stops.push(
+      snapshot.subscribe((next, previous) => {
+        this.#followSnapshot(next);
+        // The first one, though it may say nothing new: without any, nothing was declared.
+        if (previous === undefined) this.#everything();
+      }),
+    );
     this.#stops.push(
       leading.subscribe((leads) => {
         if (leads) this.#everything();

@@ -124,13 +124,11 @@ async function joinWithToken(
   } catch (error) {
     return err(problem("file_unreadable", `${joinTokenFile}: ${(error as Error).message}`));
   }
-  const joined = await joinCluster({
-    registryUrl: registry,
-    token,
-    stateDir,
-    clock: systemClock,
-    force: true,
-  });
+  // Joined by an earlier attempt that could not keep it: the token is spent, the membership is here.
+  const earlier = readClusterState(stateDir);
+  const joined = earlier.ok
+    ? earlier
+    : await joinCluster({ registryUrl: registry, token, stateDir, clock: systemClock, force: true });
   if (!joined.ok) return joined;
   const kept = await writeClusterSecret(client, stateDir, "create");
   if (kept.ok || kept.error.kind === "conflict") return joined;

@@ -1,3 +1,4 @@
+// Longer than other files: what is kept of a cluster, and what follows from each change of it, are read together.
 import { isIPv4 } from "node:net";
 import type { Logger } from "../../federation/model/log.ts";
 import type { Problem } from "../../federation/model/problem.ts";

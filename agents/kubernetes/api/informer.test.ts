@@ -164,7 +164,7 @@ describe("an informer", () => {
     expect(informer.known).toBe(false);
     for (const allow of allows) allow();
     await holds(informer, { "default/cart": 80 });
-    expect(api.requests).toContain("WATCH services");
+    await until("it watches", 5_000, () => (api.requests.includes("WATCH services") ? true : undefined));
   });
 
   it("uses the newest version that is served, and knows that an absent kind has no objects", async () => {
