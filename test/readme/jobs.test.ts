@@ -39,12 +39,16 @@ function asScript(text: string): string {
 describe("the three jobs of the README, as they stand there", () => {
   const directory = mkdtempSync(join(tmpdir(), "isthmus-readme-"));
   let cart: Workload;
+  let next: Workload;
   let shell: ChildProcess;
   let out = "";
 
   beforeAll(async () => {
-    cart = await startHttpWorkload();
-    const ports = new Map([["9003", String(addressOf(cart.address).port)]]);
+    [cart, next] = [await startHttpWorkload(), await startHttpWorkload()];
+    const ports = new Map([
+      ["9003", String(addressOf(cart.address).port)],
+      ["9004", String(addressOf(next.address).port)],
+    ]);
     for (const port of ["7070", "15008", "15018"]) ports.set(port, await freePort());
     const translate = (text: string) =>
       text.replace(/127\.0\.0\.1:(\d+)/g, (whole, port: string) =>
@@ -75,6 +79,7 @@ describe("the three jobs of the README, as they stand there", () => {
       await once(shell, "close");
     }
     await cart.stop();
+    await next.stop();
     rmSync(directory, { recursive: true, force: true });
   });
 
@@ -83,6 +88,16 @@ describe("the three jobs of the README, as they stand there", () => {
       addressOf(new RegExp(`ns/shop/sa/${workload} +cart\\.shop:80 +(\\S+)`).exec(out)?.[1] ?? "");
     expect(describeAnswer(await requestOnce(at("web")))).toBe("200");
     expect(describeAnswer(await requestOnce(at("batch")))).toMatch(/^403 ISTH-200[12]$/);
+  });
+
+  test("send a tenth of the requests, and those that ask for it, to the next version", async () => {
+    const web = addressOf(/ns\/shop\/sa\/web +cart\.shop:80 +(\S+)/.exec(out)?.[1] ?? "");
+    const before = next.seen.length;
+    for (let turn = 0; turn < 50; turn++) await requestOnce(web);
+    expect(next.seen.length - before).toBe(5);
+    await requestOnce(web, { field: "x-canary: yes" });
+    expect(next.seen.length - before).toBe(6);
+    expect(out).toMatch(/west +shop +cart +(Accepted|ResolvedRefs)/);
   });
 
   test("let check find everything well", () => {
