@@ -8,6 +8,8 @@ export interface Site {
   /** wrk and the backend run on `load`, every process of a chain on `proxies`; undefined leaves it to the kernel. */
   readonly cpu: { readonly load: number | undefined; readonly proxies: number | undefined };
   readonly backendPort: number;
+  /** The same backend, spoken to in HTTP/2. */
+  readonly backendHttp2Port: number;
 }
 
 /** One process of a chain, together with its own workers. */
@@ -17,8 +19,10 @@ export interface Hop {
 }
 
 export interface RunningChain {
-  /** Where a workload connects. */
-  readonly port: number;
+  /** Where a workload connects; `undefined` for a chain that speaks HTTP/2 only. */
+  readonly port: number | undefined;
+  /** Where one connects that speaks HTTP/2. */
+  readonly http2Port?: number;
   /** In the order a request meets them. */
   readonly hops: readonly Hop[];
   /** Processes that carry no request; reported, not counted. */

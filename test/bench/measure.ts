@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Chain, Hop, RunningChain, Site } from "./chain.ts";
 import type { Options, Section } from "./options.ts";
 import { busyMicros, descendants, readAllStats, readStat, rssMiB } from "./proc.ts";
+import { parseH2load } from "./h2load.ts";
 import { parseWrk, type WrkResult } from "./wrk.ts";
 
 export interface Load {
@@ -49,12 +50,19 @@ const FIRST_WARM_UP_SECONDS = 3;
 // 64 connections that pause 16 ms on average offer a little under 4,000 requests a second: a load every chain can carry.
 const PACED = { connections: 64, meanPauseMs: 16 };
 
+const GRPC_FIELDS = ["content-type: application/grpc", "te: trailers", "grpc-timeout: 10S"];
+
 /** What one section puts on a chain; the main table has one load per number of connections. */
 export function loadsOf(section: Section, options: Options): Load[] {
   const plain = { section, path: "/", headers: [] };
   switch (section) {
     case "requests":
       return options.connections.map((connections) => ({ ...plain, connections }));
+    // 64 requests at a time, as the main table's middle column has them.
+    case "http2":
+      return [{ ...plain, connections: 64 }];
+    case "grpc":
+      return [{ ...plain, path: "/bench.Echo/Unary", headers: GRPC_FIELDS, connections: 64 }];
     case "paced":
       return [{ ...plain, ...PACED }];
     case "bulk":
@@ -73,7 +81,12 @@ export async function measureSection(
   progress: (text: string) => void,
 ): Promise<Sample[]> {
   const samples: Sample[] = [];
-  const eligible = chains.filter(({ chain }) => chain.http || section !== "connections");
+  const isHttp2 = section === "http2" || section === "grpc";
+  const eligible = chains.filter(({ chain, running }) =>
+    isHttp2
+      ? running.http2Port !== undefined
+      : running.port !== undefined && (chain.http || section !== "connections"),
+  );
   for (let round = 0; round < options.rounds; round++) {
     for (const load of loadsOf(section, options)) {
       // Every other round runs backwards, so that no chain always follows the same neighbour.
@@ -100,9 +113,9 @@ async function measureOnce(
   options: Options,
 ): Promise<Sample> {
   const warmUp = round === 0 ? Math.max(FIRST_WARM_UP_SECONDS, options.warmUpSeconds) : options.warmUpSeconds;
-  await runWrk(site, running.port, load, warmUp);
+  await runLoad(site, running, load, warmUp);
   const families = running.hops.map(family);
-  const underLoad = runWrk(site, running.port, load, options.seconds + 2 * EDGE_SECONDS);
+  const underLoad = runLoad(site, running, load, options.seconds + 2 * EDGE_SECONDS);
   const window = async (): Promise<Measured> => {
     await sleep(EDGE_SECONDS * 1000);
     const before = await reading(site, running, families);
@@ -174,17 +187,47 @@ export function rssOfHops(running: RunningChain): number[] {
   return running.hops.map((hop) => family(hop).reduce((sum, pid) => sum + rssMiB(pid), 0));
 }
 
-export async function runWrk(site: Site, port: number, load: Load, seconds: number): Promise<WrkResult> {
+export function runLoad(site: Site, running: RunningChain, load: Load, seconds: number): Promise<WrkResult> {
+  const isHttp2 = load.section === "http2" || load.section === "grpc";
+  return isHttp2
+    ? runH2load(site, running.http2Port ?? 0, load, seconds)
+    : runWrk(site, running.port ?? 0, load, seconds);
+}
+
+const HTTP2_CONNECTIONS = 8;
+
+/** As many requests at a time as the load has connections, on eight HTTP/2 connections. */
+async function runH2load(site: Site, port: number, load: Load, seconds: number): Promise<WrkResult> {
+  const streams = String(Math.max(1, load.connections / HTTP2_CONNECTIONS));
+  const args = ["-c", String(HTTP2_CONNECTIONS), "-m", streams, "-D", String(Math.ceil(seconds))];
+  for (const header of load.headers) args.push("-H", header);
+  if (load.section === "grpc") args.push("-d", grpcMessage(site));
+  const url = `http://127.0.0.1:${port}${load.path}`;
+  return parseH2load(await output(site, "h2load", [...args, url]));
+}
+
+/** A message of 100 octets behind its five octets of prefix. */
+function grpcMessage(site: Site): string {
+  const file = join(site.children.directory, "message.grpc");
+  writeFileSync(file, Buffer.concat([Buffer.of(0, 0, 0, 0, 100), Buffer.alloc(100, "m")]));
+  return file;
+}
+
+async function output(site: Site, command: string, args: readonly string[]): Promise<string> {
+  const started = site.children.start(site.cpu.load, command, [...args]);
+  let text = "";
+  started.process.stdout?.on("data", (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  await new Promise((resolve) => started.process.once("close", resolve));
+  return text + started.complaint();
+}
+
+async function runWrk(site: Site, port: number, load: Load, seconds: number): Promise<WrkResult> {
   const args = ["-t1", `-c${load.connections}`, `-d${seconds}s`, "--timeout", "10s", "--latency"];
   for (const header of load.headers) args.push("-H", header);
   if (load.meanPauseMs !== undefined) args.push("-s", pauseScript(site, load.meanPauseMs));
-  const wrk = site.children.start(site.cpu.load, "wrk", [...args, `http://127.0.0.1:${port}${load.path}`]);
-  let output = "";
-  wrk.process.stdout?.on("data", (chunk: Buffer) => {
-    output += chunk.toString();
-  });
-  await new Promise((resolve) => wrk.process.once("close", resolve));
-  return parseWrk(output + wrk.complaint());
+  return parseWrk(await output(site, "wrk", [...args, `http://127.0.0.1:${port}${load.path}`]));
 }
 
 /** Random pauses: with equal ones all connections fall into step and arrive as one burst. */

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 
-export const SECTIONS = ["requests", "paced", "bulk", "connections"] as const;
+export const SECTIONS = ["requests", "http2", "grpc", "paced", "bulk", "connections"] as const;
 export type Section = (typeof SECTIONS)[number];
 
 export interface Options {

@@ -47,6 +47,13 @@ export function render(report: Report): string {
     ...report.skipped.map(({ id, reason }) => `skipped ${id}: ${reason}\n`),
     requestsTable(report),
     hopsTable(report),
+    section(report, "http2", "HTTP/2, 64 requests at a time on 8 connections, 100-byte answers", http2Cells),
+    section(
+      report,
+      "grpc",
+      "gRPC unary (messages of 100 octets, trailers), 64 calls at a time on 8 connections",
+      http2Cells,
+    ),
     section(
       report,
       "paced",
@@ -117,6 +124,16 @@ const latencyCells: Cells = {
     number(row.p99Ms, 2),
     number(row.cost, 1),
     ratioText(row),
+  ],
+};
+const http2Cells: Cells = {
+  head: ["CPU µs", "nginx", "HAProxy", "by hop", "requests"],
+  of: (row) => [
+    number(row.cost, 1),
+    ratioText(row),
+    row.haproxyRatio === undefined ? "" : `${row.haproxyRatio.toFixed(2)}x`,
+    row.hopCosts.map((value) => number(value, 1)).join(" + "),
+    `${number(row.perSecond, 0)}/s`,
   ],
 };
 const bulkCells: Cells = {

@@ -4,7 +4,7 @@ import { cpus, loadavg, release } from "node:os";
 import { makeCertificates } from "./certificates.ts";
 import type { Chain, Site } from "./chain.ts";
 import { Children, isInstalled } from "./children.ts";
-import { type ActiveChain, measureSection, rssOfHops, runWrk, type Sample } from "./measure.ts";
+import { type ActiveChain, measureSection, rssOfHops, runLoad, type Sample } from "./measure.ts";
 import { type Options, parseOptions, USAGE, UsageError } from "./options.ts";
 import { HAPROXY_CHAINS } from "./peers/haproxy.ts";
 import { ISTHMUS_CHAINS } from "./peers/isthmus.ts";
@@ -69,8 +69,8 @@ async function prepare(options: Options, children: Children): Promise<Site> {
     ? { load: options.loadCpu, proxies: options.proxyCpu }
     : { load: undefined, proxies: undefined };
   const certificates = makeCertificates(children.directory);
-  const backendPort = await startBackend({ children, certificates, cpu });
-  return { children, certificates, cpu, backendPort };
+  const { port, http2Port } = await startBackend({ children, certificates, cpu });
+  return { children, certificates, cpu, backendPort: port, backendHttp2Port: http2Port };
 }
 
 async function startChains(
@@ -91,8 +91,9 @@ async function startChains(
 async function tryStart(site: Site, chain: Chain, active: ActiveChain[]): Promise<string | undefined> {
   try {
     const running = await chain.start(site);
-    const first = { section: "requests", connections: 256, path: "/", headers: [] } as const;
-    const { requests, errors } = await runWrk(site, running.port, first, FIRST_LOAD_SECONDS);
+    const section = running.port === undefined ? "http2" : "requests";
+    const first = { section, connections: 256, path: "/", headers: [] } as const;
+    const { requests, errors } = await runLoad(site, running, first, FIRST_LOAD_SECONDS);
     if (errors > 0 || requests === 0) return `${errors} of its first ${requests} requests failed`;
     active.push({ chain, running });
     return undefined;

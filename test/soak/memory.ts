@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { makeCertificates } from "../bench/certificates.ts";
 import type { Hop, RunningChain, Site } from "../bench/chain.ts";
 import { Children, isInstalled } from "../bench/children.ts";
-import { runWrk } from "../bench/measure.ts";
+import { runLoad } from "../bench/measure.ts";
 import { startIsthmus } from "../bench/peers/isthmus.ts";
 import { startBackend } from "../bench/peers/nginx.ts";
 import { rssMiB } from "../bench/proc.ts";
@@ -60,12 +60,8 @@ async function main(args: readonly string[]): Promise<number> {
 async function soak(children: Children, minutes: number, idle: number): Promise<number> {
   const certificates = makeCertificates(children.directory);
   const cpu = { load: undefined, proxies: undefined };
-  const site = {
-    children,
-    certificates,
-    cpu,
-    backendPort: await startBackend({ children, certificates, cpu }),
-  };
+  const { port, http2Port } = await startBackend({ children, certificates, cpu });
+  const site = { children, certificates, cpu, backendPort: port, backendHttp2Port: http2Port };
   const running = await startIsthmus(site, "soak", true);
   const processes = [...running.hops, ...running.aside];
 
@@ -89,7 +85,7 @@ async function holdIdle(
   processes: readonly Hop[],
   count: number,
 ): Promise<{ rss: number[]; lost: number }> {
-  const idle = await openIdleConnections(running.port, count);
+  const idle = await openIdleConnections(running.port ?? 0, count);
   await sleep(IDLE_SECONDS * 1000);
   const rss = processes.map((hop) => rssMiB(hop.pid));
   const lost = idle.lost();
@@ -106,7 +102,7 @@ async function loadAndSample(
   const timer = setInterval(sample, SAMPLE_EVERY_MS);
   try {
     const seconds = Math.ceil(minutes * 60);
-    return await Promise.all(LOADS.map((load) => runWrk(site, running.port, load, seconds)));
+    return await Promise.all(LOADS.map((load) => runLoad(site, running, load, seconds)));
   } finally {
     clearInterval(timer);
   }

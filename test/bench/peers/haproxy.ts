@@ -11,6 +11,8 @@ interface Shape {
   readonly tls: boolean;
   /** What hops speak to each other in http mode: HTTP/1.1 as nginx does, or many requests on few HTTP/2 connections. */
   readonly between?: "h2";
+  /** Whether the workload and the backend speak HTTP/2 as well. */
+  readonly ends?: "h2";
 }
 
 interface HopPlan {
@@ -22,7 +24,8 @@ interface HopPlan {
 }
 
 function config(certificates: Certificates, plan: HopPlan): string {
-  const { mode, between } = plan.shape;
+  const { mode, between, ends } = plan.shape;
+  const atTheEnds = ends === "h2" ? " proto h2" : "";
   const alpn = between === undefined ? "" : ` alpn ${between}`;
   const mutual = ` ssl crt ${certificates.bundle} ca-file ${certificates.authority} verify required${alpn}`;
   const demandName = ` sni str(${HOP_NAME}) verifyhost ${HOP_NAME}`;
@@ -39,10 +42,10 @@ defaults
   timeout server 1h
   timeout http-keep-alive 1h
 ${mode === "http" ? "  http-reuse always\n" : ""}frontend in
-  bind 127.0.0.1:${plan.port} backlog 4096${plan.tlsIn ? mutual : ""}
+  bind 127.0.0.1:${plan.port} backlog 4096${plan.tlsIn ? mutual : atTheEnds}
   default_backend next
 backend next
-  server next 127.0.0.1:${plan.nextPort}${plan.tlsOut ? mutual + demandName : ""}${mode === "http" ? " pool-purge-delay 1h" : ""}
+  server next 127.0.0.1:${plan.nextPort}${plan.tlsOut ? mutual + demandName : atTheEnds}${mode === "http" ? " pool-purge-delay 1h" : ""}
 `;
 }
 
@@ -52,7 +55,8 @@ async function startChain(site: Site, shape: Shape): Promise<{ port: number; hop
   for (const [index, port] of ports.entries()) {
     const last = index === shape.hops - 1;
     const file = join(site.children.directory, `${shape.id}-${index + 1}.cfg`);
-    const nextPort = ports[index + 1] ?? site.backendPort;
+    const backendPort = shape.ends === "h2" ? site.backendHttp2Port : site.backendPort;
+    const nextPort = ports[index + 1] ?? backendPort;
     const plan = { port, nextPort, tlsIn: shape.tls && index > 0, tlsOut: shape.tls && !last, shape };
     writeFileSync(file, config(site.certificates, plan));
     const started = site.children.start(site.cpu.proxies, "haproxy", ["-db", "-f", file]);
@@ -70,7 +74,12 @@ function haproxyChain(label: string, shape: Shape): Chain {
     hops: shape.hops,
     http: shape.mode === "http",
     missing: () => (isInstalled("haproxy") ? undefined : "HAProxy is not installed (Debian: haproxy)"),
-    start: async (site) => ({ ...(await startChain(site, shape)), aside: [] }),
+    start: async (site) => {
+      const { port, hops } = await startChain(site, shape);
+      return shape.ends === "h2"
+        ? { port: undefined, http2Port: port, hops, aside: [] }
+        : { port, hops, aside: [] };
+    },
   };
 }
 
@@ -82,6 +91,8 @@ export const HAPROXY_CHAINS: readonly Chain[] = [
   haproxyChain("4 HTTP hops, mutual TLS", { id: "haproxy-4", hops: 4, ...HTTP }),
   haproxyChain("2 HTTP hops, HTTP/2 and mutual TLS", { id: "haproxy-h2-2", hops: 2, ...HTTP2 }),
   haproxyChain("4 HTTP hops, HTTP/2 and mutual TLS", { id: "haproxy-h2-4", hops: 4, ...HTTP2 }),
+  haproxyChain("2 hops, HTTP/2 from end to end", { id: "haproxy-grpc-2", hops: 2, ...HTTP2, ends: "h2" }),
+  haproxyChain("4 hops, HTTP/2 from end to end", { id: "haproxy-grpc-4", hops: 4, ...HTTP2, ends: "h2" }),
   haproxyChain("2 TCP relays, no TLS (floor)", { id: "tcp-2", hops: 2, mode: "tcp", tls: false }),
   haproxyChain("2 TCP relays, mutual TLS", { id: "tcp-tls-2", hops: 2, mode: "tcp", tls: true }),
 ];

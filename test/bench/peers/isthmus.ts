@@ -9,7 +9,7 @@ const READY_TIMEOUT_MS = 60_000;
 /** The line `isthmus up -o json` prints once the whole federation serves. */
 interface Ready {
   readonly processes: readonly { readonly role: string; readonly cluster?: string; readonly pid: number }[];
-  readonly imports: readonly { readonly address: string }[];
+  readonly imports: readonly { readonly service: string; readonly address: string }[];
 }
 
 export function isReady(value: unknown): value is Ready {
@@ -25,8 +25,61 @@ export function isReady(value: unknown): value is Ready {
   );
 }
 
-/** Two clusters, one export to one workload, one import: the README's example, policy included. */
-export function federationYaml(agents: boolean, backendPort: number): string {
+/** Ten rules that a request has to be matched with, the last of which fits; each changes a field. */
+function routeRules(): string {
+  const rules = Array.from(
+    { length: 9 },
+    (_, at) => `    - name: rule-${at}
+      matches: [{ path: { type: PathPrefix, value: /api/v${at} }, headers: [{ name: x-stage, value: s${at} }] }]
+      filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: x-rule, value: "${at}" }] } }]`,
+  );
+  return [...rules, "    - name: rest"].join("\n");
+}
+
+/** Routes and policies of one service; the limit is one that no run reaches. */
+function rulesYaml(name: string): string {
+  return `---
+apiVersion: isthmus.dev/v1alpha1
+kind: TrafficRoute
+metadata: { cluster: west, namespace: shop, name: ${name} }
+spec:
+  parentRefs: [{ name: ${name} }]
+  rules:
+${routeRules()}
+---
+apiVersion: isthmus.dev/v1alpha1
+kind: RateLimit
+metadata: { cluster: west, namespace: shop, name: ${name} }
+spec:
+  targetRefs: [{ kind: ServiceImport, name: ${name} }]
+  limit: { requests: 900000, unit: Second }
+---
+apiVersion: isthmus.dev/v1alpha1
+kind: BackendTrafficPolicy
+metadata: { cluster: west, namespace: shop, name: ${name} }
+spec:
+  targetRefs: [{ kind: ServiceImport, name: ${name} }]
+  circuitBreaker: { maxConnections: 4096, maxParallelRequests: 4096 }
+`;
+}
+
+/** A service exported to one workload and imported by its cluster. */
+function serviceYaml(name: string): string {
+  return `---
+apiVersion: isthmus.dev/v1alpha1
+kind: ServiceExport
+metadata: { cluster: east, namespace: shop, name: ${name} }
+spec: { consumers: [{ cluster: west, workloads: ["ns/shop/sa/web"] }] }
+---
+apiVersion: isthmus.dev/v1alpha1
+kind: ServiceImport
+metadata: { cluster: west, namespace: shop, name: ${name} }
+spec: { from: { cluster: east } }
+${rulesYaml(name)}`;
+}
+
+/** Two clusters, two services of one workload (one speaks HTTP/2), each with ten rules, and three policies in force. */
+export function federationYaml(agents: boolean, backendPort: number, backendHttp2Port: number): string {
   return `apiVersion: isthmus.dev/v1alpha1
 kind: LocalFederation
 metadata: { name: bench.mesh }
@@ -38,21 +91,21 @@ spec:
       workloads:
         - namespace: shop
           name: cart
-          services: [{ name: cart, port: 80, protocol: http, endpoints: ["127.0.0.1:${backendPort}"] }]
+          services:
+            - { name: cart, port: 80, protocol: http, endpoints: ["127.0.0.1:${backendPort}"] }
+            - { name: echo, port: 80, protocol: http, endpoints: ["127.0.0.1:${backendHttp2Port}"] }
     - name: west
       agents: ${agents}
       workloads: [{ namespace: shop, name: web }]
 ---
 apiVersion: isthmus.dev/v1alpha1
-kind: ServiceExport
-metadata: { cluster: east, namespace: shop, name: cart }
-spec: { consumers: [{ cluster: west, workloads: ["ns/shop/sa/web"] }] }
----
-apiVersion: isthmus.dev/v1alpha1
-kind: ServiceImport
-metadata: { cluster: west, namespace: shop, name: cart }
-spec: { from: { cluster: east } }
-`;
+kind: EgressPolicy
+metadata: { cluster: west, name: web }
+spec:
+  mode: enforce
+  from: [{ workload: ns/shop/sa/web }]
+  to: [{ service: { namespace: shop, name: cart } }, { service: { namespace: shop, name: echo } }]
+${serviceYaml("cart")}${serviceYaml("echo")}`;
 }
 
 function firstLine(started: Started): Promise<string> {
@@ -81,7 +134,7 @@ export async function startIsthmus(site: Site, id: string, agents: boolean): Pro
   const directory = join(site.children.directory, id);
   mkdirSync(directory);
   const file = join(directory, "federation.yaml");
-  writeFileSync(file, federationYaml(agents, site.backendPort));
+  writeFileSync(file, federationYaml(agents, site.backendPort, site.backendHttp2Port));
   const args = [CLI, "up", "-f", file, "--state", join(directory, "state"), "-o", "json"];
   const started = site.children.start(site.cpu.proxies, process.execPath, args);
   const ready: unknown = JSON.parse(await firstLine(started));
@@ -91,8 +144,16 @@ export async function startIsthmus(site: Site, id: string, agents: boolean): Pro
     pid,
   }));
   const onPath = (hop: Hop): boolean => PATH.includes(hop.name);
+  const portOf = (name: string): number =>
+    Number(
+      ready.imports
+        .find(({ service }) => service.startsWith(name))
+        ?.address.split(":")
+        .at(-1),
+    );
   return {
-    port: Number(ready.imports[0]?.address.split(":").at(-1)),
+    port: portOf("cart"),
+    http2Port: portOf("echo"),
     hops: PATH.map((name) => named.find((hop) => hop.name === name)).filter((hop) => hop !== undefined),
     aside: [{ name: "up", pid: started.pid }, ...named.filter((hop) => !onPath(hop))],
   };

@@ -77,32 +77,42 @@ function startNginx(
  * The service behind every chain: 100 bytes at `/`, 1 MiB at `/bulk`, its own count of requests at `/count`. Shares wrk's
  * core and is never counted.
  */
-export async function startBackend(site: Omit<Site, "backendPort">): Promise<number> {
-  const [port] = await freePorts(1);
-  if (port === undefined) throw new Error("no free port");
+export async function startBackend(
+  site: Omit<Site, "backendPort" | "backendHttp2Port">,
+): Promise<{ readonly port: number; readonly http2Port: number }> {
+  const [port, http2Port] = await freePorts(2);
+  if (port === undefined || http2Port === undefined) throw new Error("no free port");
   const files = join(site.children.directory, "files");
   mkdirSync(files);
   writeFileSync(join(files, "bulk"), Buffer.alloc(BULK_BYTES, "b"));
   const server = `  open_file_cache max=8; default_type text/plain;
   server { listen 127.0.0.1:${port} backlog=4096;
     location = / { return 200 "${"a".repeat(100)}"; } location /bulk { root ${files}; }
-    location = /count { stub_status; } }`;
-  const started = startNginx({ ...site, backendPort: port }, "backend", site.cpu.load, (directory) =>
-    frame(directory, server),
-  );
+    location = /count { stub_status; } }
+  server { listen 127.0.0.1:${http2Port} http2 backlog=4096; http2_max_requests 1000000000;
+    location = / { return 200 "${"a".repeat(100)}"; }
+    location = /bench.Echo/Unary { default_type application/grpc; add_trailer grpc-status 0; return 200 "${"a".repeat(100)}"; } }`;
+  const whole = { ...site, backendPort: port, backendHttp2Port: http2Port };
+  const started = startNginx(whole, "backend", site.cpu.load, (directory) => frame(directory, server));
   await waitForPort(port, started);
-  return port;
+  return { port, http2Port };
 }
 
-async function startChain(site: Site, id: string, hops: number): Promise<{ port: number; hops: Hop[] }> {
+async function startChain(
+  site: Site,
+  id: string,
+  hops: number,
+  config: typeof proxyConfig,
+  backendPort: number,
+): Promise<{ port: number; hops: Hop[] }> {
   const ports = await freePorts(hops);
   const running: Hop[] = [];
   for (const [index, port] of ports.entries()) {
     const last = index === hops - 1;
-    const plan = { port, nextPort: ports[index + 1] ?? site.backendPort, tlsIn: index > 0, tlsOut: !last };
+    const plan = { port, nextPort: ports[index + 1] ?? backendPort, tlsIn: index > 0, tlsOut: !last };
     const name = `${id}-${index + 1}`;
     const started = startNginx(site, name, site.cpu.proxies, (directory) =>
-      proxyConfig(directory, site.certificates, plan),
+      config(directory, site.certificates, plan),
     );
     await waitForPort(port, started);
     running.push({ name: `hop ${index + 1}`, pid: started.pid });
@@ -119,8 +129,45 @@ function nginxChain(hops: 2 | 4): Chain {
     hops,
     http: true,
     missing: () => (isInstalled("nginx") ? undefined : "nginx is not installed (Debian: nginx-light)"),
-    start: async (site) => ({ ...(await startChain(site, id, hops)), aside: [] }),
+    start: async (site) => ({
+      ...(await startChain(site, id, hops, proxyConfig, site.backendPort)),
+      aside: [],
+    }),
   };
 }
 
-export const NGINX_CHAINS: readonly Chain[] = [nginxChain(2), nginxChain(4)];
+/** nginx speaks HTTP/2 to the next hop only as `grpc_pass`, which takes any HTTP/2 request. */
+function grpcConfig(directory: string, certificates: Certificates, plan: HopPlan): string {
+  return frame(
+    directory,
+    `  upstream next { server 127.0.0.1:${plan.nextPort}; keepalive 512; ${FOREVER} }
+  server {
+    listen 127.0.0.1:${plan.port} ${plan.tlsIn ? "ssl " : ""}http2 backlog=4096; http2_max_requests 1000000000;
+    ${plan.tlsIn ? serverTls(certificates) : ""}
+    location / {
+      grpc_pass ${plan.tlsOut ? "grpcs" : "grpc"}://next; grpc_set_header Host $host;
+      ${plan.tlsOut ? clientTls(certificates).replaceAll("proxy_ssl", "grpc_ssl") : ""}
+    }
+  }`,
+  );
+}
+
+function nginxGrpcChain(hops: 2 | 4): Chain {
+  const id = `nginx-grpc-${hops}`;
+  return {
+    ...nginxChain(hops),
+    id,
+    label: `nginx, ${hops} grpc_pass hops, mutual TLS`,
+    start: async (site) => {
+      const { port, hops: running } = await startChain(site, id, hops, grpcConfig, site.backendHttp2Port);
+      return { port: undefined, http2Port: port, hops: running, aside: [] };
+    },
+  };
+}
+
+export const NGINX_CHAINS: readonly Chain[] = [
+  nginxChain(2),
+  nginxChain(4),
+  nginxGrpcChain(2),
+  nginxGrpcChain(4),
+];
