@@ -8,8 +8,8 @@ export interface Site {
   /** wrk and the backend run on `load`, every process of a chain on `proxies`; undefined leaves it to the kernel. */
   readonly cpu: { readonly load: number | undefined; readonly proxies: number | undefined };
   readonly backendPort: number;
-  /** The same backend, spoken to in HTTP/2. */
-  readonly backendHttp2Port: number;
+  /** The same backend, spoken to in HTTP/2; for the chains that take part in those sections. */
+  readonly backendHttp2Port?: number;
 }
 
 /** One process of a chain, together with its own workers. */

@@ -9,7 +9,7 @@ import { until } from "../fakes/until.ts";
 import { HOP_NAME, makeCertificates } from "./certificates.ts";
 import type { Chain, RunningChain, Site } from "./chain.ts";
 import { Children, freePorts, isInstalled, waitForPort } from "./children.ts";
-import { type ActiveChain, measureSection, runWrk, type Sample } from "./measure.ts";
+import { type ActiveChain, measureSection, runLoad, type Sample } from "./measure.ts";
 import { parseOptions } from "./options.ts";
 import { isReady } from "./peers/isthmus.ts";
 
@@ -51,7 +51,7 @@ async function main(): Promise<number> {
       const active: ActiveChain[] = [];
       for (const chain of chains) active.push({ chain, running: await chain.start(site) });
       for (const { running } of active)
-        await runWrk(site, running.port, { section: "requests", connections: 64, path: "/", headers: [] }, 3);
+        await runLoad(site, running, { section: "requests", connections: 64, path: "/", headers: [] }, 3);
       const wanted = { ...options, connections: [64] };
       const samples = await measureSection(site, "requests", active, wanted, () => {});
       return report(samples, options.assert);

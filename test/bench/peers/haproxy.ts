@@ -55,7 +55,7 @@ async function startChain(site: Site, shape: Shape): Promise<{ port: number; hop
   for (const [index, port] of ports.entries()) {
     const last = index === shape.hops - 1;
     const file = join(site.children.directory, `${shape.id}-${index + 1}.cfg`);
-    const backendPort = shape.ends === "h2" ? site.backendHttp2Port : site.backendPort;
+    const backendPort = shape.ends === "h2" ? (site.backendHttp2Port ?? 0) : site.backendPort;
     const nextPort = ports[index + 1] ?? backendPort;
     const plan = { port, nextPort, tlsIn: shape.tls && index > 0, tlsOut: shape.tls && !last, shape };
     writeFileSync(file, config(site.certificates, plan));

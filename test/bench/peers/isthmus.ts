@@ -134,7 +134,7 @@ export async function startIsthmus(site: Site, id: string, agents: boolean): Pro
   const directory = join(site.children.directory, id);
   mkdirSync(directory);
   const file = join(directory, "federation.yaml");
-  writeFileSync(file, federationYaml(agents, site.backendPort, site.backendHttp2Port));
+  writeFileSync(file, federationYaml(agents, site.backendPort, site.backendHttp2Port ?? 0));
   const args = [CLI, "up", "-f", file, "--state", join(directory, "state"), "-o", "json"];
   const started = site.children.start(site.cpu.proxies, process.execPath, args);
   const ready: unknown = JSON.parse(await firstLine(started));

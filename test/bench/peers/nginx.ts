@@ -78,7 +78,7 @@ function startNginx(
  * core and is never counted.
  */
 export async function startBackend(
-  site: Omit<Site, "backendPort" | "backendHttp2Port">,
+  site: Omit<Site, "backendPort">,
 ): Promise<{ readonly port: number; readonly http2Port: number }> {
   const [port, http2Port] = await freePorts(2);
   if (port === undefined || http2Port === undefined) throw new Error("no free port");
@@ -159,7 +159,13 @@ function nginxGrpcChain(hops: 2 | 4): Chain {
     id,
     label: `nginx, ${hops} grpc_pass hops, mutual TLS`,
     start: async (site) => {
-      const { port, hops: running } = await startChain(site, id, hops, grpcConfig, site.backendHttp2Port);
+      const { port, hops: running } = await startChain(
+        site,
+        id,
+        hops,
+        grpcConfig,
+        site.backendHttp2Port ?? 0,
+      );
       return { port: undefined, http2Port: port, hops: running, aside: [] };
     },
   };
