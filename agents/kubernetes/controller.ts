@@ -33,6 +33,7 @@ import {
   type KubeNamespace,
 } from "./digest/mcs.ts";
 import { digestService, type KubeService } from "./digest/service.ts";
+import { ForeignRoutes } from "./foreign-routes.ts";
 import { GATEWAY_SERVICE, SYSTEM_NAMESPACE } from "./labels.ts";
 import { declaredResources, isAccepted } from "./mcs/declared.ts";
 import { derivedName } from "./mcs/objects.ts";
@@ -72,6 +73,7 @@ export class Controller {
   readonly #imports: Informer<KubeImport>;
   readonly #namespaces: Informer<KubeNamespace>;
   readonly #policies: Policies;
+  readonly #routes: ForeignRoutes;
   readonly #gatewayPods: Informer<string>;
   readonly #index = new SliceIndex();
   readonly #ports = new EntryPorts();
@@ -80,7 +82,7 @@ export class Controller {
   readonly #stops: (() => void)[] = [];
   /** By `shop/cart`: other clusters' exports, and the clusters that can be reached for it. */
   #offers = new Map<string, readonly SnapshotOffer[]>();
-  #routes = new Map<string, ReadonlySet<string>>();
+  #reachable = new Map<string, ReadonlySet<string>>();
   /** What the registry answered of our exports. */
   #accepted = new Map<string, { readonly firstSeen: string }>();
   #declaredRefusal: string | undefined;
@@ -109,6 +111,7 @@ export class Controller {
     });
     this.#imports = this.#informer(SERVICE_IMPORTS, digestImport, (key) => this.#queue.add(key));
     this.#policies = new Policies(options.cluster, options, () => this.#declare.changed());
+    this.#routes = new ForeignRoutes(options.cluster, options, () => this.#declare.changed());
     this.#gatewayPods = this.#informer(
       [PODS],
       ({ metadata }) => metadata.name,
@@ -139,6 +142,7 @@ export class Controller {
     for (const informer of this.#informers()) informer.start();
     this.#gatewayPods.start();
     this.#policies.start();
+    this.#routes.start();
     const resync = (): void => {
       this.#everything();
       const timer = clock.after(RESYNC_MS, resync);
@@ -151,6 +155,7 @@ export class Controller {
     for (const informer of this.#informers()) informer.stop();
     this.#gatewayPods.stop();
     this.#policies.stop();
+    this.#routes.stop();
     for (const stop of this.#stops) stop();
     this.#queue.stop();
     this.#declare.stop();
@@ -164,7 +169,7 @@ export class Controller {
   /** Why it cannot do all of its work. */
   problems(): readonly Problem[] {
     const own = [...this.#informers(), this.#gatewayPods].flatMap(({ problem }) => problem.current ?? []);
-    return [...own, ...this.#policies.problems()];
+    return [...own, ...this.#policies.problems(), ...this.#routes.problems()];
   }
 
   get known(): boolean {
@@ -235,9 +240,9 @@ export class Controller {
       const key = `${namespace}/${name}`;
       routes.set(key, (routes.get(key) ?? new Set()).add(from.cluster));
     }
-    const changed = changedKeys([this.#offers, offers], [this.#routes, routes]);
+    const changed = changedKeys([this.#offers, offers], [this.#reachable, routes]);
     this.#offers = offers;
-    this.#routes = routes;
+    this.#reachable = routes;
     for (const key of changed) this.#queue.add(key);
     if (changed.size > 0) this.#declare.changed();
   }
@@ -284,7 +289,7 @@ export class Controller {
       offers: (this.#offers.get(key) ?? [])
         .filter(({ cluster }) => isAccepted(space, cluster))
         .map(({ cluster, ports, properties = {}, firstSeen }) => ({ cluster, ports, properties, firstSeen })),
-      routed: this.#routes.get(key) ?? new Set(),
+      routed: this.#reachable.get(key) ?? new Set(),
       export: this.#exports.items.get(key),
       service: this.#services.items.get(key),
       localSlices: this.#index.of(key),
@@ -313,7 +318,7 @@ export class Controller {
     const { leading, registry, cluster, snapshot } = this.#options;
     const kinds = [this.#services, this.#exports, this.#namespaces];
     // A declaration is a complete set: from half of the knowledge it would withdraw the other half.
-    const unknown = kinds.some(({ known }) => !known) || !this.#policies.known;
+    const unknown = kinds.some(({ known }) => !known) || !this.#policies.known || !this.#routes.known;
     if (!leading.current || snapshot.current === undefined || unknown) return true;
     const mcs = declaredResources({
       cluster,
@@ -322,7 +327,7 @@ export class Controller {
       namespaces: this.#namespaces.items,
       offers: snapshot.current.offers ?? [],
     });
-    const resources = [...mcs, ...this.#policies.declared()];
+    const resources = [...mcs, ...this.#policies.declared(), ...this.#routes.declared()];
     const path = `/v1/clusters/${cluster}/declared`;
     const body = { resources, ...this.#liveGateways() };
     const answer = await registry.request({ method: "PUT", path, body });
@@ -336,7 +341,12 @@ export class Controller {
     this.#complaints.delete("declaration");
     this.#declaredRefusal = undefined;
     this.#declarationAccepted(resources, decoded.value);
-    const changes = this.#policies.statusChanges(decoded.value.results, this.#now());
+    const { results } = decoded.value;
+    const now = this.#now();
+    const changes = [
+      ...this.#policies.statusChanges(results, now),
+      ...this.#routes.statusChanges(results, now),
+    ];
     const written = await applyChanges(this.#options.client, changes, () => {});
     if (!written.ok) {
       const { change, failure } = written.error;

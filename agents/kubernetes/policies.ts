@@ -6,6 +6,7 @@ import { decodeAppliedResource } from "../../federation/model/wire/resource.ts";
 import { createInformer, type Informer, type InformerOptions } from "./api/informer.ts";
 import { type KubeObject, objectKey } from "./api/object.ts";
 import type { ResourceType } from "./api/resource-type.ts";
+import { LastGood } from "./last-good.ts";
 import { type ConditionDraft, conditionsToWrite } from "./mcs/conditions.ts";
 import { type Change, statusChange } from "./mcs/plan.ts";
 
@@ -25,6 +26,8 @@ type Results = DeclareResponse["results"];
 /** Follows our own kinds; each object is good or bad by itself, and a bad one keeps none of the others away. */
 export class Policies {
   readonly #informers: readonly { readonly kind: PolicyKind; readonly informer: Informer<KubePolicy> }[];
+
+  readonly #lastGood = new LastGood();
 
   constructor(
     cluster: string,
@@ -63,7 +66,12 @@ export class Policies {
   }
 
   declared(): readonly AppliedResource[] {
-    return this.#all().flatMap(({ policy }) => (policy.verdict.ok ? [policy.verdict.value] : []));
+    return this.#lastGood.of(
+      this.#all().map(({ type, policy }) => ({
+        key: `${type.kind}/${objectKey(policy)}`,
+        value: policy.verdict.ok ? policy.verdict.value : undefined,
+      })),
+    );
   }
 
   /** What to write on the objects, once the registry has answered. */

@@ -23,7 +23,7 @@ describe("what a cluster's own control plane declares", () => {
     const { declare, snapshot, east, west } = await scene();
     const open = exportOf("east", "cart", "*");
     if (open.kind !== "ServiceExport") throw new Error("not an export");
-    const properties = { sessionAffinity: "ClientIP", exportedAt: "2026-01-01T00:00:00Z" } as const;
+    const properties = { sessionAffinity: "ClientIP", sessionAffinitySeconds: 10 } as const;
     expect(await declare({ ...open, spec: { ...open.spec, properties } })).toMatchObject({
       status: 200,
       json: { results: [{ action: "created", conditions: [{ type: "Valid" }, { reason: "NotImported" }] }] },

@@ -80,8 +80,6 @@ export interface ServiceProperties {
   }[];
   readonly labels?: { readonly [key: string]: string };
   readonly annotations?: { readonly [key: string]: string };
-  /** When the exporting cluster first saw the export, RFC 3339: the older of two that disagree counts. */
-  readonly exportedAt?: string;
 }
 
 export interface ExportConsumer {

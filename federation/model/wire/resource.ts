@@ -70,7 +70,6 @@ export const serviceProperties = z.strictObject({
     .exactOptional(),
   labels: labels.exactOptional(),
   annotations: annotations.exactOptional(),
-  exportedAt: timestamp.exactOptional(),
 }) satisfies z.ZodType<ServiceProperties>;
 
 export const serviceExport = z.strictObject({
