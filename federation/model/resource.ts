@@ -1,3 +1,4 @@
+import type { OutsideIngress } from "./ingress.ts";
 import type { EgressPolicySpec } from "./egress-policy.ts";
 import type { PortProtocol, ServicePort } from "./service.ts";
 import type { SystemRole, TrustDomain } from "./spiffe-id.ts";
@@ -61,7 +62,12 @@ export type ServiceResource = ResourceOf<
 export type ServiceExportResource = ResourceOf<
   "ServiceExport",
   NamespacedName & Versioned,
-  { readonly consumers: readonly ExportConsumer[]; readonly properties?: ServiceProperties }
+  {
+    readonly consumers: readonly ExportConsumer[];
+    readonly properties?: ServiceProperties;
+    /** Where callers who are not in the federation enter, at the cluster's own gateway. */
+    readonly ingress?: readonly OutsideIngress[];
+  }
 >;
 
 /** How the exported Service behaves: importers make theirs alike (KEP-1645). Absent fields are Kubernetes' defaults. */

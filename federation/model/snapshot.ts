@@ -1,3 +1,4 @@
+import type { OutsideIngress } from "./ingress.ts";
 import type { EgressRateLimit, EgressTimeouts, EgressTls, ExternalTarget } from "./egress-policy.ts";
 import type { ServiceName, ServicePort } from "./service.ts";
 import type { TrustDomain } from "./spiffe-id.ts";
@@ -31,7 +32,11 @@ export interface Snapshot {
   readonly offers?: readonly SnapshotOffer[];
   /** Absent: there are none. */
   readonly rules?: SnapshotRules;
+  /** Exported services that callers from outside reach at this cluster's gateway. Absent where there are none. */
+  readonly ingress?: readonly SnapshotIngress[];
 }
+
+export interface SnapshotIngress extends ServiceName, OutsideIngress {}
 
 export interface SnapshotOffer extends ServiceName {
   readonly cluster: string;

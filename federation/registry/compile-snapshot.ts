@@ -5,6 +5,7 @@ import type {
   SnapshotEgressPolicy,
   SnapshotExport,
   SnapshotImport,
+  SnapshotIngress,
   SnapshotOffer,
   SnapshotPeer,
 } from "../model/snapshot.ts";
@@ -68,8 +69,22 @@ export function compileSnapshot(
     egress: { policies: compilePolicies(cluster) },
     ...(rules === undefined ? {} : { rules }),
     ...(routes.length === 0 ? {} : { routes }),
+    ...ingressOf(joined ? compileIngress(cluster) : []),
     ...offersOf(joined ? compileOffers(state, cluster) : []),
   };
+}
+
+function ingressOf(ingress: readonly SnapshotIngress[]): Pick<Snapshot, "ingress"> {
+  return ingress.length === 0 ? {} : { ingress };
+}
+
+/** What callers from outside may reach here: exports of services that exist. */
+function compileIngress(cluster: ClusterState): readonly SnapshotIngress[] {
+  return sortedValues(cluster.exports).flatMap(({ metadata, spec }) => {
+    const { namespace, name } = metadata;
+    if (!cluster.services.has(serviceId(metadata))) return [];
+    return (spec.ingress ?? []).map((ingress) => ({ namespace, name, ...ingress }));
+  });
 }
 
 function offersOf(offers: readonly SnapshotOffer[]): Pick<Snapshot, "offers"> {

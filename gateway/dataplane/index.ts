@@ -55,3 +55,5 @@ export { CachingResolver, type NameResolver, systemLookups } from "./io/external
 export { NO_SECRETS, type SecretSource } from "./io/external/secrets.ts";
 export { WayListeners } from "./io/external/way-listeners.ts";
 export { type GuardedRange, guardedRanges } from "./policy/guarded-ranges.ts";
+export { OutsideListener } from "./io/external/outside-listener.ts";
+export type { IngressRule } from "./routing/ingress-table.ts";

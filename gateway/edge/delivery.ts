@@ -7,6 +7,7 @@ import {
   type EntryForward,
   forwardToEndpoint,
   forwardToUpstream,
+  type IngressRule,
   LocalStream,
   type OpenedStream,
   type PickedEndpoint,
@@ -82,6 +83,16 @@ export class Delivery {
         return undefined;
       },
     };
+  }
+
+  /** For callers from outside: straight to an endpoint, also where there are agents, since no workload is calling. */
+  openFromOutside({ service, port }: IngressRule): OpenedStream | undefined {
+    const wish = { version: undefined, endpoint: undefined, avoid: undefined };
+    const endpoint = this.#endpoints.pick(`${serviceKey(service)}:${port}`, wish);
+    if (endpoint === undefined) return undefined;
+    const stream = new LocalStream(endpoint.address, endpoint.name, endpoint.failed);
+    stream.once("close", endpoint.release);
+    return stream;
   }
 
   /** For workloads that enter here: a connection of our own to an endpoint, `undefined` where there is none. */

@@ -28,6 +28,7 @@ import { createEgress } from "./egress.ts";
 import { EndpointProber } from "./endpoint-prober.ts";
 import { createExternal } from "./external.ts";
 import { createIngress } from "./ingress.ts";
+import { createOutside } from "./outside.ts";
 import { PeerGateways } from "./peer-gateways.ts";
 
 /** Assembles a gateway, one line per step; the reasons stand where a step would surprise. */
@@ -72,6 +73,7 @@ export function buildGateway(context: MemberContext): Proxy {
   };
   const listeners = createListeners(context, engine, inward);
   const pods = createPodListeners(context, engine, inward);
+  const outside = createOutside(context, engine, delivery);
   const ways = createWays(context, engine, (socket, caller, way) => gate.accept(socket, caller, way));
 
   const followServices = (): Promise<unknown> => {
@@ -97,6 +99,7 @@ export function buildGateway(context: MemberContext): Proxy {
       const bound = await server.listen(listen);
       await followServices();
       await pods?.open(listen.host);
+      await outside?.open();
       return bound;
     },
     unready: () => (engine.tables.current === undefined ? "waiting for the first snapshot" : undefined),
@@ -108,9 +111,11 @@ export function buildGateway(context: MemberContext): Proxy {
       tunnels: [...peers.status(), ...agents.status()],
       listeners: [...listeners.status(), ...ways.status()],
       streams: engine.grants.size,
+      outside: outside?.address,
     }),
     listeners: () => [...listeners.status(), ...ways.status()],
     tunnels: () => [...peers.status(), ...agents.status()],
+    outside: () => outside?.address,
     probe: (request) => probeListener(listeners, request, context.monotonicMs),
     egress: {
       test: ({ workload, ...question }) => {
@@ -130,7 +135,7 @@ export function buildGateway(context: MemberContext): Proxy {
     },
     async drain() {
       ways.drain();
-      await Promise.all([server.drain(), listeners.drain(), pods?.drain(), gate.drain()]);
+      await Promise.all([server.drain(), listeners.drain(), pods?.drain(), gate.drain(), outside?.drain()]);
     },
     close() {
       server.close();
@@ -138,6 +143,7 @@ export function buildGateway(context: MemberContext): Proxy {
       pods?.close();
       ways.close();
       gate.close();
+      outside?.close();
       prober.close();
       control.close();
       peers.close();

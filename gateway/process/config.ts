@@ -30,6 +30,8 @@ export interface ProcessConfig {
   readonly drainMs: number;
   /** Client certificates and CAs for the outside, one directory each; `secrets` in the state directory unless given. */
   readonly secretsDir?: string;
+  /** Gateways: HTTPS for callers from outside, such as `0.0.0.0:443`. */
+  readonly ingressListen?: Address;
   /** Instead of those of the system. */
   readonly dnsServers: readonly string[];
   /** Ranges of this cluster (pods, services, nodes) that no external name may lead into. */
@@ -67,6 +69,7 @@ const KNOWN = [
   "ISTHMUS_SVID_TTL_SECONDS",
   "ISTHMUS_DRAIN_SECONDS",
   "ISTHMUS_SECRETS_DIR",
+  "ISTHMUS_INGRESS_LISTEN",
   "ISTHMUS_DNS_SERVERS",
   "ISTHMUS_CLUSTER_CIDRS",
 ] as const;
@@ -100,6 +103,7 @@ export function parseProcessConfig(
     svidTtlMs: read.seconds("ISTHMUS_SVID_TTL_SECONDS", DEFAULT_SVID_TTL_S, 1, 86_400) * 1000,
     drainMs: read.seconds("ISTHMUS_DRAIN_SECONDS", DEFAULT_DRAIN_S, 0, 3600) * 1000,
     secretsDir: read.optional("ISTHMUS_SECRETS_DIR"),
+    ingressListen: read.optionalAddress("ISTHMUS_INGRESS_LISTEN"),
     dnsServers: read.list("ISTHMUS_DNS_SERVERS", parseDnsServer),
     clusterCidrs: read.list("ISTHMUS_CLUSTER_CIDRS", parseCidr),
   };
@@ -133,6 +137,12 @@ function createReader(get: (key: string) => string | undefined) {
       if (parsed.ok) return parsed.value;
       if (value !== "") complain(key, parsed.error);
       return { host: "", port: 0 };
+    },
+    optionalAddress(key: Key): Address | undefined {
+      const value = optional(key);
+      const parsed = value === undefined ? undefined : parseAddress(value);
+      if (parsed?.ok === false) complain(key, parsed.error);
+      return parsed?.ok === true ? parsed.value : undefined;
     },
     advertise(key: Key): string | undefined {
       const value = optional(key);

@@ -1,5 +1,6 @@
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
+import type { Address } from "../../federation/model/address.ts";
 import { type Cidr, parseIp } from "../../federation/model/ip-address.ts";
 import type { Logger } from "../../federation/model/log.ts";
 import { problem } from "../../federation/model/problem.ts";
@@ -22,6 +23,8 @@ export interface Outside {
   readonly secrets: SecretSource;
   readonly resolver: NameResolver;
   readonly guarded: readonly GuardedRange[];
+  /** Where callers from outside are served; absent: nowhere. */
+  readonly listen?: Address;
   stop(): void;
 }
 
@@ -32,7 +35,14 @@ export async function openOutside(config: ProcessConfig, clock: Clock, log: Logg
   const secrets = await openFileSecrets({ directory, clock, log });
   const resolver = new CachingResolver({ ...systemLookups(config.dnsServers), now: clock.now });
   const guarded = guardedRanges([...config.clusterCidrs, ...ownAddresses()]);
-  return { secrets, resolver, guarded, stop: () => secrets.stop() };
+  const listen = config.ingressListen;
+  return {
+    secrets,
+    resolver,
+    guarded,
+    ...(listen === undefined ? {} : { listen }),
+    stop: () => secrets.stop(),
+  };
 }
 
 /** An agent does not leave the federation by itself. */

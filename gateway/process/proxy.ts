@@ -19,6 +19,8 @@ export interface Proxy {
   probe(request: ProbeRequest): Promise<ProbeAnswer>;
   /** Gateways only: what may leave, and what left. */
   readonly egress?: EgressInsight;
+  /** Where callers from outside are served, if anywhere. */
+  outside?(): string | undefined;
   /** Stops accepting and resolves when all that was under way is finished. */
   drain(): Promise<void>;
   close(): void;

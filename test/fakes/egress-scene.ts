@@ -62,15 +62,21 @@ export interface EgressScene {
 export interface EgressSceneOptions {
   readonly agents: boolean;
   readonly policies: readonly SnapshotEgressPolicy[];
+  /** Instead of those that the test sets. */
+  readonly secretSource?: SecretSource;
 }
 
-export async function startEgress({ agents, policies }: EgressSceneOptions): Promise<EgressScene> {
+export async function startEgress({
+  agents,
+  policies,
+  secretSource,
+}: EgressSceneOptions): Promise<EgressScene> {
   const dns = await startDnsServer();
   const secrets = new TestSecrets();
   const ca = createOutsideCa("outside");
   secrets.setCa("outside-ca", ca.certificatePem);
   const resolver = new CachingResolver({ ...systemLookups([dns.address]), now: Date.now });
-  const outside = { secrets, resolver, guarded: guardedRanges(), stop: () => {} };
+  const outside = { secrets: secretSource ?? secrets, resolver, guarded: guardedRanges(), stop: () => {} };
   const mesh = await startMesh({
     agents,
     endpoint: "127.0.0.1:9",

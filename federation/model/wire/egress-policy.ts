@@ -39,7 +39,7 @@ const method = z
     /^(?!(?:CONNECT|TRACE)$)[A-Z][A-Z0-9_-]*$/,
     "must be an HTTP method in capitals, not CONNECT or TRACE",
   );
-const path = z.strictObject({
+export const externalPath = z.strictObject({
   type: z.enum(["Exact", "PathPrefix"]),
   value: z
     .string()
@@ -49,7 +49,7 @@ const path = z.strictObject({
       `must begin with "/" and be in its simplest form`,
     ),
 });
-const secretRef = z.strictObject({ name: label });
+export const secretRef = z.strictObject({ name: label });
 
 const external = {
   hostname: hostnamePattern.exactOptional(),
@@ -59,7 +59,7 @@ const external = {
   http: z
     .strictObject({
       methods: z.array(method).min(1).max(32).exactOptional(),
-      paths: z.array(path).min(1).max(MAX_PATTERNS).exactOptional(),
+      paths: z.array(externalPath).min(1).max(MAX_PATTERNS).exactOptional(),
     })
     .exactOptional(),
 };

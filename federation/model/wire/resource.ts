@@ -15,6 +15,7 @@ import type {
 import type { Result } from "../result.ts";
 import { alsoCheck, decode, textField, uniqueBy } from "./decode.ts";
 import { egressPolicySpec } from "./egress-policy.ts";
+import { MAX_INGRESS, outsideIngress } from "./ingress.ts";
 import { apiVersion, label, port as portNumber, revision, timestamp, workloadPattern } from "./fields.ts";
 import { backendTrafficPolicySpec, rateLimitSpec, rolloutSpec } from "./traffic-policy.ts";
 import { trafficRouteSpec } from "./traffic-route.ts";
@@ -76,7 +77,11 @@ export const serviceExport = z.strictObject({
   apiVersion,
   kind: z.literal("ServiceExport"),
   metadata: namespaced,
-  spec: z.strictObject({ consumers, properties: serviceProperties.exactOptional() }),
+  spec: z.strictObject({
+    consumers,
+    properties: serviceProperties.exactOptional(),
+    ingress: z.array(outsideIngress).min(1).max(MAX_INGRESS).exactOptional(),
+  }),
 }) satisfies z.ZodType<ServiceExportResource>;
 
 export const serviceImport = z.strictObject({

@@ -11,6 +11,7 @@ import {
   egressTls,
   externalTarget,
 } from "./egress-policy.ts";
+import { outsideIngress } from "./ingress.ts";
 import {
   address,
   apiVersion,
@@ -155,6 +156,7 @@ export const snapshot = z.strictObject({
       }),
     )
     .exactOptional(),
+  ingress: z.array(outsideIngress.extend(serviceName)).exactOptional(),
   egress: z.strictObject({
     policies: z.array(
       z.strictObject({

@@ -1,4 +1,5 @@
 import type { Snapshot, SnapshotExport, SnapshotImport } from "../../../federation/model/snapshot.ts";
+import { compileIngress, type IngressTable } from "./ingress-table.ts";
 import {
   clustersetHost,
   type ServiceName,
@@ -28,6 +29,8 @@ export interface RouteTables {
   /** Of imported services, by `cart.shop`. */
   readonly routes: ReadonlyMap<string, ServiceRoutes>;
   readonly egress: EgressTable;
+  /** By host name: where callers from outside are led. */
+  readonly ingress: IngressTable;
   /** By local name. */
   readonly rules: RuleTables;
 }
@@ -81,6 +84,7 @@ export function compileTables(snapshot: Snapshot): RouteTables {
     exports,
     routes: compileServiceRoutes(snapshot),
     egress: compileEgress(snapshot.egress),
+    ingress: compileIngress(snapshot.ingress),
     rules: compileRuleTables(snapshot),
   };
 }

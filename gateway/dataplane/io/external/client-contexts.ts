@@ -15,7 +15,7 @@ export interface ClientContext {
 }
 
 // AEAD with ECDHE only: what Node offers besides for TLS 1.2 (CBC, CCM8, ARIA) no server needs that we want to talk to.
-const CIPHERS = [
+export const CIPHERS = [
   "TLS_AES_128_GCM_SHA256",
   "TLS_AES_256_GCM_SHA384",
   "TLS_CHACHA20_POLY1305_SHA256",

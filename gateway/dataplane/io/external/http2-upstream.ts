@@ -13,6 +13,8 @@ import type { UpstreamExchange } from "./upstream-exchange.ts";
 // A stalled reader holds at most its stream's window here; pushes and the peer's requests are not taken.
 const CONNECTION: ConnectionOptions = {
   role: "client",
+  // The request need not wait for the peer's SETTINGS (RFC 9113 §3.4).
+  asksAtOnce: true,
   maxStreams: 0,
   streamWindowBytes: 1024 * 1024,
   connectionWindowBytes: 16 * 1024 * 1024,

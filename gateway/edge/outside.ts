@@ -1,0 +1,37 @@
+import { formatAddress } from "../../federation/model/address.ts";
+import { type Engine, OutsideListener } from "../dataplane/index.ts";
+import type { MemberContext } from "../process/member.ts";
+import type { Delivery } from "./delivery.ts";
+
+/** HTTPS for callers from outside, where the gateway was told to listen for them. */
+export interface OutsideEntrance {
+  /** `0.0.0.0:443`, once it listens. */
+  readonly address: string | undefined;
+  open(): Promise<void>;
+  drain(): Promise<void>;
+  close(): void;
+}
+
+export function createOutside(
+  context: MemberContext,
+  engine: Engine,
+  delivery: Delivery,
+): OutsideEntrance | undefined {
+  const { outside, claims, log, now } = context;
+  const { listen, secrets } = outside;
+  if (listen === undefined) return undefined;
+  const { tables, metrics, events } = engine;
+  const open = delivery.openFromOutside.bind(delivery);
+  const listener = new OutsideListener({ tables, secrets, open, claims, metrics, events, log, now });
+  let address: string | undefined;
+  return {
+    get address() {
+      return address;
+    },
+    async open() {
+      address = formatAddress(await listener.listen(listen));
+    },
+    drain: () => listener.drain(),
+    close: () => listener.close(),
+  };
+}
