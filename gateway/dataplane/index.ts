@@ -57,3 +57,4 @@ export { WayListeners } from "./io/external/way-listeners.ts";
 export { type GuardedRange, guardedRanges } from "./policy/guarded-ranges.ts";
 export { OutsideListener } from "./io/external/outside-listener.ts";
 export type { IngressRule } from "./routing/ingress-table.ts";
+export { SecuredProxy } from "./io/external/secured-proxy.ts";

@@ -1,5 +1,5 @@
 import { formatAddress } from "../../federation/model/address.ts";
-import { type Engine, OutsideListener } from "../dataplane/index.ts";
+import { type Engine, type ExternalGate, OutsideListener, SecuredProxy } from "../dataplane/index.ts";
 import type { MemberContext } from "../process/member.ts";
 import type { Delivery } from "./delivery.ts";
 
@@ -33,5 +33,34 @@ export function createOutside(
     },
     drain: () => listener.drain(),
     close: () => listener.close(),
+  };
+}
+
+/** The HTTP proxy for workloads that hold their own SVID, where the gateway was told to listen for them. */
+export function createSecuredProxy(
+  context: MemberContext,
+  engine: Engine,
+  gate: ExternalGate,
+): OutsideEntrance | undefined {
+  const { proxyListen } = context.outside;
+  if (proxyListen === undefined) return undefined;
+  const { tunnels: env, events, metrics } = engine;
+  const proxy = new SecuredProxy({
+    env,
+    events,
+    metrics,
+    claims: context.claims,
+    accept: (socket, caller, way) => gate.accept(socket, caller, way),
+  });
+  let address: string | undefined;
+  return {
+    get address() {
+      return address;
+    },
+    async open() {
+      address = formatAddress(await proxy.listen(proxyListen));
+    },
+    drain: () => Promise.resolve(proxy.drain()),
+    close: () => proxy.close(),
   };
 }

@@ -28,7 +28,7 @@ import { createEgress } from "./egress.ts";
 import { EndpointProber } from "./endpoint-prober.ts";
 import { createExternal } from "./external.ts";
 import { createIngress } from "./ingress.ts";
-import { createOutside } from "./outside.ts";
+import { createOutside, createSecuredProxy } from "./outside.ts";
 import { PeerGateways } from "./peer-gateways.ts";
 
 /** Assembles a gateway, one line per step; the reasons stand where a step would surprise. */
@@ -74,6 +74,7 @@ export function buildGateway(context: MemberContext): Proxy {
   const listeners = createListeners(context, engine, inward);
   const pods = createPodListeners(context, engine, inward);
   const outside = createOutside(context, engine, delivery);
+  const securedProxy = createSecuredProxy(context, engine, gate);
   const ways = createWays(context, engine, (socket, caller, way) => gate.accept(socket, caller, way));
 
   const followServices = (): Promise<unknown> => {
@@ -100,6 +101,7 @@ export function buildGateway(context: MemberContext): Proxy {
       await followServices();
       await pods?.open(listen.host);
       await outside?.open();
+      await securedProxy?.open();
       return bound;
     },
     unready: () => (engine.tables.current === undefined ? "waiting for the first snapshot" : undefined),
@@ -112,10 +114,12 @@ export function buildGateway(context: MemberContext): Proxy {
       listeners: [...listeners.status(), ...ways.status()],
       streams: engine.grants.size,
       outside: outside?.address,
+      securedProxy: securedProxy?.address,
     }),
     listeners: () => [...listeners.status(), ...ways.status()],
     tunnels: () => [...peers.status(), ...agents.status()],
     outside: () => outside?.address,
+    securedProxy: () => securedProxy?.address,
     probe: (request) => probeListener(listeners, request, context.monotonicMs),
     egress: {
       test: ({ workload, ...question }) => {
@@ -135,6 +139,7 @@ export function buildGateway(context: MemberContext): Proxy {
     },
     async drain() {
       ways.drain();
+      void securedProxy?.drain();
       await Promise.all([server.drain(), listeners.drain(), pods?.drain(), gate.drain(), outside?.drain()]);
     },
     close() {
@@ -144,6 +149,7 @@ export function buildGateway(context: MemberContext): Proxy {
       ways.close();
       gate.close();
       outside?.close();
+      securedProxy?.close();
       prober.close();
       control.close();
       peers.close();

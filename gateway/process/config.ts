@@ -32,6 +32,8 @@ export interface ProcessConfig {
   readonly secretsDir?: string;
   /** Gateways: HTTPS for callers from outside, such as `0.0.0.0:443`. */
   readonly ingressListen?: Address;
+  /** Gateways: the HTTP proxy for workloads that hold their own SVID. */
+  readonly proxyListen?: Address;
   /** Instead of those of the system. */
   readonly dnsServers: readonly string[];
   /** Ranges of this cluster (pods, services, nodes) that no external name may lead into. */
@@ -70,6 +72,7 @@ const KNOWN = [
   "ISTHMUS_DRAIN_SECONDS",
   "ISTHMUS_SECRETS_DIR",
   "ISTHMUS_INGRESS_LISTEN",
+  "ISTHMUS_PROXY_LISTEN",
   "ISTHMUS_DNS_SERVERS",
   "ISTHMUS_CLUSTER_CIDRS",
 ] as const;
@@ -104,6 +107,7 @@ export function parseProcessConfig(
     drainMs: read.seconds("ISTHMUS_DRAIN_SECONDS", DEFAULT_DRAIN_S, 0, 3600) * 1000,
     secretsDir: read.optional("ISTHMUS_SECRETS_DIR"),
     ingressListen: read.optionalAddress("ISTHMUS_INGRESS_LISTEN"),
+    proxyListen: read.optionalAddress("ISTHMUS_PROXY_LISTEN"),
     dnsServers: read.list("ISTHMUS_DNS_SERVERS", parseDnsServer),
     clusterCidrs: read.list("ISTHMUS_CLUSTER_CIDRS", parseCidr),
   };

@@ -25,6 +25,8 @@ export interface Outside {
   readonly guarded: readonly GuardedRange[];
   /** Where callers from outside are served; absent: nowhere. */
   readonly listen?: Address;
+  /** The HTTP proxy for workloads that hold their own SVID; absent: there is none. */
+  readonly proxyListen?: Address;
   stop(): void;
 }
 
@@ -35,12 +37,13 @@ export async function openOutside(config: ProcessConfig, clock: Clock, log: Logg
   const secrets = await openFileSecrets({ directory, clock, log });
   const resolver = new CachingResolver({ ...systemLookups(config.dnsServers), now: clock.now });
   const guarded = guardedRanges([...config.clusterCidrs, ...ownAddresses()]);
-  const listen = config.ingressListen;
+  const { ingressListen: listen, proxyListen } = config;
   return {
     secrets,
     resolver,
     guarded,
     ...(listen === undefined ? {} : { listen }),
+    ...(proxyListen === undefined ? {} : { proxyListen }),
     stop: () => secrets.stop(),
   };
 }

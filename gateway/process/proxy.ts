@@ -21,6 +21,8 @@ export interface Proxy {
   readonly egress?: EgressInsight;
   /** Where callers from outside are served, if anywhere. */
   outside?(): string | undefined;
+  /** Where workloads with their own SVID find the HTTP proxy, if anywhere. */
+  securedProxy?(): string | undefined;
   /** Stops accepting and resolves when all that was under way is finished. */
   drain(): Promise<void>;
   close(): void;

@@ -1,3 +1,4 @@
+import type { Address } from "../../federation/model/address.ts";
 import type { SnapshotEgressPolicy } from "../../federation/model/snapshot.ts";
 import {
   CachingResolver,
@@ -62,6 +63,8 @@ export interface EgressScene {
 export interface EgressSceneOptions {
   readonly agents: boolean;
   readonly policies: readonly SnapshotEgressPolicy[];
+  /** Of the HTTP proxy for workloads with an SVID. */
+  readonly proxyListen?: Address;
   /** Instead of those that the test sets. */
   readonly secretSource?: SecretSource;
 }
@@ -70,13 +73,20 @@ export async function startEgress({
   agents,
   policies,
   secretSource,
+  proxyListen,
 }: EgressSceneOptions): Promise<EgressScene> {
   const dns = await startDnsServer();
   const secrets = new TestSecrets();
   const ca = createOutsideCa("outside");
   secrets.setCa("outside-ca", ca.certificatePem);
   const resolver = new CachingResolver({ ...systemLookups([dns.address]), now: Date.now });
-  const outside = { secrets: secretSource ?? secrets, resolver, guarded: guardedRanges(), stop: () => {} };
+  const outside = {
+    secrets: secretSource ?? secrets,
+    resolver,
+    guarded: guardedRanges(),
+    stop: () => {},
+    ...(proxyListen === undefined ? {} : { proxyListen }),
+  };
   const mesh = await startMesh({
     agents,
     endpoint: "127.0.0.1:9",
