@@ -1,5 +1,8 @@
+import { recycle, SLAB_BYTES, spareSlab } from "./output.ts";
+
 const MIN_CHUNK_BYTES = 512;
-const MAX_CHUNK_BYTES = 64 * 1024;
+// From here on a queue takes slabs, which are used again: bulk data must not leave its weight to the garbage collector.
+const SLAB_FROM_BYTES = 32 * 1024;
 
 interface Chunk {
   readonly bytes: Buffer;
@@ -29,13 +32,15 @@ export class ByteQueue {
     return this.#chunks[0];
   }
 
-  /** Takes so many of `first` off. */
+  /** Takes so many of `first` off; the bytes are no longer its reader's. */
   shift(octets: number): void {
     const chunk = this.#chunks[0];
     if (chunk === undefined) return;
     chunk.start += octets;
     this.length -= octets;
-    if (chunk.start === chunk.end) this.#chunks.shift();
+    if (chunk.start < chunk.end) return;
+    this.#chunks.shift();
+    if (chunk.bytes.length === SLAB_BYTES) recycle(chunk.bytes);
   }
 
   clear(): void {
@@ -47,8 +52,9 @@ export class ByteQueue {
   #tail(wanted: number): Chunk {
     const last = this.#chunks.at(-1);
     if (last !== undefined && last.end < last.bytes.length) return last;
-    const size = Math.min(MAX_CHUNK_BYTES, Math.max(MIN_CHUNK_BYTES, wanted, this.length));
-    const chunk = { bytes: Buffer.allocUnsafeSlow(size), start: 0, end: 0 };
+    const size = Math.max(MIN_CHUNK_BYTES, wanted, this.length);
+    const bytes = size < SLAB_FROM_BYTES ? Buffer.allocUnsafeSlow(size) : spareSlab();
+    const chunk = { bytes, start: 0, end: 0 };
     this.#chunks.push(chunk);
     return chunk;
   }

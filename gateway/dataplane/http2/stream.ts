@@ -167,9 +167,12 @@ export class Stream {
       const chunk = this.#queue?.first;
       if (chunk === undefined) break;
       const { bytes, start, end } = chunk;
-      this.#queue?.shift(end - start);
-      this.connection.queuedBytes -= end - start;
+      const queue = this.#queue;
       this.handler.onData(this, bytes, start, end);
+      // The handler may have ended the stream, and with it the queue.
+      if (queue === undefined || this.isClosed) return;
+      queue.shift(end - start);
+      this.connection.queuedBytes -= end - start;
       this.connection.credit(this, end - start);
     }
     this.deliverEnd();
