@@ -42,6 +42,7 @@ export class Http2Connection {
     });
     socket.on("error", ignore);
     socket.on("data", (chunk: Buffer) => this.receive(chunk));
+    // No HTTP/2 client half-closes: one that ends is gone, and what it asked for is cancelled.
     socket.once("end", () => socket.end());
     socket.once("close", () => {
       this.#session.lost();
