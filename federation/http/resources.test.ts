@@ -190,6 +190,21 @@ describe("conditions", () => {
     expect(west.name).toBe("west");
   });
 
+  test("name both policies that fit the same traffic, and who wins", async () => {
+    const { apply, send } = await twoClusters();
+    const policy = (name: string, hostname: string, tls: "originate" | "passthrough"): AppliedResource => ({
+      apiVersion: "isthmus.dev/v1alpha1",
+      kind: "EgressPolicy",
+      metadata: { cluster: "west", name },
+      spec: { mode: "enforce", from: [{ namespace: "shop" }], to: [{ hostname }], tls: { mode: tls } },
+    });
+    await apply(policy("wide", "*.example.com", "passthrough"));
+    await apply(policy("exact", "api.example.com", "originate"));
+    const { json } = await send("GET", "/v1/resources?kind=EgressPolicy");
+    expect(JSON.stringify(json)).toContain("exact wins over wide for api.example.com:443");
+    expect(JSON.stringify(json)).toContain("they differ in tls, protocol");
+  });
+
   test("name the nearest service when an export is misspelt", async () => {
     const { apply, east, reportServices } = await twoClusters();
     await reportServices(east, "cart");

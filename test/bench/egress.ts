@@ -242,6 +242,7 @@ ${policies(site.outsidePort, rules)}`,
   if (!isReady(ready)) throw new Error("isthmus up printed something else than its ready line");
   const book = join(state, "clusters", "west", "addresses.json");
   const port = await until("the way out has an address", 30_000, () => addressIn(book, site.outsidePort));
+  await waitForPort(port, started);
   const isGateway = ({ role }: { readonly role: string }) => role === "gateway";
   return {
     port,

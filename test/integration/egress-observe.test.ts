@@ -67,6 +67,11 @@ describe.each([
     ] as const;
     for (const [workload, method, host] of seen) expect(await call(workload, method, host)).toBe("200");
 
+    // What a guard refused did not leave: the policy must not open it.
+    const inwards = await scene.dial(WEB, "proxy");
+    inwards.send("GET http://10.0.0.1/ HTTP/1.1\r\nHost: 10.0.0.1\r\nConnection: close\r\n\r\n");
+    await inwards.receives("ISTH-2203");
+
     const reported = scene.mesh.member("west gateway").proxy.egress?.flows();
     expect(reported?.lost).toBe(0);
     const written = writePolicies("west", mergeFlows([reported?.flows ?? []]), [observing]);

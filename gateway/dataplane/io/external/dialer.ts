@@ -71,7 +71,8 @@ export class ExternalDialer {
     let reason = "";
     for (const address of addresses) {
       const guard = guardOf(ranges, address, rule?.opened ?? []);
-      if (guard !== undefined) reason = `${host.name} is ${formatIp(address)}: ${guard.what}`;
+      if (guard !== undefined)
+        reason = `${host.kind === "name" ? `${host.name} is ` : ""}${formatIp(address)}: ${guard.what}`;
       else if (rule !== undefined && !liesWithin(rule, address))
         reason = `${host.name} is ${formatIp(address)}, outside the range that EgressPolicy ${rule.policy} names`;
       else usable.push(address);

@@ -11,6 +11,7 @@ import { renderProblem } from "../problem-reply.ts";
 import { abort, ignore, type RelayEnd } from "../relay.ts";
 import { SocketWriter } from "../socket-writer.ts";
 import { TunnelChannel } from "../tunnel-channel.ts";
+import type { FlowCounter } from "./flows.ts";
 import type { UpstreamExchange } from "./upstream-exchange.ts";
 import type { UpstreamPool } from "./upstream-pool.ts";
 
@@ -28,6 +29,9 @@ export interface RequestRoute {
   /** The head to send, without its final empty line. */
   readonly head: string;
   readonly requestMs: number;
+  /** What counts the request, once it is on its way. */
+  readonly flow?: FlowCounter;
+  readonly wouldDeny?: boolean;
 }
 
 /** Takes the connection over after a CONNECT: the route's decision is made, what follows are the tunnel's bytes. */
@@ -43,6 +47,8 @@ export interface RelayHost {
   /** The client may name other hosts than its own connection's: CONNECT and absolute-form are read. */
   readonly forms: "origin" | "proxy";
   route(head: RequestHead): RequestRoute | Takeover | Problem;
+  /** The request is on its way to the far server. */
+  begun(route: RequestRoute, head: RequestHead): void;
   refused(reason: Problem, head: RequestHead | undefined): void;
   answered(status: number): void;
   closed(relay: HttpRelay): void;
@@ -290,6 +296,7 @@ export class HttpRelay implements Http1Exchange {
 
   #begin(upstream: UpstreamExchange, route: RequestRoute): void {
     this.#upstream = upstream;
+    this.#host.begun(route, this.request);
     if (!this.requestDone) this.#requestBody.reset(this.request.body, upstream.keepsChunks);
     upstream.begin(this, route.head);
   }

@@ -232,6 +232,8 @@ class OutsideCaller implements RelayHost {
 
   answered(): void {}
 
+  begun(): void {}
+
   closed(relay: HttpRelay): void {
     this.#listener.left(relay);
   }

@@ -5,7 +5,7 @@ import { ok } from "../../../../federation/model/result.ts";
 import type { SpiffeId } from "../../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../../federation/model/workload-pattern.ts";
 import type { RequestHead } from "../../http1/request-head.ts";
-import type { EgressTable, ExternalRule } from "../../policy/egress-table.ts";
+import { DEFAULT_TIMEOUTS, type EgressTable, type ExternalRule } from "../../policy/egress-table.ts";
 import { type ExternalReach, selectRule } from "../../policy/external.ts";
 import { judgeLocalHost, readProxyTarget, withHost, withTarget } from "../../policy/external-request.ts";
 import { localReply } from "../../policy/local-reply.ts";
@@ -110,6 +110,12 @@ export class ExternalSession implements RelayHost, Grant {
     const { reach } = this.#decide(destination);
     if ("name" in reach) return reach;
     return { takeOver: (_end, early) => this.#serve(destination, early, ESTABLISHED) };
+  }
+
+  /** Only what really went out is a flow: a policy written from one must not open what was refused. */
+  begun({ flow, wouldDeny = false }: RequestRoute, { method }: RequestHead): void {
+    if (flow !== undefined) this.#gate.flows.count(flow, wouldDeny, method);
+    if (wouldDeny) this.#wouldDeny();
   }
 
   refused(reason: Problem, head: RequestHead | undefined): void {
@@ -301,10 +307,14 @@ export class ExternalSession implements RelayHost, Grant {
     const limited = this.#gate.limit(rule, this.#caller);
     if (limited !== undefined) return limited;
     const { pool, flow } = this.#poolOf(decided, rule);
-    this.#gate.flows.count(flow, wouldDeny, head.method);
-    if (wouldDeny) this.#wouldDeny();
     const text = host === undefined ? forwardable : withHost(forwardable, destination, defaultPort);
-    return { pool, head: text, requestMs: rule?.timeouts.requestMs ?? 300_000 };
+    return {
+      pool,
+      head: text,
+      requestMs: rule?.timeouts.requestMs ?? DEFAULT_TIMEOUTS.requestMs,
+      flow,
+      wouldDeny,
+    };
   }
 
   #poolOf(decided: Decided, rule: ExternalRule | undefined) {
