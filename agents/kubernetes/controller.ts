@@ -5,6 +5,7 @@ import { type Problem, PROBLEMS } from "../../federation/model/problem.ts";
 import type { Snapshot, SnapshotOffer } from "../../federation/model/snapshot.ts";
 import { type DeclareResponse, declareResponse } from "../../federation/model/wire/api.ts";
 import { decode } from "../../federation/model/wire/decode.ts";
+import { decodeAppliedResource } from "../../federation/model/wire/resource.ts";
 import type { Watch } from "../../gateway/dataplane/index.ts";
 import { createPush, type Push } from "../../gateway/discovery/push.ts";
 import type { MemberClient } from "../../gateway/discovery/member-client.ts";
@@ -86,6 +87,8 @@ export class Controller {
   /** What the registry answered of our exports. */
   #accepted = new Map<string, { readonly firstSeen: string }>();
   #declaredRefusal: string | undefined;
+  /** Exports that the registry would refuse, and why. */
+  readonly #unfit = new Map<string, string>();
   /** What was logged last, by key. */
   readonly #complaints = new Map<string, string>();
 
@@ -294,7 +297,7 @@ export class Controller {
       service: this.#services.items.get(key),
       localSlices: this.#index.of(key),
       firstSeen: accepted?.firstSeen,
-      refused: accepted === undefined ? this.#declaredRefusal : undefined,
+      refused: this.#unfit.get(key) ?? (accepted === undefined ? this.#declaredRefusal : undefined),
       import: this.#imports.items.get(key),
       derived: derivedService?.derivedFor === undefined ? undefined : derivedService,
       derivedSlices: this.#index
@@ -327,7 +330,8 @@ export class Controller {
       namespaces: this.#namespaces.items,
       offers: snapshot.current.offers ?? [],
     });
-    const resources = [...mcs, ...this.#policies.declared(), ...this.#routes.declared()];
+    const exportsAndImports = mcs.filter((resource) => this.#isGood(resource));
+    const resources = [...exportsAndImports, ...this.#policies.declared(), ...this.#routes.declared()];
     const path = `/v1/clusters/${cluster}/declared`;
     const body = { resources, ...this.#liveGateways() };
     const answer = await registry.request({ method: "PUT", path, body });
@@ -353,6 +357,26 @@ export class Controller {
       this.#complain("policies", problemOf(describeChange(change), failure));
     }
     return written.ok;
+  }
+
+  /** What Kubernetes takes may still be more than the registry takes: such an object must not sink the others. */
+  #isGood(resource: AppliedResource): boolean {
+    if (resource.kind === "EgressPolicy") return true;
+    const key = `${resource.metadata.namespace}/${resource.metadata.name}`;
+    const decoded = decodeAppliedResource(resource);
+    if (decoded.ok) {
+      if (resource.kind === "ServiceExport" && this.#unfit.delete(key)) this.#queue.add(key);
+      return true;
+    }
+    const message = decoded.error
+      .map(({ path, message: what }) => `${path} ${what}`)
+      .join("; ")
+      .slice(0, 500);
+    const isNews = this.#unfit.get(key) !== message;
+    // Before it is worked on, which begins at once.
+    this.#unfit.set(key, message);
+    if (isNews) this.#queue.add(key);
+    return false;
   }
 
   /** Names under which this cluster's gateways report; a pod that is gone never comes back under its name. */

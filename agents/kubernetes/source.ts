@@ -1,6 +1,7 @@
 // Longer than other files: what is kept of a cluster, and what follows from each change of it, are read together.
 import { isIPv4 } from "node:net";
 import type { Logger } from "../../federation/model/log.ts";
+import { service as serviceSchema } from "../../federation/model/wire/api.ts";
 import type { Problem } from "../../federation/model/problem.ts";
 import type { Service } from "../../federation/model/service.ts";
 import { type SpiffeId, type TrustDomain, workloadSpiffeId } from "../../federation/model/spiffe-id.ts";
@@ -255,7 +256,9 @@ export class KubernetesSource implements ServicesSource {
       const ports = service.ports
         .filter(({ protocol }) => protocol === "TCP")
         .map((port) => ({ port: port.port, protocol: portProtocol(port) }));
-      if (ports.length > 0) offered.push({ namespace, name, ports });
+      // More ports, or another name, than the registry takes: left out, so that the list as a whole is taken.
+      if (serviceSchema.safeParse({ namespace, name, ports }).success)
+        offered.push({ namespace, name, ports });
     }
     return offered;
   }

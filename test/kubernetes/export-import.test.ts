@@ -135,6 +135,69 @@ describe("a ServiceExport in one cluster", () => {
     expect(west.log.some(({ code }) => code === "ISTH-1025")).toBe(true);
   });
 
+  it("keeps serving while the API servers are away, and is right afterwards", {
+    timeout: 150_000,
+  }, async () => {
+    const [east, west] = [world.cluster("east"), world.cluster("west")];
+    if (east.api.double === undefined || west.api.double === undefined) return;
+    const endpoint = await endpointOf(west, "cart", "east");
+    if (endpoint === undefined) throw new Error("no endpoint");
+    const downMs = Number(process.env["ISTHMUS_TEST_API_DOWN_MS"] ?? "1500");
+    await Promise.all([east.api.double.down(), west.api.double.down()]);
+    const until_ = performance.now() + downMs;
+    let calls = 0;
+    while (performance.now() < until_) {
+      const answers = await Promise.all([1, 2, 3, 4].map(() => call(WEB, endpoint)));
+      for (const { status } of answers) expect(status).toBe(200);
+      calls += answers.length;
+    }
+    expect(calls).toBeGreaterThan(20);
+    await Promise.all([east.api.double.up(), west.api.double.up()]);
+    await east.api.put(SERVICES, service("late"));
+    await east.api.put(EXPORTS, serviceExport("late"));
+    await until("what came later is imported", 20_000, () => west.api.get(IMPORTS, "shop", "late"));
+    await east.api.remove(EXPORTS, "shop", "late");
+  });
+
+  it("takes an export that the registry would refuse for itself alone, and tells why", async () => {
+    const east = world.cluster("east");
+    const many = Array.from({ length: 1_001 }, (_, index) => ({ name: `p${index}`, port: index + 1 }));
+    await east.api.put(SERVICES, service("crowded", { ports: many }));
+    await east.api.put(EXPORTS, serviceExport("crowded"));
+    await east.api.put(SERVICES, service("odd"));
+    await east.api.put(EXPORTS, serviceExport("odd", { spec: { exportedLabels: { team: "x".repeat(64) } } }));
+    for (const name of ["crowded", "odd"]) {
+      const told = await until(`${name} is refused`, 8_000, async () => {
+        const found = await east.api.get(EXPORTS, "shop", name);
+        const { conditions = [] } = (found?.status ?? {}) as {
+          conditions?: { type: string; reason: string; message: string }[];
+        };
+        return conditions.find(({ type, reason }) => type === "Ready" && reason === "Failed");
+      });
+      expect(told.message).toMatch(/^spec\.properties\./);
+    }
+    await east.api.put(SERVICES, service("fine"));
+    await east.api.put(EXPORTS, serviceExport("fine"));
+    await until("others are taken", 8_000, () => world.cluster("west").api.get(IMPORTS, "shop", "fine"));
+    for (const name of ["crowded", "odd", "fine"]) await east.api.remove(EXPORTS, "shop", name);
+  });
+
+  it("follows a Service that changes its type", async () => {
+    const [east, west] = [world.cluster("east"), world.cluster("west")];
+    await east.api.put(SERVICES, service("moving"));
+    await east.api.put(EXPORTS, serviceExport("moving"));
+    await until("it is imported", 8_000, () => west.api.get(IMPORTS, "shop", "moving"));
+    await east.api.remove(SERVICES, "shop", "moving");
+    await east.api.put(SERVICES, {
+      metadata: { namespace: "shop", name: "moving" },
+      spec: { type: "ExternalName", externalName: "example.com" },
+    });
+    await until("its import is gone", 8_000, async () =>
+      (await west.api.get(IMPORTS, "shop", "moving")) === undefined ? true : undefined,
+    );
+    await east.api.remove(EXPORTS, "shop", "moving");
+  });
+
   it("takes everything with it when it goes", async () => {
     const [east, west] = [world.cluster("east"), world.cluster("west")];
     await east.api.remove(EXPORTS, "shop", "cart");

@@ -45,7 +45,8 @@ type Frozen<T> = unknown extends T
 
 const MAX_APPLIED = 1_000;
 const MAX_SERVICES = 5_000;
-const MAX_PORTS = 64;
+/** Kubernetes has no limit of its own; above it a service is left out rather than all of them refused. */
+const MAX_PORTS = 1_000;
 const MAX_VERSIONS = 64;
 /** A CSR of a P-256 key has about 400 characters. */
 const MAX_CSR = 8_192;
