@@ -79,6 +79,7 @@ export function buildAgent(context: MemberContext, capture?: Capture): Proxy {
     }),
     listeners: () => [...listeners.status(), ...ways.status()],
     tunnels: () => gateways.status(),
+    canaries: () => control.guard.canaries(engine.tables.current?.rules),
     probe: (request) => probeListener(listeners, request, context.monotonicMs),
     async drain() {
       await capture?.stop();

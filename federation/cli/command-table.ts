@@ -109,6 +109,7 @@ const KINDS = [
 ];
 const KIND: ArgumentSpec = { name: "<kind>", summary: "what to look at", words: KINDS };
 const SERVICE: ArgumentSpec = { name: "<service>", summary: "name.namespace, such as cart.shop" };
+const ROLLOUT: ArgumentSpec = { name: "<rollout>", summary: "namespace/name, or cluster/namespace/name" };
 const FILE: OptionSpec = { flags: "-f, --file <path...>", summary: "YAML or JSON; - reads stdin" };
 
 export const COMMANDS: readonly CommandSpec[] = [
@@ -235,6 +236,38 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: "services, who exports them and who imports them",
     options: [CLUSTER, ...CONNECTION],
     load: async () => (await import("./commands/service-list.ts")).list,
+  },
+  {
+    path: "rollout status",
+    group: "Federate",
+    summary: "where rollouts stand, and why; exit 1 if the named one went back",
+    args: [{ name: "[rollout]", summary: "namespace/name, or cluster/namespace/name" }],
+    options: [CLUSTER, NAMESPACE, ...CONNECTION],
+    load: async () => (await import("./commands/rollout.ts")).status,
+  },
+  {
+    path: "rollout pause",
+    group: "Federate",
+    summary: "keep a rollout at its step",
+    args: [ROLLOUT],
+    options: [CLUSTER, NAMESPACE, ...CHANGE],
+    load: async () => (await import("./commands/rollout.ts")).pause,
+  },
+  {
+    path: "rollout promote",
+    group: "Federate",
+    summary: "go on with the next step; one that went back begins anew",
+    args: [ROLLOUT],
+    options: [CLUSTER, NAMESPACE, ...CHANGE],
+    load: async () => (await import("./commands/rollout.ts")).promote,
+  },
+  {
+    path: "rollout abort",
+    group: "Federate",
+    summary: "send every request to the stable version again",
+    args: [ROLLOUT],
+    options: [CLUSTER, NAMESPACE, ...CHANGE],
+    load: async () => (await import("./commands/rollout.ts")).abort,
   },
   {
     path: "egress list",
@@ -393,5 +426,6 @@ export const COMMANDS: readonly CommandSpec[] = [
 export const NOUNS: { readonly [noun: string]: string } = {
   cluster: "register, join and look at clusters",
   service: "export, import and list services",
+  rollout: "follow and steer rollouts",
   egress: "what may leave a cluster",
 };

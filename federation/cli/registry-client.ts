@@ -25,6 +25,8 @@ import {
   type RegisterResponse,
   registerResponse,
   type ResourceList,
+  type RolloutAnswer,
+  rolloutAnswer,
   resourceList,
 } from "../model/wire/api.ts";
 import { decode } from "../model/wire/decode.ts";
@@ -75,6 +77,11 @@ export interface RegistryClient {
     reference: ResourceReference,
     options?: { readonly dryRun?: boolean; readonly resourceVersion?: number },
   ): Answer<DeleteResponse>;
+  rollout(
+    place: { readonly cluster: string; readonly namespace: string; readonly name: string },
+    action: "pause" | "promote" | "abort",
+    options?: { readonly dryRun?: boolean },
+  ): Answer<RolloutAnswer>;
   audit(page?: { readonly after?: number; readonly limit?: number }): Answer<AuditList>;
   issueOperatorToken(request: OperatorTokenRequest): Answer<OperatorTokenResponse>;
 }
@@ -112,6 +119,10 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
       const { kind, cluster, namespace = "-", name } = reference;
       const path = [kind, cluster, namespace, name].map(segment).join("/");
       return call("DELETE", `/v1/resources/${path}${queryOf(given)}`, deleteResponse);
+    },
+    rollout({ cluster, namespace, name }, action, given = {}) {
+      const path = [cluster, namespace, name, action].map(segment).join("/");
+      return call("POST", `/v1/rollouts/${path}${queryOf(given)}`, rolloutAnswer);
     },
     audit: (page = {}) => call("GET", `/v1/audit${queryOf(page)}`, auditList),
     issueOperatorToken: (request) => call("POST", "/v1/operator-tokens", operatorTokenResponse, request),

@@ -25,6 +25,7 @@ const STATUS: { readonly [N in ProblemName]?: ContentfulStatusCode } = {
   store_unavailable: 503,
   request_token_reused: 409,
   cluster_in_use: 409,
+  rollout_state: 409,
   unsupported_media: 415,
   limit_exceeded: 429,
   internal: 500,

@@ -170,6 +170,26 @@ export interface MemberReport {
   readonly listeners: readonly WorkloadListenerStatus[];
   /** Tunnels this member keeps to others. */
   readonly tunnels: readonly TunnelStatus[];
+  /** What it measured of the canaries of rollouts, since it started. */
+  readonly canaries?: readonly CanaryReport[];
+}
+
+/** Upper bounds of the latency buckets; what is longer comes into one more. */
+export const CANARY_LATENCY_BOUNDS_MS: readonly number[] = [
+  5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000,
+];
+
+export interface CanaryStats {
+  readonly requests: number;
+  /** 5xx, and no answer at all. */
+  readonly failures: number;
+  /** Requests by bucket, until the head of the answer. */
+  readonly latency: readonly number[];
+}
+
+export interface CanaryReport extends CanaryStats {
+  /** `east/shop/cart`: the rollout. */
+  readonly name: string;
 }
 
 /** One member process of a cluster, as the registry last heard of it. */

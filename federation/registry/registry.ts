@@ -31,6 +31,7 @@ import { refuse } from "./plan/refuse.ts";
 import { planApply, planDeclare, planDeleteResource } from "./plan/resources.ts";
 import { clustersByName, clusterStatus } from "./queries.ts";
 import { MemoryArchive, type SnapshotArchive } from "./snapshot-archive.ts";
+import { RolloutController } from "./rollout-controller.ts";
 import { type SignedSnapshot, SnapshotFeed } from "./snapshot-feed.ts";
 import { type FederationState, type ItemKey, trustDomainOf } from "./state.ts";
 import type { RegistryStore } from "./store.ts";
@@ -65,6 +66,7 @@ export class Registry {
   readonly #follow: () => void;
   readonly #members: MemberDirectory;
   readonly #snapshots: SnapshotFeed;
+  readonly rollouts: RolloutController;
 
   private constructor(deps: RegistryDeps, state: FederationState, members: MemberDirectory) {
     const { store, clock, random, authority } = deps;
@@ -84,6 +86,8 @@ export class Registry {
     this.#ledger = new Ledger({ store, clock, random, root: authority.root }, state, (changed) => {
       for (const name of changed) this.wakeups.wake(name);
     });
+    this.rollouts = new RolloutController(this.#ledger, clock);
+    void this.rollouts.look();
   }
 
   static async open(deps: RegistryDeps): Answer<Registry> {
@@ -175,7 +179,10 @@ export class Registry {
     }
     const reported = await this.#members.report(cluster, member, report);
     if (!reported.ok) return unavailable(reported.error);
-    if (reported.value) return ok(undefined);
+    if (reported.value) {
+      this.rollouts.report(cluster, member, report.canaries);
+      return ok(undefined);
+    }
     return refuse("limit_exceeded", `cluster ${cluster} has as many members as a cluster may have`);
   }
 
@@ -218,16 +225,18 @@ export class Registry {
     return this.#ledger.execute({ actor }, (state) => planAdvertise(state, { cluster, member, address }));
   }
 
-  apply(actor: string, request: ApplyRequest): Answer<ApplyResponse> {
+  async apply(actor: string, request: ApplyRequest): Answer<ApplyResponse> {
     const { requestToken, dryRun = false } = request;
     const resources: readonly AppliedResource[] = request.resources;
     const repeatable =
       requestToken === undefined
         ? {}
         : { request: { token: requestToken, meaning: JSON.stringify(resources) } };
-    return this.#ledger.execute({ actor, dryRun, ...repeatable }, (state) =>
+    const applied = await this.#ledger.execute({ actor, dryRun, ...repeatable }, (state) =>
       planApply(state, { resources, dryRun, time: this.#time() }),
     );
+    if (applied.ok && !dryRun && resources.some(({ kind }) => kind === "Rollout")) await this.rollouts.look();
+    return applied;
   }
 
   declare(actor: string, cluster: string, { resources, gateways }: DeclareRequest): Answer<DeclareResponse> {
@@ -299,6 +308,7 @@ export class Registry {
   /** Lets go of everyone who waits, and writes down what was heard last. */
   async close(): Promise<void> {
     this.wakeups.wakeAll();
+    this.rollouts.close();
     await this.#members.flush();
     this.#store.close();
   }

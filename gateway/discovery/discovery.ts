@@ -39,7 +39,7 @@ export interface DiscoveryOptions {
 }
 
 /** What the process tells of itself; the rest of the report comes from discovery. */
-export type SelfReport = Pick<MemberReport, "listeners" | "tunnels" | "advertise" | "admin">;
+export type SelfReport = Pick<MemberReport, "listeners" | "tunnels" | "advertise" | "admin" | "canaries">;
 
 /** Everything a gateway or agent learns, assembled; it is usable as soon as it is open, registry or not. */
 export interface Discovery {

@@ -120,6 +120,7 @@ export function buildGateway(context: MemberContext): Proxy {
     tunnels: () => [...peers.status(), ...agents.status()],
     outside: () => outside?.address,
     securedProxy: () => securedProxy?.address,
+    canaries: () => control.guard.canaries(engine.tables.current?.rules),
     probe: (request) => probeListener(listeners, request, context.monotonicMs),
     egress: {
       test: ({ workload, ...question }) => {

@@ -1,6 +1,7 @@
 import { formatAddress } from "../../federation/model/address.ts";
 import { createLogger, type Logger } from "../../federation/model/log.ts";
 import { type Issue, type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
+import type { MemberReport } from "../../federation/model/resource.ts";
 import { ok, type Result } from "../../federation/model/result.ts";
 import type { SystemRole } from "../../federation/model/spiffe-id.ts";
 import { AccessLog, type MetricFamily, type PortClaims, type Tracing } from "../dataplane/index.ts";
@@ -95,6 +96,13 @@ export async function runMember(
   await member.start();
 }
 
+const CANARY_REPORT_MS = 1_000;
+
+function canariesOf(proxy: Proxy): Pick<MemberReport, "canaries"> {
+  const canaries = proxy.canaries?.() ?? [];
+  return canaries.length === 0 ? {} : { canaries };
+}
+
 class Member {
   readonly #config: ProcessConfig;
   readonly #discovery: Discovery;
@@ -156,8 +164,12 @@ class Member {
         tunnels: this.#proxy.tunnels(),
         admin,
         advertise,
+        ...canariesOf(this.#proxy),
       }));
       this.#changed = () => reporter.changed();
+      // A rollout is judged by what its proxies measured: while there is one, they say so more often than a heartbeat comes.
+      const tell = () => canariesOf(this.#proxy).canaries !== undefined && reporter.changed();
+      setInterval(tell, CANARY_REPORT_MS).unref();
       this.#installShutdown();
       this.#log.info("serving", { listen: bound, admin });
       this.#ipc.send({ type: "ready", listen: bound, admin });

@@ -1,5 +1,5 @@
 import type { Address } from "../../federation/model/address.ts";
-import type { TunnelStatus, WorkloadListenerStatus } from "../../federation/model/resource.ts";
+import type { CanaryReport, TunnelStatus, WorkloadListenerStatus } from "../../federation/model/resource.ts";
 import type { MetricFamily } from "../dataplane/index.ts";
 import type { EgressInsight, ProbeAnswer, ProbeRequest } from "./admin-server.ts";
 
@@ -17,6 +17,8 @@ export interface Proxy {
   listeners(): readonly WorkloadListenerStatus[];
   tunnels(): readonly TunnelStatus[];
   probe(request: ProbeRequest): Promise<ProbeAnswer>;
+  /** What was measured of the canaries of rollouts. */
+  canaries?(): readonly CanaryReport[];
   /** Gateways only: what may leave, and what left. */
   readonly egress?: EgressInsight;
   /** Where callers from outside are served, if anywhere. */

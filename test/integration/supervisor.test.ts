@@ -198,6 +198,7 @@ function acknowledgingRegistry(behind = 0): RegistryClient {
     register: unused,
     cluster: unused,
     deleteCluster: unused,
+    rollout: unused,
     bundles: unused,
     forgetMember: unused,
     list: unused,

@@ -250,6 +250,15 @@ export type DeleteResponse = Answer<typeof deleteResponse>;
 export const clusterDeleteResponse = z.object({ revision, dryRun: z.boolean(), cluster: label });
 export type ClusterDeleteResponse = Answer<typeof clusterDeleteResponse>;
 
+export const rolloutAction = z.enum(["pause", "promote", "abort"]);
+export const rolloutAnswer = z.object({
+  revision,
+  dryRun: z.boolean(),
+  name: z.string(),
+  progress: rolloutProgress,
+});
+export type RolloutAnswer = Answer<typeof rolloutAnswer>;
+
 /** One acknowledged change; `revision` is the federation's after it. */
 export const auditRecord = z.object({
   revision,

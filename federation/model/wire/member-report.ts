@@ -7,6 +7,7 @@ import { address, label, port, portProtocol, revision } from "./fields.ts";
 
 const MAX_LISTENERS = 10_000;
 const MAX_TUNNELS = 10_000;
+const MAX_CANARIES = 1_000;
 const problemCode = z.string().regex(/^ISTH-[0-9]{4}$/, "must be a problem code such as ISTH-1051");
 const short = z.string().max(512);
 
@@ -40,6 +41,17 @@ export const memberReport = z.strictObject({
       }),
     )
     .max(MAX_TUNNELS),
+  canaries: z
+    .array(
+      z.strictObject({
+        name: short,
+        requests: z.int().min(0),
+        failures: z.int().min(0),
+        latency: z.array(z.int().min(0)).max(64),
+      }),
+    )
+    .max(MAX_CANARIES)
+    .exactOptional(),
 }) satisfies z.ZodType<MemberReport>;
 
 export function decodeMemberReport(input: unknown): Result<MemberReport, readonly Issue[]> {

@@ -15,6 +15,7 @@ import { type EntryForward, ofEndpoint, ofVersion, type Refuse } from "../routin
 import type { RequestDecision } from "../routing/decide-request.ts";
 import type { RequestView } from "../routing/request-view.ts";
 import type { RouteTables } from "../routing/tables.ts";
+import type { CanaryMeter } from "./canary-meter.ts";
 import type { DestinationGuard } from "./destination-guard.ts";
 import type { EntryKey } from "./entry.ts";
 import type { Guard, Limiter } from "./guard.ts";
@@ -115,6 +116,13 @@ export class EntryGuard {
       ? `; Max-Age=${Math.floor((session.absoluteTimeoutMs ?? 0) / 1_000)}`
       : "";
     return `set-cookie: ${session.name}=${value}; Path=/; HttpOnly; SameSite=Lax${maxAge}\r\n`;
+  }
+
+  /** Measures requests to a rollout's canary; `undefined` for all others. */
+  canary(target: EntryForward): CanaryMeter | undefined {
+    if (target.version === undefined || this.#rules === undefined) return undefined;
+    const rollout = ruleFor(this.#rules.rollouts, target.destination);
+    return rollout?.rule.canary === target.version ? this.#guard.canary(rollout.name) : undefined;
   }
 
   observed(rule: string, verdict: string, detail: string): void {

@@ -1,5 +1,6 @@
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import type { EntryForward } from "../routing/decide.ts";
+import type { CanaryMeter } from "./canary-meter.ts";
 import type { DestinationGuard } from "./destination-guard.ts";
 import type { EntryGuard } from "./entry-guard.ts";
 
@@ -49,6 +50,12 @@ class GuardedTicket implements Ticket {
   readonly #target: EntryForward;
   readonly #destination: DestinationGuard;
   readonly #now: () => number;
+  readonly #canary: CanaryMeter | undefined;
+  readonly #startedMs: number;
+  /** 0: no answer yet. */
+  #status = 0;
+  #answeredMs = 0;
+  #failed = false;
   #left = false;
 
   constructor(guard: EntryGuard, target: EntryForward, now: () => number) {
@@ -56,14 +63,19 @@ class GuardedTicket implements Ticket {
     this.#target = target;
     this.#destination = guard.destination(target);
     this.#now = now;
+    this.#canary = guard.canary(target);
+    this.#startedMs = now();
     this.#destination.load.requests += 1;
   }
 
   answered(status: number, endpoint: string | undefined): void {
+    this.#status = status;
+    this.#answeredMs = this.#now();
     this.#judge(endpoint, status >= 500 ? "failure" : "success");
   }
 
   failed(reason: Problem, endpoint: string | undefined): void {
+    this.#failed = true;
     if (!NOT_ITS_FAULT.has(reason.name)) this.#judge(endpoint, "failure");
   }
 
@@ -71,6 +83,14 @@ class GuardedTicket implements Ticket {
     if (this.#left) return;
     this.#left = true;
     this.#destination.load.requests -= 1;
+    this.#measure();
+  }
+
+  /** How it ended for the client: tries that were repeated do not count. */
+  #measure(): void {
+    if (this.#canary === undefined) return;
+    if (this.#status > 0) this.#canary.record(this.#status >= 500, this.#answeredMs - this.#startedMs);
+    else if (this.#failed) this.#canary.record(true, undefined);
   }
 
   #judge(endpoint: string | undefined, event: "success" | "failure"): void {

@@ -5,10 +5,13 @@ import {
   type LimitRule,
   type Place,
   ruleFor,
+  type RuleTables,
   type ServiceRules,
 } from "../policy/rule-tables.ts";
 import { TokenBucket } from "../policy/token-bucket.ts";
+import type { CanaryReport } from "../../../federation/model/resource.ts";
 import type { EntryForward } from "../routing/decide.ts";
+import { CanaryMeter } from "./canary-meter.ts";
 import type { Metrics } from "./counters.ts";
 import { DestinationGuard, type Readiness } from "./destination-guard.ts";
 import type { EventLog } from "./event-log.ts";
@@ -54,6 +57,8 @@ export class Guard {
     { readonly guard: DestinationGuard; readonly target: EntryForward }
   >();
   readonly #shares = new WeakMap<readonly EntryForward[], Shares>();
+  /** What was measured of canaries, by the rollout's name. */
+  readonly #canaries = new Map<string, CanaryMeter>();
   #epoch = 0;
 
   constructor(env: GuardEnvironment) {
@@ -104,6 +109,21 @@ export class Guard {
     const parts = this.#divide(service, rules, sources, now);
     this.#shares.set(sources, { parts, untilMs: now + SHARES_MS, epoch: this.#epoch, rules });
     return parts;
+  }
+
+  canary(rollout: string): CanaryMeter {
+    const known = this.#canaries.get(rollout) ?? new CanaryMeter();
+    this.#canaries.set(rollout, known);
+    return known;
+  }
+
+  /** Of the rollouts that some service has now. */
+  canaries(tables: RuleTables | undefined): readonly CanaryReport[] {
+    const names = new Set(
+      [...(tables?.values() ?? [])].flatMap(({ rollouts }) => rollouts.map(({ name }) => name)),
+    );
+    for (const name of this.#canaries.keys()) if (!names.has(name)) this.#canaries.delete(name);
+    return [...this.#canaries].map(([name, meter]) => ({ name, ...meter.stats() }));
   }
 
   count(rule: string, verdict: string, observe: boolean): void {
