@@ -16,6 +16,7 @@ export class LeaseLedger {
   readonly #bucket: TokenBucket;
   /** In the order in which they are served; each asks for some and holds some. */
   readonly #members = new Map<string, { wanted: number; held: number }>();
+  #askedMs = Number.NEGATIVE_INFINITY;
 
   constructor(rate: Rate, now: number, tokens?: number) {
     this.#rate = rate;
@@ -30,6 +31,8 @@ export class LeaseLedger {
 
   /** `held`: what it still has of earlier grants. A later question replaces an earlier one. */
   ask(member: string, wanted: number, held: number, now: number): readonly Grant[] {
+    this.#fit(now);
+    this.#askedMs = now;
     this.#members.delete(member);
     this.#members.set(member, { wanted, held });
     return this.settle(now);
@@ -80,8 +83,10 @@ export class LeaseLedger {
   #fit(now: number): void {
     let held = 0;
     for (const member of this.#members.values()) held += member.held;
-    // Not below what comes in between two ticks: those who wait would never get it.
-    const least = Math.max(1, this.#rate.perMs * LEAST_WINDOW_MS);
+    // While members ask, what comes in is owed to them, however late this process gets round to it; once they are silent, no
+    // more is kept than the burst, and not less than what comes in between two ticks.
+    const isBusy = now - this.#askedMs < BUSY_MS;
+    const least = Math.max(1, this.#rate.perMs * (isBusy ? BUSY_MS : LEAST_WINDOW_MS));
     this.#bucket.setRate({ perMs: this.#rate.perMs, burst: Math.max(least, this.#rate.burst - held) }, now);
   }
 }
@@ -89,3 +94,5 @@ export class LeaseLedger {
 /** How often a ledger that somebody waits for is settled. */
 export const SETTLE_MS = 10;
 const LEAST_WINDOW_MS = 3 * SETTLE_MS;
+// Longer than an event loop is ever kept busy, short enough that what was saved up meanwhile is no burst.
+const BUSY_MS = 250;
