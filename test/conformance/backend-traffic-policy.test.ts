@@ -105,6 +105,28 @@ describe("BackendTrafficPolicy", () => {
     expect(homes.size).toBeGreaterThan(1);
   });
 
+  it("retryConstraint: allows so many retries and passes the other failures on", async () => {
+    const { rules, calls, workload } = await scene([{ name: "a" }]);
+    const service = { namespace: "shop", name: "cart" };
+    rules({
+      backends: [{ retry: { percent: 0, intervalMs: 10_000, minCount: 3, minIntervalMs: 10_000 } }],
+      routes: [
+        {
+          cluster: "west",
+          namespace: "shop",
+          name: "retry",
+          firstSeen: "2026-01-01T00:00:00Z",
+          mode: "enforce",
+          parents: [service],
+          rules: [{ retry: { attempts: 1, codes: [500], backoff: "1ms" } }],
+        },
+      ],
+    });
+    workload("a").behave(500);
+    await calls(10);
+    expect(workload("a").served).toBe(13);
+  });
+
   it("mode observe: counts what the circuit would refuse and leaves traffic alone", async () => {
     const { rules, call, workload, metric } = await scene([{ name: "a" }]);
     rules({ backends: [{ mode: "observe", circuit: { maxParallelRequests: 1 } }] });

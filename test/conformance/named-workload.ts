@@ -22,11 +22,13 @@ export async function startNamedWorkload(name: string): Promise<NamedWorkload> {
   let how: number | "silent" = 200;
   let served = 0;
   const waiting: ServerResponse[] = [];
+  const answer = (response: ServerResponse, status: number) =>
+    response.writeHead(status, { "content-length": name.length + 1 }).end(`${name}\n`);
   const server = createServer((request, response) => {
     served += 1;
     request.resume();
     if (how === "silent") waiting.push(response);
-    else response.writeHead(how).end(`${name}\n`);
+    else answer(response, how);
   });
   const listen = async (port: number) => {
     server.listen(port, "127.0.0.1");
@@ -50,7 +52,7 @@ export async function startNamedWorkload(name: string): Promise<NamedWorkload> {
       how = next;
     },
     release() {
-      for (const response of waiting.splice(0)) response.writeHead(200).end(`${name}\n`);
+      for (const response of waiting.splice(0)) answer(response, 200);
     },
     kill,
     revive: () => listen(port),

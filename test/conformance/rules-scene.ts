@@ -24,6 +24,7 @@ export interface RulesScene {
     readonly rateLimits?: readonly Partial<SnapshotRateLimit>[];
     readonly backends?: readonly Partial<SnapshotBackend>[];
     readonly rollouts?: readonly Partial<SnapshotRollout>[];
+    readonly routes?: NonNullable<Snapshot["routes"]>;
   }): void;
   /** What `web` gets: status and the name of who answered, `429 ISTH-3301`. */
   call(headers?: Readonly<Record<string, string>>): Promise<Reply>;
@@ -96,12 +97,13 @@ export function useRulesScene() {
         if (found === undefined) throw new Error(`no workload ${name}`);
         return found;
       },
-      rules: ({ rateLimits = [], backends = [], rollouts = [] }) =>
+      rules: ({ rateLimits = [], backends = [], rollouts = [], routes = [] }) =>
         mesh.publish(
           (snapshot): Snapshot =>
             snapshot.cluster === "west"
               ? {
                   ...snapshot,
+                  routes,
                   rules: {
                     rateLimits: rateLimits.map((rule) => ({ ...LIMIT, ...rule })),
                     backends: backends.map((rule) => ({ ...BACKEND, ...rule })),

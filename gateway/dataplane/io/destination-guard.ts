@@ -3,6 +3,7 @@ import type { FailbackConfig } from "../lifecycle/destination-state.ts";
 import * as destination from "../lifecycle/destination-state.ts";
 import * as outlier from "../lifecycle/outlier-state.ts";
 import { type CircuitBound, type CircuitLoad, judgeCircuit, UNLIMITED } from "../policy/circuit.ts";
+import { type BudgetLimits, RetryBudget } from "../policy/retry-budget.ts";
 import type { BackendRule } from "../policy/rule-tables.ts";
 
 /** What is known of a service at one cluster; `undefined`: nothing, which counts as ready. */
@@ -32,6 +33,7 @@ export class DestinationGuard {
    * newcomer: a busy stream would else stay with its endpoint for ever.
    */
   generation = 0;
+  readonly #budget = new RetryBudget();
   #ready = 0;
   #state: destination.DestinationState = destination.ADMITTED;
   /** Of the service there as a whole. */
@@ -89,6 +91,25 @@ export class DestinationGuard {
       retry();
     });
     return true;
+  }
+
+  // ---- retries ------------------------------------------------------------------------------------------------------
+
+  requested(now: number): void {
+    const limits = this.#budgetLimits();
+    if (limits !== undefined) this.#budget.request(limits, now);
+  }
+
+  mayRetry(now: number): boolean {
+    const limits = this.#budgetLimits();
+    return limits === undefined || this.#budget.retry(limits, now);
+  }
+
+  #budgetLimits(): BudgetLimits | undefined {
+    const retry = this.rule?.observe === true ? undefined : this.rule?.rule.retry;
+    if (retry === undefined) return undefined;
+    const { percent, intervalMs, minCount, minIntervalMs } = retry;
+    return { percent, intervalMs, minPerInterval: (minCount * intervalMs) / minIntervalMs };
   }
 
   // ---- outliers -----------------------------------------------------------------------------------------------------

@@ -8,12 +8,14 @@ import type { EntryGuard } from "./entry-guard.ts";
 export interface Ticket {
   answered(status: number, endpoint: string | undefined): void;
   failed(reason: Problem, endpoint: string | undefined): void;
+  /** Whether the service's retry budget allows one more try, which is counted; beside the rule's own. */
+  mayRetry(): boolean;
   /** The exchange is over, however it went. Only the first call counts. */
   leave(): void;
 }
 
 /** Where no rule wants to know. */
-export const NO_TICKET: Ticket = { answered() {}, failed() {}, leave() {} };
+export const NO_TICKET: Ticket = { answered() {}, failed() {}, mayRetry: () => true, leave() {} };
 
 /** What a hop said about itself or the way, not what an endpoint did. */
 const NOT_ITS_FAULT: ReadonlySet<Problem["name"]> = new Set([
@@ -66,6 +68,7 @@ class GuardedTicket implements Ticket {
     this.#canary = guard.canary(target);
     this.#startedMs = now();
     this.#destination.load.requests += 1;
+    this.#destination.requested(this.#startedMs);
   }
 
   answered(status: number, endpoint: string | undefined): void {
@@ -77,6 +80,10 @@ class GuardedTicket implements Ticket {
   failed(reason: Problem, endpoint: string | undefined): void {
     this.#failed = true;
     if (!NOT_ITS_FAULT.has(reason.name)) this.#judge(endpoint, "failure");
+  }
+
+  mayRetry(): boolean {
+    return this.#destination.mayRetry(this.#now());
   }
 
   leave(): void {

@@ -467,7 +467,7 @@ export class Http1Connection implements Http1Exchange {
       counters.retriesOverBody.value += 1;
       return false;
     }
-    if (!env.budgets.of(request.routed.rule).retry(retry.budget, env.now())) {
+    if (!env.budgets.of(request.routed.rule).retry(retry.budget, env.now()) || !this.#ticket.mayRetry()) {
       counters.retriesOverBudget.value += 1;
       return false;
     }

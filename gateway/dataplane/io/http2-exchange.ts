@@ -369,7 +369,7 @@ export class Http2Exchange implements StreamHandler {
       counters.retriesOverBody.value += 1;
       return false;
     }
-    if (!env.budgets.of(request.routed.rule).retry(retry.budget, env.now())) {
+    if (!env.budgets.of(request.routed.rule).retry(retry.budget, env.now()) || !this.#ticket.mayRetry()) {
       counters.retriesOverBudget.value += 1;
       return false;
     }
