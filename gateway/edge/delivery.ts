@@ -1,5 +1,10 @@
 import { problem } from "../../federation/model/problem.ts";
-import { serviceAuthority, serviceKey, type ServiceName } from "../../federation/model/service.ts";
+import {
+  parseServiceAuthority,
+  serviceAuthority,
+  serviceKey,
+  type ServiceName,
+} from "../../federation/model/service.ts";
 import {
   type DialledEndpoint,
   type EndpointBalancer,
@@ -96,9 +101,13 @@ export class Delivery {
   }
 
   /** For workloads that enter here: a connection of our own to an endpoint, `undefined` where there is none. */
-  open({ service, port, version, endpoint: wished }: EntryForward, avoid?: string): OpenedStream | undefined {
+  open(target: EntryForward, avoid?: string): OpenedStream | undefined {
+    const { authority, version, endpoint: wished } = target;
+    // By the owner's name of the service: the workload may call it by an alias.
+    const service = parseServiceAuthority(authority);
+    if (service === undefined) return undefined;
     const wish = { version, endpoint: wished, avoid };
-    const endpoint = this.#endpoints.pick(`${serviceKey(service)}:${port}`, wish);
+    const endpoint = this.#endpoints.pick(`${serviceKey(service)}:${service.port}`, wish);
     if (endpoint === undefined) return undefined;
     const stream = new LocalStream(endpoint.address, endpoint.name, endpoint.failed);
     stream.once("close", endpoint.release);

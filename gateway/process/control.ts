@@ -1,4 +1,4 @@
-import { clustersetHost, serviceKey } from "../../federation/model/service.ts";
+import { clustersetHost, parseServiceAuthority, serviceKey } from "../../federation/model/service.ts";
 import {
   type ControlMessage,
   ControlLinks,
@@ -65,7 +65,10 @@ export class Control {
       now: context.now,
       metrics,
       events,
-      readiness: (target) => options.observe(target) ?? this.#readiness.get(readinessKey(target)),
+      // By the owner's name of the service: a workload may call it by an alias.
+      readiness: (target) =>
+        options.observe({ ...target, service: parseServiceAuthority(target.authority) ?? target.service }) ??
+        this.#readiness.get(readinessKey(target)),
       sharedLimiter: (limit) => this.#limits.limiter(limit),
     });
     engine.tables.subscribe(() => this.changed());

@@ -33,6 +33,7 @@ export async function startEchoBackend(backend: string): Promise<EchoBackend> {
       made.seen = [];
     },
     async stop() {
+      if (!server.listening) return;
       server.close();
       server.closeAllConnections();
       await once(server, "close");

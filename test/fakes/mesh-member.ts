@@ -28,6 +28,8 @@ export interface MemberSurroundings {
   readonly now?: (() => number) | undefined;
   /** Secrets, names and guarded ranges of the gateways. */
   readonly outside?: Outside | undefined;
+  /** Any free one unless given. */
+  readonly port?: number | undefined;
 }
 
 /** Starts one gateway or agent of a cluster in this process, on a free port. */
@@ -37,7 +39,7 @@ export async function startMember(
   role: "gateway" | "agent",
   services: StaticCluster,
   first: Snapshot,
-  { now = Date.now, outside = NOTHING_OUTSIDE }: MemberSurroundings = {},
+  { now = Date.now, outside = NOTHING_OUTSIDE, port = 0 }: MemberSurroundings = {},
 ): Promise<MeshMember> {
   const watched = createWatch(services);
   const snapshot = createWatch<Snapshot | undefined>(first);
@@ -56,7 +58,7 @@ export async function startMember(
     onChange: () => {},
   };
   const proxy = role === "gateway" ? buildGateway(context) : buildAgent(context);
-  const bound = await proxy.start({ host: "127.0.0.1", port: 0 });
+  const bound = await proxy.start({ host: "127.0.0.1", port });
   return { proxy, listen: `127.0.0.1:${bound.port}`, snapshot, credential, services: watched, log };
 }
 

@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { Agent, request as httpRequest } from "node:http";
+import { createServer } from "node:net";
 import type { TrafficRouteResource } from "../../federation/model/resource.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
 import type { StaticCluster, StaticWorkload } from "../../federation/model/static-cluster.ts";
@@ -83,7 +85,8 @@ export function trafficRoute(
   return decoded.value as TrafficRouteResource;
 }
 
-export async function startTrafficWorld(): Promise<TrafficWorld> {
+/** Without agents the gateways serve workloads themselves. */
+export async function startTrafficWorld({ agents = true } = {}): Promise<TrafficWorld> {
   const federation = createTestFederation(FEDERATION, ["east", "west"]);
   const names = ["cart-v1", "cart-v2", "stock", "west-cart"] as const;
   const started = await Promise.all(names.map((name) => startEchoBackend(name)));
@@ -121,6 +124,7 @@ export async function startTrafficWorld(): Promise<TrafficWorld> {
     cluster: "east" | "west",
     role: "gateway" | "agent",
     spec: Partial<StaticCluster["spec"]>,
+    listen?: number,
   ) => {
     const workloads = cluster === "east" ? east : west;
     const services = {
@@ -129,22 +133,22 @@ export async function startTrafficWorld(): Promise<TrafficWorld> {
       metadata: { name: cluster },
       spec: { gateways: [], agents: [], workloads, ...spec },
     } as const;
-    const member = await startMember(federation, cluster, role, services, snapshotOf(cluster, []));
+    const member = await startMember(federation, cluster, role, services, snapshotOf(cluster, []), {
+      port: listen,
+    });
     members.set(`${cluster} ${role}`, member);
     return member.listen;
   };
   // Inside out: what others need to know of is started first, so that no address has to be guessed.
-  const eastAgent = await start("east", "agent", {});
-  gateways.set("east", [await start("east", "gateway", { agents: [eastAgent] })]);
-  // West's agent and gateway need each other's address: the gateway is told a moment later.
-  const gateway = await start("west", "gateway", { agents: ["127.0.0.1:9"] });
-  gateways.set("west", [gateway]);
-  const westAgent = await start("west", "agent", { gateways: [gateway] });
-  const told = members.get("west gateway")?.services;
-  if (told !== undefined)
-    told.publish({ ...told.current, spec: { ...told.current.spec, agents: [westAgent] } });
-  const entry = members.get("west agent");
-  if (entry === undefined) throw new Error("the agent did not start");
+  const eastAgents = agents ? [await start("east", "agent", {})] : [];
+  gateways.set("east", [await start("east", "gateway", { agents: eastAgents })]);
+  // West's agent and gateway need each other's address, so one of them is chosen beforehand.
+  const port = await freePort();
+  const gateway = `127.0.0.1:${port}`;
+  const westAgents = agents ? [await start("west", "agent", { gateways: [gateway] })] : [];
+  gateways.set("west", [await start("west", "gateway", { agents: westAgents }, port)]);
+  const entry = members.get(agents ? "west agent" : "west gateway");
+  if (entry === undefined) throw new Error("west's entry did not start");
   await until("west reaches east", 10_000, () =>
     members
       .get("west gateway")
@@ -235,4 +239,13 @@ function workload(namespace: string, name: string, ...services: StaticWorkload["
 function service(name: string, address: string, version?: string): StaticWorkload["services"][number] {
   const rest = version === undefined ? {} : { version };
   return { name, port: 80, protocol: "http", endpoints: [address], ...rest };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const bound = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof bound === "object" && bound !== null ? bound.port : 0;
 }

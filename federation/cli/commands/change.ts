@@ -106,8 +106,12 @@ function undoOf(result: ApplyResult, program: string): string | undefined {
 /** A line for the shell that writes an object back as it was. */
 export function restoreCommand(resource: AppliedResource, program: string): string {
   const { resourceVersion: _version, firstSeen: _seen, ...metadata } = resource.metadata;
-  // JSON holds no single quote of its own here: names and patterns have none.
-  return `echo '${JSON.stringify({ ...resource, metadata })}' | ${program} apply -f -`;
+  return `printf %s ${quoted(JSON.stringify({ ...resource, metadata }))} | ${program} apply -f -`;
+}
+
+/** For a POSIX shell: a header's value or a pattern may hold quotes, which must end nothing. */
+export function quoted(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 /** Clusters whose snapshots an object is part of, besides its own. */
