@@ -1,5 +1,5 @@
 import { ErrorCode } from "./error-code.ts";
-import { Flag, FRAME_HEAD_BYTES, FrameType, MIN_MAX_FRAME_BYTES } from "./frame.ts";
+import { Flag, FRAME_HEAD_BYTES, FrameType } from "./frame.ts";
 
 /** What the reader tells of what it reads. Buffers are on loan for the time of the call. */
 export interface FrameSink {
@@ -169,6 +169,3 @@ export class FrameReader {
 function lengthAt(buffer: Buffer, at: number): number {
   return ((buffer[at] ?? 0) << 16) | ((buffer[at + 1] ?? 0) << 8) | (buffer[at + 2] ?? 0);
 }
-
-/** The largest frame of any other type than DATA that makes sense: larger ones are asked for only by who means harm. */
-export const MAX_CONTROL_FRAME_BYTES = MIN_MAX_FRAME_BYTES;
