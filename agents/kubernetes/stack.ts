@@ -38,6 +38,7 @@ export function buildController(context: MemberContext, { client, installation }
   });
   const problems = (): readonly Problem[] => controller.problems();
   return {
+    // Nobody connects to a controller: the address is only handed back.
     async start(listen) {
       leader.start();
       controller.start();
