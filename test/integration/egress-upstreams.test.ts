@@ -233,6 +233,9 @@ describe.each([
     expect(await call(hostname, port, limited)).toBe("200");
     expect(await request(hostname, port)).toBe("200");
     expect(await request(hostname, port)).toBe("ISTH-2208");
+    // A snapshot that says something else gives nobody a fresh rate.
+    scene.mesh.publish((snapshot) => ({ ...snapshot, issuedAt: "2026-01-02T00:00:00Z" }));
+    expect(await request(hostname, port)).toBe("ISTH-2208");
     expect(await request(hostname, port, BATCH)).toBe("200");
   });
 

@@ -85,7 +85,7 @@ export class ExternalGate {
     this.#contexts = new ClientContexts(secrets);
     this.#bytes = externalCounters(metrics);
     this.#subscriptions = [
-      tables.subscribe(() => this.#rulesChanged()),
+      tables.subscribe((next, previous) => this.#rulesChanged(next, previous)),
       // The next request dials with the new certificate; what is under way keeps the connection that it has.
       secrets.subscribe(() => this.pools.retireAll()),
     ];
@@ -203,7 +203,9 @@ export class ExternalGate {
     this.audit.flush();
   }
 
-  #rulesChanged(): void {
+  /** Snapshots change for many reasons: only another policy empties pools and gives everyone a fresh rate. */
+  #rulesChanged(next: RouteTables | undefined, previous: RouteTables | undefined): void {
+    if (JSON.stringify(next?.egress.policies) === JSON.stringify(previous?.egress.policies)) return;
     this.pools.retireAll();
     this.#buckets.clear();
   }
