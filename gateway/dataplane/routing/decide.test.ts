@@ -3,9 +3,9 @@ import { describe, expect, it } from "vitest";
 import { CART, EAST, eastTables, id, importRule, WEST, westTables } from "../../../test/fakes/rules.ts";
 import {
   decideEgress,
-  decideEntry,
   decideInbound,
   decideIngress,
+  decideSources,
   selectTunnel,
   type TunnelAsk,
   type TunnelTarget,
@@ -14,6 +14,15 @@ import {
 const WEB = id("west/shop/web");
 const BATCH = id("west/shop/batch");
 const AUTHORITY = "cart.shop.svc.clusterset.local:80";
+
+/** The only source, or the refusal. */
+function decideEntry(...asked: Parameters<typeof decideSources>) {
+  const sources = decideSources(...asked);
+  if ("kind" in sources) return sources;
+  const [only] = sources;
+  if (only === undefined) throw new Error("no source");
+  return only;
+}
 
 const refusal = (name: string) => ({ kind: "refuse", problem: { name } });
 

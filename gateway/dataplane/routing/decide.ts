@@ -59,17 +59,6 @@ export function decideSources(
   return decisions.find((decision) => decision.kind === "refuse") ?? refuse("no_route", "no source");
 }
 
-/** The first of them: what stands for the service where no request chooses. */
-export function decideEntry(
-  tables: RouteTables | undefined,
-  caller: SpiffeId,
-  service: ServiceName,
-  port: number,
-): EntryDecision {
-  const sources = decideSources(tables, caller, service, port);
-  return "kind" in sources ? sources : (sources[0] ?? refuse("no_route", "no source"));
-}
-
 /** One source, for one caller. */
 export function decideImport(
   tables: RouteTables,
