@@ -45,7 +45,10 @@ function createProgram(terminal: Terminal, run: Run): Commander {
   for (const spec of COMMANDS) {
     const [first = "", second] = spec.path.split(" ");
     if (second === undefined) {
-      program.addCommand(createCommand(spec, first, terminal, run));
+      const command = createCommand(spec, first, terminal, run);
+      program.addCommand(command);
+      // `registry` runs one, `registry export` does something to it.
+      nouns.set(first, command);
       continue;
     }
     let noun = nouns.get(first);
@@ -76,17 +79,21 @@ function createCommand(spec: CommandSpec, name: string, terminal: Terminal, run:
 }
 
 function setUp(command: Commander, terminal: Terminal): Commander {
-  return command
-    .exitOverride()
-    .helpOption("-h, --help", "show this help")
-    .helpCommand(false)
-    .allowExcessArguments(false)
-    .configureOutput({
-      writeOut: (text) => terminal.out(text.trimEnd()),
-      writeErr: (text) => terminal.err(text.trimEnd()),
-      // Errors are rendered once, by `renderUsage`.
-      outputError: () => {},
-    });
+  return (
+    command
+      .exitOverride()
+      // An option behind a command's name is that command's, also where its noun is a command that has the same one.
+      .enablePositionalOptions()
+      .helpOption("-h, --help", "show this help")
+      .helpCommand(false)
+      .allowExcessArguments(false)
+      .configureOutput({
+        writeOut: (text) => terminal.out(text.trimEnd()),
+        writeErr: (text) => terminal.err(text.trimEnd()),
+        // Errors are rendered once, by `renderUsage`.
+        outputError: () => {},
+      })
+  );
 }
 
 async function runCommand(

@@ -77,11 +77,9 @@ export interface StoredRequest {
 export function applyDraft(state: FederationState, draft: Draft, time: string): FederationState {
   const clusters = new Map(state.clusters);
   const owned = new Map<string, MutableCluster>();
-  const firstSeen = new Map(state.firstSeen);
+  const firstSeen = state.firstSeen.with(draft.puts.map((item) => [keyText(keyOf(item)), time] as const));
   for (const key of draft.deletes) remove(clusters, owned, key);
   for (const item of draft.puts) {
-    const key = keyText(keyOf(item));
-    if (!firstSeen.has(key)) firstSeen.set(key, time);
     put(clusters, owned, item);
   }
   return { ...state, revision: draft.revision ?? state.revision + 1, clusters, firstSeen };
@@ -191,6 +189,8 @@ export function completeChange(
   draft: Draft,
   context: { readonly time: string; readonly actor: string },
   changedSnapshots: (before: FederationState, after: FederationState, draft: Draft) => readonly string[],
+  /** Told of each such cluster: the state that was compiled, and the one that stands for it from now on. */
+  onRevised: (compiled: ClusterState, published: ClusterState) => void = () => {},
 ): { readonly change: Change; readonly after: FederationState } {
   const applied = applyDraft(before, draft, context.time);
   const snapshots =
@@ -208,14 +208,21 @@ export function completeChange(
     firstSeen,
     audit: { ...draft.audit, time: context.time, actor: context.actor },
   };
-  return { change, after: withSnapshotRevisions(applied, snapshots) };
+  return { change, after: withSnapshotRevisions(applied, snapshots, onRevised) };
 }
 
-function withSnapshotRevisions(state: FederationState, names: readonly string[]): FederationState {
+function withSnapshotRevisions(
+  state: FederationState,
+  names: readonly string[],
+  onRevised?: (compiled: ClusterState, published: ClusterState) => void,
+): FederationState {
   const clusters = new Map(state.clusters);
   for (const name of names) {
     const cluster = clusters.get(name);
-    if (cluster !== undefined) clusters.set(name, { ...cluster, snapshotRevision: state.revision });
+    if (cluster === undefined) continue;
+    const published = { ...cluster, snapshotRevision: state.revision };
+    onRevised?.(cluster, published);
+    clusters.set(name, published);
   }
   return { ...state, clusters };
 }

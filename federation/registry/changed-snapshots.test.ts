@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { SeenNames } from "./seen-names.ts";
 import { expect, test } from "vitest";
 import { unwrap } from "../../test/fakes/pki.ts";
 import { exportOf, importOf, policyOf, rateLimitOf } from "../../test/fakes/registry-scene.ts";
@@ -102,7 +103,7 @@ function applying(resource: ReturnType<typeof exportOf>): Command {
 }
 
 function emptyState(): FederationState {
-  return { federation: "demo.mesh", revision: 0, clusters: new Map(), firstSeen: new Map() };
+  return { federation: "demo.mesh", revision: 0, clusters: new Map(), firstSeen: SeenNames.none };
 }
 
 function step(before: FederationState, run: Command) {

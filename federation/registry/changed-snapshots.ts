@@ -28,29 +28,36 @@ export function changedSnapshots(
   for (const key of [...draft.puts.map(keyOf), ...draft.deletes]) {
     for (const name of touchedBy(before, after, key)) touched.add(name);
   }
-  // An export to every cluster is offered to every one.
-  if (touched.delete(EVERY_CLUSTER)) for (const name of after.clusters.keys()) touched.add(name);
   return [...touched].filter((name) => {
     const next = after.clusters.get(name);
     if (next === undefined) return false;
+    const digest = digestOf(after, next, root);
     const previous = before.clusters.get(name);
-    if (previous === undefined) return true;
-    return digestBefore(before, previous, root) !== digestOf(after, next, root);
+    const changed = previous === undefined || digestBefore(before, previous, root) !== digest;
+    MADE.set(next, digest);
+    return changed;
   });
 }
 
-const DIGESTS = new WeakMap<ClusterState, string>();
-
 /**
- * Remembered with the cluster's state, because a published state gets a new one whenever its snapshot changes. Not so
- * for `after`, which is on its way: there a cluster may still have the state that it had before.
+ * Of clusters whose state is published, which get a new one whenever their snapshot changes. Not so while a change is on
+ * its way: there a cluster may still have the state that it had before, and `MADE` holds what it will be.
  */
+const DIGESTS = new WeakMap<ClusterState, string>();
+const MADE = new WeakMap<ClusterState, string>();
+
 function digestBefore(before: FederationState, cluster: ClusterState, root: RootBundle): string {
   const known = DIGESTS.get(cluster);
   if (known !== undefined) return known;
   const made = digestOf(before, cluster, root);
   DIGESTS.set(cluster, made);
   return made;
+}
+
+/** A cluster got the state that it is published with: what was compiled for it is its digest from now on. */
+export function keepDigest(underway: ClusterState, published: ClusterState): void {
+  const made = MADE.get(underway);
+  if (made !== undefined) DIGESTS.set(published, made);
 }
 
 function digestOf(state: FederationState, cluster: ClusterState, root: RootBundle): string {

@@ -14,7 +14,7 @@ import type { TrustBundle } from "../model/trust-bundle.ts";
 import { snapshotPolicy } from "../model/egress-policy.ts";
 import { compileRoutes } from "./compile-routes.ts";
 import { compileRules } from "./compile-rules.ts";
-import { acceptedConsumers, resolveImport, workloadsPermittedTo } from "./links.ts";
+import { acceptedConsumers, exportsNaming, resolveImport, workloadsPermittedTo } from "./links.ts";
 import {
   type ClusterRecord,
   type ClusterState,
@@ -97,7 +97,7 @@ function compileOffers(state: FederationState, cluster: ClusterState): readonly 
   const offers: SnapshotOffer[] = [];
   for (const exporter of state.clusters.values()) {
     if (exporter.record.state !== "joined" || exporter.exports.size === 0) continue;
-    for (const resource of exporter.exports.values()) {
+    for (const resource of exportsNaming(exporter.exports, own)) {
       const service = exporter.services.get(serviceId(resource.metadata));
       if (service === undefined || workloadsPermittedTo(resource, own) === undefined) continue;
       const { namespace, name, firstSeen = exporter.record.registeredAt } = resource.metadata;

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Problem } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
 import { applyLogged, completeChange, type Planned, type Refusal, type StoredRequest } from "./change.ts";
-import { changedSnapshots } from "./changed-snapshots.ts";
+import { changedSnapshots, keepDigest } from "./changed-snapshots.ts";
 import { type Clock, timestamp } from "./clock.ts";
 import type { RootBundle } from "./compile-snapshot.ts";
 import { refuse } from "./plan/refuse.ts";
@@ -144,9 +144,11 @@ export class Ledger {
 
   #complete(execution: Execution, draft: Parameters<typeof completeChange>[1]) {
     const context = { time: timestamp(this.#clock.now()), actor: execution.actor };
-    return completeChange(this.#state, draft, context, (before, after, given) =>
-      changedSnapshots(before, after, given, this.#root),
-    );
+    const changed = (before: FederationState, after: FederationState, given: typeof draft) =>
+      changedSnapshots(before, after, given, this.#root);
+    // What was not compiled for this change has no digest of it.
+    const onRevised = draft.allSnapshots === true ? undefined : keepDigest;
+    return completeChange(this.#state, draft, context, changed, onRevised);
   }
 
   async #recall<A>(execution: Execution, fingerprint: string): Promise<Result<A, Refusal> | undefined> {

@@ -94,6 +94,34 @@ export function workloadsPermittedTo(
   return permitted.get(cluster) ?? permitted.get(EVERY_CLUSTER);
 }
 
+const OFFERED = new WeakMap<ClusterState["exports"], ReadonlyMap<string, readonly ServiceExportResource[]>>();
+
+/** Exports of a cluster that may concern another one, without looking at those that name neither it nor everyone. */
+export function exportsNaming(
+  exports: ClusterState["exports"],
+  cluster: string,
+): readonly ServiceExportResource[] {
+  let offered = OFFERED.get(exports);
+  if (offered === undefined) {
+    const byConsumer = new Map<string, ServiceExportResource[]>();
+    for (const resource of exports.values()) {
+      for (const name of permittedWorkloads(resource).keys()) {
+        const named = byConsumer.get(name);
+        if (named === undefined) byConsumer.set(name, [resource]);
+        else named.push(resource);
+      }
+    }
+    offered = byConsumer;
+    OFFERED.set(exports, offered);
+  }
+  const own = offered.get(cluster) ?? NONE;
+  const everyone = offered.get(EVERY_CLUSTER) ?? NONE;
+  if (everyone.length === 0) return own;
+  return [...own, ...everyone.filter((resource) => !permittedWorkloads(resource).has(cluster))];
+}
+
+const NONE: readonly ServiceExportResource[] = [];
+
 /** Derived once per object, which never changes: a hub's export is matched against by hundreds of imports. */
 const PERMITTED = new WeakMap<ServiceExportResource, ReadonlyMap<string, readonly WorkloadPattern[]>>();
 

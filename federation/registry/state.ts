@@ -11,6 +11,7 @@ import type {
 } from "../model/resource.ts";
 import type { ServiceName } from "../model/service.ts";
 import type { SnapshotGateway } from "../model/snapshot.ts";
+import type { SeenNames } from "./seen-names.ts";
 
 /**
  * Everything the registry decides from, as one immutable value. A change makes the next value; readers keep the one
@@ -22,7 +23,7 @@ export interface FederationState {
   readonly revision: number;
   readonly clusters: ReadonlyMap<string, ClusterState>;
   /** When a name was first used, RFC 3339; outlives the object, so that re-creating it does not make it younger. */
-  readonly firstSeen: ReadonlyMap<string, string>;
+  readonly firstSeen: SeenNames;
 }
 
 export interface ClusterState {

@@ -46,6 +46,8 @@ export interface RegistryStore {
   commit(change: Change): Stored<Committed>;
   /** The state whole, so that a start need not read every change; only speed depends on it. */
   saveCheckpoint(state: FederationState): Stored<void>;
+  /** Fills a store that was never founded; false where it was. All of it or nothing that counts. */
+  restore(backup: Backup): Stored<boolean>;
   findRequest(token: string): Stored<StoredRequest | undefined>;
   audit(page: { readonly after: number; readonly limit: number }): Stored<readonly AuditRecord[]>;
   /** Heartbeats: the last ones may be lost, members send them again. */
@@ -58,6 +60,13 @@ export interface RegistryStore {
   /** Removes what nobody will ask for any more; nothing depends on when, or whether, it runs. */
   cleanUp(nowMs: number): Stored<void>;
   close(): void;
+}
+
+/** Everything that a federation is but its keys, its heartbeats, and the requests of the last minutes. */
+export interface Backup {
+  readonly foundation: Foundation;
+  readonly state: FederationState;
+  readonly audit: readonly AuditRecord[];
 }
 
 export interface Committed {

@@ -29,8 +29,21 @@ export function bundleToJwks(bundle: TrustBundle, refreshHintSeconds = REFRESH_H
   };
 }
 
-/** No `kid`: the specification forbids it for X.509 authorities. */
+/** Of the few authorities there are: with a shared root, a thousand bundles hold the same one. */
+const JWKS = new Map<string, JWK | undefined>();
+const MAX_JWKS = 64;
+
 function authorityToJwk(base64: string): JWK | undefined {
+  const known = JWKS.get(base64);
+  if (known !== undefined) return known;
+  if (JWKS.size >= MAX_JWKS) JWKS.clear();
+  const made = makeJwk(base64);
+  JWKS.set(base64, made);
+  return made;
+}
+
+/** No `kid`: the specification forbids it for X.509 authorities. */
+function makeJwk(base64: string): JWK | undefined {
   const der = strictBase64(base64);
   const certificate = der === undefined ? undefined : parseCertificate(der);
   if (certificate?.ok !== true) return undefined;

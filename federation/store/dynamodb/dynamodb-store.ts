@@ -1,8 +1,22 @@
+// Longer than most: every verb of the store port, one after the other.
 import { err, ok } from "../../model/result.ts";
 import type { AuditRecord } from "../../model/wire/api.ts";
 import { applyLogged, type Change, type LoggedChange, type StoredRequest } from "../../registry/change.ts";
 import type { FederationState } from "../../registry/state.ts";
-import type { Committed, Foundation, RegistryStore, Stored, StoredMember } from "../../registry/store.ts";
+import {
+  emptyState,
+  fromStateDocument,
+  type StateDocument,
+  toStateDocument,
+} from "../../registry/state-document.ts";
+import type {
+  Backup,
+  Committed,
+  Foundation,
+  RegistryStore,
+  Stored,
+  StoredMember,
+} from "../../registry/store.ts";
 import {
   behindParts,
   bytesOf,
@@ -28,8 +42,16 @@ import {
   spentKey,
 } from "./keys.ts";
 import { attempt } from "./attempt.ts";
-import { changesFrom, type Head, headOf, memberOf, moveHead, putNew, requestRows } from "./rows.ts";
-import { emptyState, fromStateDocument, type StateDocument, toStateDocument } from "./state-document.ts";
+import {
+  changesFrom,
+  foundationRows,
+  type Head,
+  headOf,
+  memberOf,
+  moveHead,
+  putNew,
+  requestRows,
+} from "./rows.ts";
 import { keyOf, type Table } from "./table.ts";
 
 /** An instance that is further behind reads the checkpoint: it is the smaller part by then. */
@@ -68,15 +90,8 @@ export class DynamoDbStore implements RegistryStore {
 
   found(foundation: Foundation): Stored<Foundation> {
     return attempt(async () => {
-      const body = { ...keyOf(FOUNDATION), value: { S: JSON.stringify(foundation) } };
-      const head = {
-        ...keyOf(HEAD),
-        rev: { N: "0" },
-        ckpt: { N: "0" },
-        weight: { N: "0" },
-        logged: { N: "0" },
-      };
-      const written = await this.#table.transact([putNew(body), putNew(head)], this.#newId());
+      const rows = foundationRows(foundation, { revision: 0, checkpoint: 0, weight: 0 });
+      const written = await this.#table.transact(rows.map(putNew), this.#newId());
       if (written === "written") return foundation;
       const existing = await this.#foundation();
       if (existing === undefined) throw new DamagedDocument("the table has a head and no foundation");
@@ -141,6 +156,25 @@ export class DynamoDbStore implements RegistryStore {
       });
       if (moved && this.#head !== undefined)
         this.#head = { ...this.#head, checkpoint: state.revision, weight, logged: 0 };
+    });
+  }
+
+  restore({ foundation, state, audit }: Backup): Stored<boolean> {
+    return attempt(async () => {
+      if ((await this.#foundation()) !== undefined) return false;
+      const { revision } = state;
+      const checkpoint = toRows(CHECKPOINT, revisionKey(revision), toStateDocument(state));
+      await this.#table.putAll(checkpoint);
+      await this.#table.putAll(
+        audit.flatMap((record) => toRows(AUDIT, revisionKey(record.revision), record)),
+      );
+      // Last: until then there is nothing, and whatever was begun may be begun again.
+      const rows = foundationRows(foundation, {
+        revision,
+        checkpoint: revision,
+        weight: bytesOf(checkpoint),
+      });
+      return (await this.#table.transact(rows.map(putNew), this.#newId())) === "written";
     });
   }
 

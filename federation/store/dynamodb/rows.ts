@@ -1,9 +1,9 @@
 import type { TransactWriteItem } from "@aws-sdk/client-dynamodb";
 import type { MemberStatus } from "../../model/resource.ts";
 import type { Change, LoggedChange, StoredRequest } from "../../registry/change.ts";
-import type { StoredMember } from "../../registry/store.ts";
+import type { Foundation, StoredMember } from "../../registry/store.ts";
 import { documentsOf, fromRows, type Row, toRows } from "./document.ts";
-import { HEAD, requestPk } from "./keys.ts";
+import { FOUNDATION, HEAD, requestPk } from "./keys.ts";
 import { keyOf } from "./table.ts";
 
 /** Requests are repeated within minutes. */
@@ -26,6 +26,20 @@ export function headOf(row: Row | undefined): Head {
     weight: number("weight"),
     logged: number("logged"),
   };
+}
+
+export function foundationRows(foundation: Foundation, head: Omit<Head, "logged">): readonly Row[] {
+  const number = (value: number) => ({ N: String(value) });
+  return [
+    { ...keyOf(FOUNDATION), value: { S: JSON.stringify(foundation) } },
+    {
+      ...keyOf(HEAD),
+      rev: number(head.revision),
+      ckpt: number(head.checkpoint),
+      weight: number(head.weight),
+      logged: number(0),
+    },
+  ];
 }
 
 export function moveHead({ baseRevision, revision }: Change, bytes: number): TransactWriteItem {

@@ -6,8 +6,16 @@ import type { MemberStatus } from "../../model/resource.ts";
 import type { AuditRecord } from "../../model/wire/api.ts";
 import type { Change, LoggedChange, StoredRequest } from "../../registry/change.ts";
 import { SpentIds } from "../../registry/spent-ids.ts";
-import type { FederationState } from "../../registry/state.ts";
-import type { Committed, Foundation, RegistryStore, Stored, StoredMember } from "../../registry/store.ts";
+import type { FederationState, Item } from "../../registry/state.ts";
+import { toStateDocument } from "../../registry/state-document.ts";
+import type {
+  Backup,
+  Committed,
+  Foundation,
+  RegistryStore,
+  Stored,
+  StoredMember,
+} from "../../registry/store.ts";
 import { HighWaterMark, readHighWaterMark } from "./high-water.ts";
 import { loadState } from "./load-state.ts";
 import { corrupt, describe, openDatabase } from "./open.ts";
@@ -19,10 +27,19 @@ const HIGH_WATER = "registry.revision";
 /** Requests are repeated within minutes; ten thousand changes later nobody repeats one. */
 const REQUESTS_KEPT = 10_000;
 
+const PUT = "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)";
+const SEE = "INSERT OR IGNORE INTO first_seen VALUES (?, ?)";
+const REVISE = "INSERT OR REPLACE INTO snapshots VALUES (?, ?)";
+const RECORD = "INSERT INTO audit VALUES (?, ?)";
+
 /** Opens the store of a state directory; a damaged, foreign, older or busy one is refused with the reason. */
 export function openSqliteStore(
   directory: string,
-  options: { readonly lockWaitMs?: number } = {},
+  options: {
+    readonly lockWaitMs?: number;
+    /** To be told what was acknowledged, instead of being refused because it is not there. */
+    readonly onOlder?: (acknowledged: number) => void;
+  } = {},
 ): Result<RegistryStore, Problem> {
   const path = join(directory, DATABASE);
   const opened = openDatabase(path, options.lockWaitMs);
@@ -30,7 +47,7 @@ export function openSqliteStore(
   try {
     const mark = join(directory, HIGH_WATER);
     const store = new SqliteStore(opened.value, new HighWaterMark(mark));
-    const unusable = store.judge(path, readHighWaterMark(mark));
+    const unusable = store.judge(path, readHighWaterMark(mark), options.onOlder);
     if (unusable === undefined) return ok(store);
     store.close();
     return err(unusable);
@@ -54,11 +71,15 @@ export class SqliteStore implements RegistryStore {
   }
 
   /** Reads everything once: what cannot be read now would fail a request later. */
-  judge(path: string, acknowledged: number): Problem | undefined {
+  judge(path: string, acknowledged: number, onOlder?: (acknowledged: number) => void): Problem | undefined {
     const revision = this.#revision();
     loadState(this.#database, "", revision);
     if (revision >= acknowledged) return undefined;
-    const detail = `${path} is at revision ${revision}, but revision ${acknowledged} was acknowledged: it is an older copy`;
+    if (onOlder !== undefined) {
+      onOlder(acknowledged);
+      return undefined;
+    }
+    const detail = `${path} is at revision ${revision}, but revision ${acknowledged} was acknowledged: it is an older copy (isthmus registry recover goes on with it)`;
     return problem("state_unusable", detail);
   }
 
@@ -71,9 +92,7 @@ export class SqliteStore implements RegistryStore {
       this.#transaction(() => {
         const existing = this.#foundation();
         if (existing !== undefined) return existing;
-        this.#sql("INSERT INTO meta VALUES ('foundation', ?), ('revision', '0')").run(
-          JSON.stringify(foundation),
-        );
+        this.#lay(foundation, 0);
         return foundation;
       }),
     );
@@ -110,6 +129,23 @@ export class SqliteStore implements RegistryStore {
     if (!written.value) return err({ kind: "conflict" });
     this.#mark.note(revision);
     return ok({ revision });
+  }
+
+  restore({ foundation, state, audit }: Backup): Stored<boolean> {
+    return attempt(() => {
+      const restored = this.#transaction(() => {
+        if (this.#foundation() !== undefined) return false;
+        this.#lay(foundation, state.revision);
+        const { items, firstSeen, snapshots } = toStateDocument(state);
+        for (const item of items) this.#put(item);
+        for (const [key, time] of firstSeen) this.#sql(SEE).run(key, time);
+        for (const [cluster, revision] of snapshots) this.#sql(REVISE).run(cluster, revision);
+        for (const record of audit) this.#sql(RECORD).run(record.revision, JSON.stringify(record));
+        return true;
+      });
+      if (restored) this.#mark.note(state.revision);
+      return restored;
+    });
   }
 
   findRequest(token: string): Stored<StoredRequest | undefined> {
@@ -177,17 +213,23 @@ export class SqliteStore implements RegistryStore {
       remove.run(kind, cluster, namespace, name);
       if (kind === "Cluster") this.#sql("DELETE FROM snapshots WHERE cluster = ?").run(cluster);
     }
-    const upsert = this.#sql("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)");
-    for (const item of change.puts) {
-      const { key, body, sum } = toRow(item);
-      upsert.run(key.kind, key.cluster, key.namespace, key.name, body, sum);
-    }
-    const seen = this.#sql("INSERT OR IGNORE INTO first_seen VALUES (?, ?)");
-    for (const { key, time } of change.firstSeen) seen.run(key, time);
-    const snapshot = this.#sql("INSERT OR REPLACE INTO snapshots VALUES (?, ?)");
-    for (const cluster of change.snapshots) snapshot.run(cluster, revision);
-    this.#sql("INSERT INTO audit VALUES (?, ?)").run(revision, JSON.stringify({ revision, ...change.audit }));
+    for (const item of change.puts) this.#put(item);
+    for (const { key, time } of change.firstSeen) this.#sql(SEE).run(key, time);
+    for (const cluster of change.snapshots) this.#sql(REVISE).run(cluster, revision);
+    this.#sql(RECORD).run(revision, JSON.stringify({ revision, ...change.audit }));
     if (change.request !== undefined) this.#rememberRequest(change.request, revision);
+  }
+
+  #put(item: Item): void {
+    const { key, body, sum } = toRow(item);
+    this.#sql(PUT).run(key.kind, key.cluster, key.namespace, key.name, body, sum);
+  }
+
+  #lay(foundation: Foundation, revision: number): void {
+    this.#sql("INSERT INTO meta VALUES ('foundation', ?), ('revision', ?)").run(
+      JSON.stringify(foundation),
+      String(revision),
+    );
   }
 
   #rememberRequest({ token, fingerprint, response }: StoredRequest, revision: number): void {

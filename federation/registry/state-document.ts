@@ -1,5 +1,6 @@
-import { applyDraft } from "../../registry/change.ts";
-import { appliedResources, type FederationState, type Item } from "../../registry/state.ts";
+import { applyDraft } from "./change.ts";
+import { SeenNames } from "./seen-names.ts";
+import { appliedResources, type FederationState, type Item } from "./state.ts";
 
 /** A whole state as a plain value; kinds of objects are not told apart in here. */
 export interface StateDocument {
@@ -31,13 +32,13 @@ export function toStateDocument(state: FederationState): StateDocument {
         ...appliedResources(cluster).map((value): Item => ({ kind: "Applied", value })),
       ]),
     ],
-    firstSeen: [...state.firstSeen],
+    firstSeen: [...state.firstSeen.entries()],
     snapshots: clusters.map(({ record, snapshotRevision }) => [record.name, snapshotRevision]),
   };
 }
 
 export function emptyState(federation: string): FederationState {
-  return { federation, revision: 0, clusters: new Map(), firstSeen: new Map() };
+  return { federation, revision: 0, clusters: new Map(), firstSeen: SeenNames.none };
 }
 
 export function fromStateDocument(document: StateDocument): FederationState {
@@ -49,5 +50,5 @@ export function fromStateDocument(document: StateDocument): FederationState {
     const snapshotRevision = revisions.get(name) ?? cluster.snapshotRevision;
     return [name, { ...cluster, snapshotRevision }] as const;
   });
-  return { ...filled, firstSeen: new Map(document.firstSeen), clusters: new Map(clusters) };
+  return { ...filled, firstSeen: SeenNames.from(document.firstSeen), clusters: new Map(clusters) };
 }
