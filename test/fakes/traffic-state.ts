@@ -1,3 +1,4 @@
+import { SeenNames } from "../../federation/registry/seen-names.ts";
 import type {
   AppliedResource,
   ServiceResource,
@@ -27,7 +28,7 @@ export function federationState(
     federation: FEDERATION,
     revision: 0,
     clusters: new Map(),
-    firstSeen: new Map(),
+    firstSeen: SeenNames.none,
   };
   const record = (name: string): Item => ({
     kind: "Cluster",
