@@ -7,6 +7,8 @@ import type { Caller } from "../registry/authority.ts";
 import type { Registry } from "../registry/registry.ts";
 import { roleCovers } from "../trust/index.ts";
 import { orThrow, problemError, ProblemError } from "./problem-error.ts";
+import type { RequestBindings } from "./endpoint.ts";
+import { RATES } from "./rate-limit.ts";
 import { readBody } from "./read-body.ts";
 
 const NOTHING = new Uint8Array();
@@ -64,7 +66,17 @@ function isMemberRequest(c: Context): boolean {
   return /^isthmus-member /i.test(c.req.header("authorization") ?? "");
 }
 
+/** Whoever it is may ask so often and no more. */
 async function authenticate(registry: Registry, c: Context, body: Uint8Array): Promise<Caller> {
+  const caller = await identify(registry, c, body);
+  const { limits } = c.env as RequestBindings;
+  const principal = caller.kind === "member" ? `cluster ${caller.cluster}` : `operator ${caller.subject}`;
+  if (!limits.take(principal, RATES[caller.kind], registry.clock.now()))
+    throw problemError("limit_exceeded", `${principal} asks too often`);
+  return caller;
+}
+
+async function identify(registry: Registry, c: Context, body: Uint8Array): Promise<Caller> {
   const header = c.req.header("authorization");
   if (header === undefined) throw problemError("unauthenticated", "there is no Authorization header");
   if (header.length > MAX_AUTHORIZATION)

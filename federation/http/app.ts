@@ -1,9 +1,10 @@
 import { Hono } from "hono";
 import type { Logger } from "../model/log.ts";
 import type { Registry } from "../registry/registry.ts";
-import { honoPath } from "./endpoint.ts";
+import { honoPath, type RequestBindings } from "./endpoint.ts";
 import { ENDPOINTS } from "./endpoints.ts";
 import { orThrow, problemError } from "./problem-error.ts";
+import { RateLimits } from "./rate-limit.ts";
 import { createProblemRenderer } from "./render-problem.ts";
 
 export interface AppOptions {
@@ -21,7 +22,8 @@ export function createApp(options: AppOptions): {
   readonly fetch: (request: Request, registry?: Registry) => Response | Promise<Response>;
 } {
   const { log, version, accepting = () => true, waits = true } = options;
-  const app = new Hono<{ Bindings: { readonly registry: Registry } }>();
+  const limits = new RateLimits();
+  const app = new Hono<{ Bindings: RequestBindings }>();
   app.onError(createProblemRenderer(log));
   app.notFound((c) => {
     throw problemError("not_found", `nothing is served at ${c.req.method} ${c.req.path.slice(0, 200)}`);
@@ -41,7 +43,7 @@ export function createApp(options: AppOptions): {
   return {
     fetch(request, registry = options.registry) {
       if (registry === undefined) throw new TypeError("a request needs a registry");
-      return app.fetch(request, { registry });
+      return app.fetch(request, { registry, limits } satisfies RequestBindings);
     },
   };
 }

@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import type * as z from "zod";
+import type { RateLimits } from "./rate-limit.ts";
 import type { Registry } from "../registry/registry.ts";
 
 export interface EndpointDeps {
@@ -8,6 +9,12 @@ export interface EndpointDeps {
   readonly accepting: () => boolean;
   /** Whether a request may be held until there is news; where a request is paid by its time, it may not. */
   readonly waits: boolean;
+}
+
+/** What comes with each request. */
+export interface RequestBindings {
+  readonly registry: Registry;
+  readonly limits: RateLimits;
 }
 
 /** Who may call: `token` is the join token in the body. */

@@ -28,6 +28,8 @@ export function changedSnapshots(
   for (const key of [...draft.puts.map(keyOf), ...draft.deletes]) {
     for (const name of touchedBy(before, after, key)) touched.add(name);
   }
+  // An export to every cluster is offered to every one.
+  if (touched.delete(EVERY_CLUSTER)) for (const name of after.clusters.keys()) touched.add(name);
   return [...touched].filter((name) => {
     const next = after.clusters.get(name);
     if (next === undefined) return false;

@@ -7,17 +7,19 @@ export interface SnapshotArchive {
   save(cluster: string, revision: number, jws: string): Promise<void>;
 }
 
-/** A thousand clusters' snapshots of a few dozen kilobytes, or a hub's few of several megabytes. */
-const MAX_CHARACTERS = 64 * 1024 * 1024;
+/** A thousand clusters' snapshots of a hundred kilobytes, the newest and the one before; one byte each. */
+const MAX_CHARACTERS = 256 * 1024 * 1024;
 
 /** What was asked for last, in this process. In front of another one, it asks that for what it has not. */
 export class MemoryArchive implements SnapshotArchive {
   readonly #behind: SnapshotArchive | undefined;
+  readonly #maxCharacters: number;
   readonly #texts = new Map<string, string>();
   #characters = 0;
 
-  constructor(behind?: SnapshotArchive) {
+  constructor(behind?: SnapshotArchive, maxCharacters = MAX_CHARACTERS) {
     this.#behind = behind;
+    this.#maxCharacters = maxCharacters;
   }
 
   async find(cluster: string, revision: number): Promise<string | undefined> {
@@ -43,7 +45,7 @@ export class MemoryArchive implements SnapshotArchive {
     this.#characters += jws.length - (this.#texts.get(key)?.length ?? 0);
     this.#texts.set(key, jws);
     for (const [oldest, text] of this.#texts) {
-      if (this.#characters <= MAX_CHARACTERS) break;
+      if (this.#characters <= this.#maxCharacters) break;
       this.#texts.delete(oldest);
       this.#characters -= text.length;
     }

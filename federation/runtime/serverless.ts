@@ -31,6 +31,9 @@ export interface ServerlessRegistry {
   scheduled(): Promise<void>;
 }
 
+/** Of what an isolate has (128 MB), most belongs to the state; the table has the rest. */
+const ARCHIVE_CHARACTERS = 16 * 1024 * 1024;
+
 interface Ground {
   readonly store: RegistryStore;
   readonly authority: Authority;
@@ -109,7 +112,7 @@ async function layGround(config: ServerlessConfig, tools: ServerlessTools): Prom
     store,
     authority: createTrustAuthority({ ...foundation, adminTokenSha256, root, key: signing }),
     members: openMemberDirectory(store, tools.clock, []),
-    archive: new MemoryArchive(archive),
+    archive: new MemoryArchive(archive, ARCHIVE_CHARACTERS),
   });
 }
 

@@ -40,7 +40,7 @@ export interface PollTimes {
 export const POLL_TIMES: PollTimes = {
   soon: { baseMs: 100, capMs: 1000 },
   later: { baseMs: 500, capMs: 5000 },
-  intervalMs: 1000,
+  intervalMs: 5000,
 };
 
 export function initialPoll(now: number, revision: number | undefined): PollState {
