@@ -12,6 +12,7 @@ import { Control } from "../../gateway/process/control.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
 import type { Proxy } from "../../gateway/process/proxy.ts";
 import {
+  countTunnels,
   createListeners,
   createMemberEngine,
   createPodListeners,
@@ -55,6 +56,7 @@ export function buildAgent(context: MemberContext, capture?: Capture): Proxy {
 
   return {
     async start(listen: Address) {
+      countTunnels(engine, () => gateways.status());
       discovery.services.followEndpoints((port, addresses) => endpoints.set(port, addresses));
       discovery.services.topology.subscribe(() => void followServices());
       const bound = await server.listen(listen);

@@ -15,6 +15,7 @@ import {
 import type { MemberContext } from "../process/member.ts";
 import type { Proxy } from "../process/proxy.ts";
 import {
+  countTunnels,
   createListeners,
   createMemberEngine,
   createPodListeners,
@@ -93,6 +94,7 @@ export function buildGateway(context: MemberContext): Proxy {
 
   return {
     async start(listen: Address) {
+      countTunnels(engine, () => [...peers.status(), ...agents.status()]);
       discovery.snapshot.subscribe(followSnapshot);
       discovery.services.followEndpoints((port, addresses) => endpoints.set(port, addresses));
       discovery.services.topology.subscribe(() => void followServices());

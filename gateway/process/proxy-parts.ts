@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import type { TunnelStatus } from "../../federation/model/resource.ts";
 import type { SpiffeId } from "../../federation/model/spiffe-id.ts";
 import {
   type AllocateAddresses,
@@ -17,11 +18,27 @@ import type { MemberContext } from "./member.ts";
 /** The parts that a gateway and an agent make in the same way, from what their process learned. */
 export function createMemberEngine(context: MemberContext): Engine {
   const { discovery } = context;
-  return createEngine({
+  const engine = createEngine({
     ...context,
     snapshot: discovery.snapshot,
     joinedBundles: discovery.state.current.bundles,
     credential: discovery.credentials.credential,
+  });
+  const { metrics, tables } = engine;
+  metrics.beforeCollect(() => {
+    metrics.revision.series({}).value = tables.current?.revision ?? 0;
+    metrics.registryConnected.series({}).value = discovery.status.current.connected ? 1 : 0;
+  });
+  return engine;
+}
+
+/** Counts the tunnels of the moment, when somebody looks. */
+export function countTunnels({ metrics }: Engine, tunnels: () => readonly TunnelStatus[]): void {
+  metrics.beforeCollect(() => {
+    metrics.tunnels.clear();
+    for (const { cluster, state } of tunnels()) metrics.tunnels.series({ cluster, state }).value += 1;
+    // A cluster without any tunnel that is up must be there to be seen.
+    for (const { cluster } of tunnels()) metrics.tunnels.series({ cluster, state: "up" });
   });
 }
 

@@ -61,7 +61,26 @@ export class Metrics {
     "Requests that a RateLimit or BackendTrafficPolicy refused, or would refuse where it observes, and endpoints ejected",
   );
 
+  readonly tunnels = new CounterFamily(
+    "isthmus_tunnels",
+    "Tunnels that are kept to other members, by cluster and state",
+    "gauge",
+  );
+  readonly revision = new CounterFamily("isthmus_snapshot_revision", "Snapshot revision in force", "gauge");
+  readonly registryConnected = new CounterFamily(
+    "isthmus_registry_connected",
+    "Whether the registry answers (1) or the last good snapshot is in force without it (0)",
+    "gauge",
+  );
+  readonly #collectors: (() => void)[] = [];
+
+  /** Runs before the families are read: sets what is known elsewhere and would be dear to keep up to date here. */
+  beforeCollect(collector: () => void): void {
+    this.#collectors.push(collector);
+  }
+
   get families(): readonly MetricFamily[] {
+    for (const collect of this.#collectors) collect();
     return [
       this.requests,
       this.requestErrors,
@@ -79,6 +98,9 @@ export class Metrics {
       this.mirrors,
       this.routed,
       this.ruleVerdicts,
+      this.tunnels,
+      this.revision,
+      this.registryConnected,
     ];
   }
 

@@ -40,6 +40,11 @@ abstract class Family<S> {
     return this.#series.size >= MAX_SERIES ? this.#make(OTHER) : this.#make(labels);
   }
 
+  /** Forgets all series: for gauges whose things may be gone. */
+  clear(): void {
+    this.#series.clear();
+  }
+
   all(): Iterable<Series<S>> {
     return this.#series.values();
   }

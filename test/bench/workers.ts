@@ -1,0 +1,101 @@
+/**
+ * What one more worker costs: two gateways in a row, each once as one process and once as two behind one port, on the same
+ * core in the same run. Prints CPU time per request of all their processes, and the ratio: with as many connections in all,
+ * where each worker gathers half as much per turn, and with as many for each worker. `node test/bench/workers.ts [rounds]`
+ */
+import { cpus } from "node:os";
+import { startWorkerWorld, type WorkerWorld } from "../fakes/workers.ts";
+import { makeCertificates } from "./certificates.ts";
+import { Children, isInstalled } from "./children.ts";
+import { startBackend } from "./peers/nginx.ts";
+import { descendants, readAllStats, readStat } from "./proc.ts";
+import { parseWrk } from "./wrk.ts";
+
+/** Connections of the one worker, and of the two. */
+const LOADS = [
+  [64, 64],
+  [256, 256],
+  [64, 128],
+  [256, 512],
+] as const;
+const SECONDS = 4;
+const WARM_UP_SECONDS = 4;
+const LIMIT = 1.15;
+
+const LOAD_CPU = 0;
+const PROXY_CPU = cpus().length > 1 ? 1 : 0;
+
+interface Group {
+  readonly workers: number;
+  readonly world: WorkerWorld;
+}
+
+async function main(rounds: number): Promise<number> {
+  const absent = ["wrk", "nginx", "openssl", "taskset"].filter((tool) => !isInstalled(tool));
+  if (absent.length > 0) {
+    process.stderr.write(
+      `error: absent: ${absent.join(", ")}\nfix: apt-get install wrk nginx-light openssl\n`,
+    );
+    return 69;
+  }
+  const children = new Children();
+  return children.during(async () => {
+    const cpu = { load: LOAD_CPU, proxies: PROXY_CPU };
+    const backend = await startBackend({ children, certificates: makeCertificates(children.directory), cpu });
+    const groups: Group[] = [];
+    for (const workers of [1, 2]) {
+      const prefix = ["taskset", "-c", String(PROXY_CPU)];
+      groups.push({ workers, world: await startWorkerWorld(`127.0.0.1:${backend}`, workers, prefix) });
+    }
+    try {
+      return await compare(groups, rounds, children);
+    } finally {
+      for (const { world } of groups) await world.stop();
+    }
+  });
+}
+
+async function compare(groups: readonly Group[], rounds: number, children: Children): Promise<number> {
+  let worst = 0;
+  for (const { world } of groups) await load(world, 64, WARM_UP_SECONDS, children);
+  for (const loads of LOADS) {
+    const ratios: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      const micros: number[] = [];
+      for (const { workers, world } of groups) {
+        const connections = loads[workers - 1] ?? 0;
+        const before = cpuMicros(world);
+        const { requests, errors } = await load(world, connections, SECONDS, children);
+        const each = (cpuMicros(world) - before) / requests;
+        micros.push(each);
+        process.stdout.write(
+          `${connections} connections, ${workers} worker(s): ${each.toFixed(1)} µs/request, ${errors} errors\n`,
+        );
+      }
+      ratios.push((micros[1] ?? 0) / (micros[0] ?? 1));
+    }
+    const median = ratios.toSorted((a, b) => a - b)[Math.floor(ratios.length / 2)] ?? 0;
+    worst = Math.max(worst, median);
+    process.stdout.write(`${loads.join(" and ")} connections: two cost ${median.toFixed(2)} of one\n`);
+  }
+  process.stdout.write(`bar ${LIMIT}: ${worst <= LIMIT ? "holds" : "missed"}\n`);
+  return worst <= LIMIT ? 0 : 1;
+}
+
+async function load(world: WorkerWorld, connections: number, seconds: number, children: Children) {
+  const url = `http://${world.web.host}:${world.web.port}/`;
+  const args = ["-t1", `-c${connections}`, `-d${seconds}s`, "--timeout", "10s", "--latency", url];
+  const wrk = children.start(LOAD_CPU, "wrk", args);
+  let output = "";
+  wrk.process.stdout?.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  await new Promise((resolve) => wrk.process.once("close", resolve));
+  return parseWrk(output + wrk.complaint());
+}
+
+/** Of all processes of both gateways, the ones that supervise included. */
+function cpuMicros({ east, west }: WorkerWorld): number {
+  const roots = [east.process.pid ?? 0, west.process.pid ?? 0];
+  return descendants(readAllStats(), roots).reduce((sum, pid) => sum + (readStat(pid)?.cpuMicros ?? 0), 0);
+}
+
+process.exitCode = await main(Number(process.argv[2] ?? 3));
