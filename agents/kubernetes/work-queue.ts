@@ -1,4 +1,4 @@
-import { type Backoff, backoffMs } from "../../gateway/discovery/backoff.ts";
+import { type Backoff, backoffMs } from "../../gateway/discovery/index.ts";
 import type { Clock, Random, Timer } from "../../gateway/process/clock.ts";
 
 export interface WorkQueueOptions {

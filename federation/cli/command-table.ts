@@ -345,7 +345,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: "explain",
     group: "Look",
-    summary: "what a code means and what to do about it (works offline)",
+    summary: "what a code means and what to do about it (works offline), or why a call fails",
     args: [
       {
         name: "[code]",
@@ -353,7 +353,11 @@ export const COMMANDS: readonly CommandSpec[] = [
         words: Object.values(PROBLEMS).map(({ code }) => code),
       },
     ],
-    options: OUTPUT,
+    options: [
+      { flags: "--from <workload>", summary: "who calls: west/ns/shop/sa/web, or west/shop/web" },
+      { flags: "--to <service>", summary: "what it calls, by its local name: cart.shop" },
+      ...CONNECTION,
+    ],
     load: async () => (await import("./commands/explain.ts")).explain,
   },
   {

@@ -12,3 +12,4 @@ export { type JoinOptions, joinCluster } from "./membership.ts";
 export type { SnapshotSourceStatus } from "./snapshot-poll.ts";
 export type { EndpointListener, EntryPort, PodEntries, ServicesSource, Topology } from "./services-source.ts";
 export { parseStaticCluster, readStaticCluster, type StaticFileProblem } from "./static-services.ts";
+export { type Backoff, backoffMs } from "../dataplane/lifecycle/backoff.ts";

@@ -1,5 +1,5 @@
 import type { Clock, Random, Timer } from "../process/clock.ts";
-import { backoffMs, type Backoff } from "./backoff.ts";
+import { backoffMs, type Backoff } from "../dataplane/lifecycle/backoff.ts";
 
 /**
  * Keeps one remote document equal to what we have: one write at a time, changes gathered for a moment, failures backed

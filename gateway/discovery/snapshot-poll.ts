@@ -1,5 +1,5 @@
 import { type Problem, PROBLEMS } from "../../federation/model/problem.ts";
-import { backoffMs, type Backoff } from "./backoff.ts";
+import { backoffMs, type Backoff } from "../dataplane/lifecycle/backoff.ts";
 
 /** The conversation with the registry about snapshots, as data: what we are doing, and what is known. */
 export interface PollState {

@@ -2,7 +2,7 @@
 import type { Logger } from "../../../federation/model/log.ts";
 import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
 import { createWatch, type PublishableWatch, type Watch } from "../../../gateway/dataplane/index.ts";
-import { backoffMs } from "../../../gateway/discovery/backoff.ts";
+import { backoffMs } from "../../../gateway/discovery/index.ts";
 import type { Clock, Random, Timer } from "../../../gateway/process/clock.ts";
 import type { KubeClient } from "./client.ts";
 import { type ApiFailure, failureOf, problemOf } from "./failure.ts";

@@ -1,5 +1,5 @@
-import { API_VERSION, type Resource, type WithStatus } from "../../model/resource.ts";
-import { ok, type Result } from "../../model/result.ts";
+import { API_VERSION } from "../../model/resource.ts";
+import { ok } from "../../model/result.ts";
 import { PROBLEMS } from "../../model/problem.ts";
 import { connect } from "../connection.ts";
 import { EXIT } from "../exit.ts";
@@ -13,6 +13,7 @@ import { askMember, planProbes, runProbes } from "./probes.ts";
 import { checkRegistry } from "./registry-checks.ts";
 import { renderChecks, renderShort } from "./render.ts";
 import { type CheckResult, passed, skipped, verdict } from "./result.ts";
+import { readShared } from "./shared-resources.ts";
 import { checkServices } from "./service-checks.ts";
 
 // A probe that takes longer than this is a failure that its caller would notice.
@@ -54,15 +55,6 @@ async function runChecks(
     results.push(...(await runProbes(probes, (probe) => askMember(probe, probeTimeoutMs))));
   } else results.push(skipped("calls", "end-to-end calls", "left out by --no-probe"));
   return results;
-}
-
-async function readShared(
-  registry: RegistryClient,
-): Promise<Result<readonly WithStatus<Resource>[], Failure>> {
-  const kinds = ["ServiceExport", "ServiceImport", "EgressPolicy", "TrafficRoute"] as const;
-  const answers = await Promise.all(kinds.map((kind) => registry.list({ kind })));
-  const refused = answers.find((answer) => !answer.ok);
-  return refused ?? ok(answers.flatMap((answer) => (answer.ok ? answer.value.items : [])));
 }
 
 function show({ terminal, flags, paint }: Invocation, results: readonly CheckResult[]): Outcome {

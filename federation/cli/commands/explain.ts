@@ -32,6 +32,11 @@ const ALL: readonly Explanation[] = Object.entries(PROBLEMS).map(([name, { code,
 }));
 
 export const explain: Command = async (invocation) => {
+  const { flags } = invocation;
+  if (flags.text("from") !== undefined || flags.text("to") !== undefined) {
+    const { explainCall } = await import("../explain/command.ts");
+    return explainCall(invocation);
+  }
   const wanted = invocation.args[0];
   if (wanted === undefined) return listAll(invocation);
   const { terminal, format, paint } = invocation;

@@ -1,6 +1,7 @@
-import { mkdir, mkdtemp, open, readFile, rm } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, open, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { isProcessAlive } from "../../../gateway/process/process-alive.ts";
 import { ok, type Result } from "../../model/result.ts";
 import { type Failure, fail } from "../failure.ts";
 
@@ -14,16 +15,19 @@ export interface StateDir {
 }
 
 const OWNER_ONLY = 0o700;
+const TEMPORARY_PREFIX = "isthmus-up-";
+const LOCK = "up.pid";
 
 export async function openStateDir(
   wanted: string | undefined,
   pid: number,
 ): Promise<Result<StateDir, Failure>> {
   try {
+    if (wanted === undefined) await removeLeftBehind(tmpdir());
     const directory =
-      wanted === undefined ? await mkdtemp(path.join(tmpdir(), "isthmus-")) : path.resolve(wanted);
+      wanted === undefined ? await mkdtemp(path.join(tmpdir(), TEMPORARY_PREFIX)) : path.resolve(wanted);
     await mkdir(path.join(directory, "logs"), { recursive: true, mode: OWNER_ONLY });
-    const lock = path.join(directory, "up.pid");
+    const lock = path.join(directory, LOCK);
     const holder = await takeLock(lock, pid);
     if (holder !== undefined) {
       return fail("state_unusable", `${directory} is in use by process ${holder}`, {
@@ -53,18 +57,25 @@ async function takeLock(file: string, pid: number): Promise<number | undefined> 
     if (!hasCode(error, "EEXIST")) throw error;
   }
   const holder = Number((await readFile(file, "utf8")).trim());
-  if (Number.isInteger(holder) && holder > 0 && lives(holder)) return holder;
+  if (Number.isInteger(holder) && holder > 0 && isProcessAlive(holder)) return holder;
   await rm(file, { force: true });
   return takeLock(file, pid);
 }
 
-function lives(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // It lives, but is someone else's.
-    return hasCode(error, "EPERM");
+/** Temporary directories of this user whose `up` was killed: nobody else will remove them, and they hold keys. */
+export async function removeLeftBehind(parent: string): Promise<void> {
+  const names = await readdir(parent).catch(() => []);
+  for (const name of names.filter((one) => one.startsWith(TEMPORARY_PREFIX))) {
+    const directory = path.join(parent, name);
+    try {
+      const found = await lstat(directory);
+      if (!found.isDirectory() || found.uid !== process.getuid?.()) continue;
+      const holder = Number((await readFile(path.join(directory, LOCK), "utf8")).trim());
+      if (isProcessAlive(holder)) continue;
+      await rm(directory, { recursive: true, force: true });
+    } catch {
+      // Without a lock it is only being made, or somebody removes it at this moment.
+    }
   }
 }
 

@@ -1,9 +1,13 @@
-// The first retry comes fast, since most losses are restarts; the cap keeps a returned peer's recovery under two seconds.
-const FIRST_MS = 50;
-const CAP_MS = 1_000;
+export interface Backoff {
+  readonly baseMs: number;
+  readonly capMs: number;
+}
 
-/** Full jitter over an exponential ceiling, so that peers of a returned gateway do not come back in step. `random` in [0, 1). */
-export function backoffMs(attempt: number, random: number): number {
-  const ceiling = Math.min(CAP_MS, FIRST_MS * 2 ** Math.min(attempt, 10));
-  return Math.round(ceiling * (0.5 + random / 2));
+/**
+ * Doubles with every failure (1, 2, …) up to the cap. Half of it is random (`jitter`, 0 to 1): a fleet that lost a peer in one
+ * instant must not come back to it in one instant.
+ */
+export function backoffMs(failures: number, jitter: number, { baseMs, capMs }: Backoff): number {
+  const full = Math.min(capMs, baseMs * 2 ** Math.min(failures - 1, 30));
+  return full / 2 + (full / 2) * jitter;
 }

@@ -1,5 +1,5 @@
 import type { ProblemName } from "../../../federation/model/problem.ts";
-import { backoffMs } from "./backoff.ts";
+import { type Backoff, backoffMs } from "./backoff.ts";
 
 /** The life of one tunnel to one address; effects (dial, close) belong to `io/tunnel.ts`. */
 export type TunnelState =
@@ -20,6 +20,9 @@ export type TunnelEvent =
   | { readonly kind: "draining" }
   | { readonly kind: "tick" }
   | { readonly kind: "close" };
+
+// The first retry comes fast, since most losses are restarts; the cap keeps a returned peer's recovery under two seconds.
+const BACKOFF: Backoff = { baseMs: 50, capMs: 1_000 };
 
 // A session that lived this long was healthy: its loss starts the back-off anew.
 const HEALTHY_MS = 5_000;
@@ -43,5 +46,5 @@ export function transition(s: TunnelState, e: TunnelEvent, now: number, random: 
 }
 
 function wait(attempt: number, problem: ProblemName, now: number, random: number): TunnelState {
-  return { kind: "waiting", attempt, untilMs: now + backoffMs(attempt, random), problem };
+  return { kind: "waiting", attempt, untilMs: now + backoffMs(attempt + 1, random, BACKOFF), problem };
 }
