@@ -41,7 +41,11 @@ async function main(rounds: number): Promise<number> {
   const children = new Children();
   return children.during(async () => {
     const cpu = { load: LOAD_CPU, proxies: PROXY_CPU };
-    const backend = await startBackend({ children, certificates: makeCertificates(children.directory), cpu });
+    const { port: backend } = await startBackend({
+      children,
+      certificates: makeCertificates(children.directory),
+      cpu,
+    });
     const groups: Group[] = [];
     for (const workers of [1, 2]) {
       const prefix = ["taskset", "-c", String(PROXY_CPU)];

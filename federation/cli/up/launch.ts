@@ -4,6 +4,7 @@ import { writeContext } from "../config-file.ts";
 import { type Failure, fail } from "../failure.ts";
 import { loadMembership } from "../join-member.ts";
 import type { RegistryClient } from "../registry-client.ts";
+import { applyFile } from "./applied-file.ts";
 import { ensureJoined } from "./ensure-joined.ts";
 import { findProblem, readTail } from "./log-tail.ts";
 import type { ClusterPlan, FederationPlan, ProcessSpec } from "./plan.ts";
@@ -75,10 +76,8 @@ export class Federation {
     );
     const refused = joined.find((result) => !result.ok);
     if (refused !== undefined) return refused;
-    if (this.plan.resources.length > 0) {
-      const applied = await registry.apply(this.plan.resources);
-      if (!applied.ok) return applied;
-    }
+    const applied = await applyFile(`${this.plan.stateDir}/applied.json`, this.plan.resources, registry);
+    if (!applied.ok) return applied;
     const complete = await this.#until(() => missingProcesses(this.#slots, this.plan.imports));
     if (!complete.ok) return complete;
     const inForce = await this.#untilAcknowledged(registry);
