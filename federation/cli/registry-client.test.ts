@@ -97,8 +97,6 @@ describe("with something else at the address", () => {
   /** Only what never answers needs a short patience: a busy machine is not a failure. */
   async function failureOf(listener: RequestListener, timeoutMs = 5_000): Promise<unknown> {
     const client = createRegistryClient({ url: await serve(listener), token: "t", timeoutMs });
-  async function failureOf(listener: RequestListener): Promise<unknown> {
-    const client = createRegistryClient({ url: await serve(listener), token: "t", timeoutMs: 600 });
     const answer = await client.federation();
     if (answer.ok) throw new Error("it was believed");
     expect(answer.error.name).toBe("registry_unreachable");
