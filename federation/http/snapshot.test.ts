@@ -11,7 +11,7 @@ import {
   type SceneOptions,
 } from "../../test/fakes/registry-scene.ts";
 import { useTempDirs } from "../../test/fakes/temp-dir.ts";
-import { IN_PROCESS, WAITS } from "../../test/fakes/scene-runtime.ts";
+import { IN_PROCESS, RUNTIME, WAITS } from "../../test/fakes/scene-runtime.ts";
 import { signMemberRequest } from "../trust/index.ts";
 import { preferredWait } from "./handlers/snapshot.ts";
 
@@ -159,22 +159,25 @@ describe("a delta", () => {
     expect((await ask({ headers: { "if-none-match": base, "a-im": "vcdiff" } })).status).toBe(200);
   });
 
-  test("and a whole snapshot are packed for those who unpack them", async () => {
-    const { fetch, west, clock } = await linkedClusters();
-    const url = "http://registry.test/v1/clusters/west/snapshot";
-    const authorization = signMemberRequest({
-      credential: west.credential(),
-      method: "GET",
-      url,
-      body: undefined,
-      now: clock.now(),
-    });
-    const reply = await fetch(new Request(url, { headers: { authorization, "accept-encoding": "gzip" } }));
-    expect(reply.headers.get("content-encoding")).toBe("gzip");
-    expect(reply.headers.get("vary")).toBe("accept-encoding, a-im");
-    const text = gunzipSync(Buffer.from(await reply.arrayBuffer())).toString();
-    expect(text.split(".")).toHaveLength(3);
-  });
+  test.skipIf(RUNTIME === "workerd-dynamodb")(
+    "and a whole snapshot are packed for those who unpack them",
+    async () => {
+      const { fetch, west, clock } = await linkedClusters();
+      const url = "http://registry.test/v1/clusters/west/snapshot";
+      const authorization = signMemberRequest({
+        credential: west.credential(),
+        method: "GET",
+        url,
+        body: undefined,
+        now: clock.now(),
+      });
+      const reply = await fetch(new Request(url, { headers: { authorization, "accept-encoding": "gzip" } }));
+      expect(reply.headers.get("content-encoding")).toBe("gzip");
+      expect(reply.headers.get("vary")).toBe("accept-encoding, a-im");
+      const text = gunzipSync(Buffer.from(await reply.arrayBuffer())).toString();
+      expect(text.split(".")).toHaveLength(3);
+    },
+  );
 });
 
 describe.runIf(WAITS)("waiting for news", () => {

@@ -84,11 +84,14 @@ async function deltaFor(
   });
 }
 
+/** Workers pack what they send by themselves; what was packed already they would pack again. */
+const PACKS_ITSELF = globalThis.navigator.userAgent === "Cloudflare-Workers";
+
 /** Below it, the compressed form is hardly smaller and costs both sides. */
 const MIN_COMPRESSED = 1_024;
 
 function compressed(c: Context, text: string, status: 200 | 226, headers: Record<string, string>): Response {
-  if (text.length < MIN_COMPRESSED || !/\bgzip\b/.test(c.req.header("accept-encoding") ?? ""))
+  if (PACKS_ITSELF || text.length < MIN_COMPRESSED || !/\bgzip\b/.test(c.req.header("accept-encoding") ?? ""))
     return c.body(text, status as 200, headers);
   const bytes = new Blob([text]).stream().pipeThrough(new CompressionStream("gzip"));
   return c.body(bytes, status as 200, { ...headers, "content-encoding": "gzip" });
