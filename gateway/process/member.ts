@@ -154,6 +154,8 @@ class Member {
 
   async start(): Promise<void> {
     const asked = this.#config.listen;
+    // First: what starting puts in place (capture) has to be taken back even if the end comes before it is ready.
+    this.#installShutdown();
     try {
       const bound = formatAddress(await this.#proxy.start(asked));
       const admin = await this.#openAdmin();
@@ -170,7 +172,6 @@ class Member {
       // A rollout is judged by what its proxies measured: while there is one, they say so more often than a heartbeat comes.
       const tell = () => canariesOf(this.#proxy).canaries !== undefined && reporter.changed();
       setInterval(tell, CANARY_REPORT_MS).unref();
-      this.#installShutdown();
       this.#log.info("serving", { listen: bound, admin });
       this.#ipc.send({ type: "ready", listen: bound, admin });
       this.#onChange();

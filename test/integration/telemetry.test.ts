@@ -165,7 +165,7 @@ describe("a federation with telemetry switched on", () => {
     const [latency] = receiver.points("isthmus_request_duration_seconds");
     expect(latency?.buckets?.reduce((sum, count) => sum + count, 0)).toBe(latency?.value);
     const ways = receiver.points("isthmus_bytes_total").map(({ attributes }) => attributes["direction"]);
-    expect(new Set(ways)).toEqual(new Set(["outbound", "egress", "ingress", "inbound"]));
+    expect(new Set(ways)).toEqual(new Set(["outbound", "egress", "ingress", "inbound", "external"]));
   });
 
   it("writes an access log with the same words", async () => {

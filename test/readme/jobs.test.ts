@@ -94,9 +94,11 @@ describe("the three jobs of the README, as they stand there", () => {
     const web = addressOf(/ns\/shop\/sa\/web +cart\.shop:80 +(\S+)/.exec(out)?.[1] ?? "");
     const before = next.seen.length;
     for (let turn = 0; turn < 50; turn++) await requestOnce(web);
-    expect(next.seen.length - before).toBe(5);
+    const drawn = next.seen.length - before;
+    // The sequence of draws keeps within one of the share, wherever in it the fifty begin.
+    expect(Math.abs(drawn - 5)).toBeLessThanOrEqual(1);
     await requestOnce(web, { field: "x-canary: yes" });
-    expect(next.seen.length - before).toBe(6);
+    expect(next.seen.length - before).toBe(drawn + 1);
     expect(out).toMatch(/west +shop +cart +(Accepted|ResolvedRefs)/);
   });
 
