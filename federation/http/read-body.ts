@@ -71,9 +71,14 @@ function parseJson(body: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
   } catch (cause) {
-    const reason = cause instanceof SyntaxError ? cause.message : "it is not UTF-8";
+    const reason = cause instanceof SyntaxError ? withoutExcerpt(cause.message) : "it is not UTF-8";
     throw problemError("request_invalid", `the body is not JSON: ${reason.slice(0, 200)}`);
   }
+}
+
+/** `Unexpected token 'x', ..."excerpt"... is not valid JSON`: bodies hold join tokens, and this text is logged. */
+function withoutExcerpt(message: string): string {
+  return message.replace(/^(Unexpected token).*$/s, "$1");
 }
 
 export function summary(issues: readonly Issue[]): string {

@@ -36,10 +36,12 @@ const RETRY_AFTER_SECONDS: { readonly [N in ProblemName]?: string } = {
   limit_exceeded: "1",
 };
 
+const MAX_PATH_LOGGED = 200;
+
 /** The only place that turns a failure into a reply. Whatever is not a refusal is a fault: logged whole, told not at all. */
 export function createProblemRenderer(log: Logger): (error: Error, c: Context) => Response {
   return (error, c) => {
-    const at = { method: c.req.method, path: c.req.path };
+    const at = { method: c.req.method, path: c.req.path.slice(0, MAX_PATH_LOGGED) };
     if (!(error instanceof ProblemError)) {
       log.error("fault", { ...at, error: error.stack ?? String(error) });
       const detail = "an unexpected fault; the registry's log has it";
