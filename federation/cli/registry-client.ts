@@ -1,4 +1,5 @@
 import type * as z from "zod";
+import { createHttpFetch, type Fetch, type FetchAnswer } from "../../gateway/discovery/http-fetch.ts";
 import { type Issue, PROBLEMS, type ProblemName } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
 import type { AppliedKind, AppliedResource, ClusterStatus, Resource } from "../model/resource.ts";
@@ -91,7 +92,7 @@ export interface RegistryClientOptions {
   /** An operator token; without one only the open parts answer. */
   readonly token?: string | undefined;
   readonly timeoutMs?: number;
-  readonly fetch?: typeof fetch;
+  readonly fetch?: Fetch;
 }
 
 // A registry that is well answers in milliseconds; a person at a terminal does not want to wait longer to hear that it is not.
@@ -145,30 +146,33 @@ interface Call {
 }
 
 function createCall(options: RegistryClientOptions): Call {
-  const send = options.fetch ?? fetch;
+  const send = options.fetch ?? createHttpFetch();
   const base: Record<string, string> = { accept: "application/json" };
   if (options.token !== undefined) base["authorization"] = `Bearer ${options.token}`;
   return async <T>(method: string, path: string, schema: z.ZodType<T> | undefined, body?: unknown) => {
+    const signal = AbortSignal.timeout(options.timeoutMs ?? TIMEOUT_MS);
     try {
       const response = await send(`${options.url}${path}`, {
         method,
         headers: body === undefined ? base : { ...base, "content-type": "application/json" },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        // A redirect would carry the token to wherever it points.
-        redirect: "error",
-        signal: AbortSignal.timeout(options.timeoutMs ?? TIMEOUT_MS),
+        // A redirect would carry the token to wherever it points: it is not followed, and is not an answer.
+        redirect: "manual",
+        signal,
       });
       const text = await boundedText(response);
-      return response.ok
-        ? readAnswer(response, text, schema)
+      const isOk = response.status >= 200 && response.status < 300;
+      return isOk
+        ? readAnswer(`${options.url}${path}`, response.status, text, schema)
         : err(readProblem(options.url, response.status, text));
     } catch (cause) {
-      return err(unreachable(options.url, cause));
+      const detail = unreachable(options.url, signal.aborted, cause);
+      return err<RegistryFailure>({ name: "registry_unreachable", detail });
     }
   };
 }
 
-async function boundedText(response: Response): Promise<string> {
+async function boundedText(response: FetchAnswer): Promise<string> {
   const parts: string[] = [];
   let bytes = 0;
   const decoder = new TextDecoder();
@@ -183,7 +187,8 @@ async function boundedText(response: Response): Promise<string> {
 }
 
 function readAnswer<T>(
-  response: Response,
+  url: string,
+  status: number,
   text: string,
   schema: z.ZodType<T> | undefined,
 ): Result<T | undefined, RegistryFailure> {
@@ -192,8 +197,8 @@ function readAnswer<T>(
   if (decoded.ok) return decoded;
   const [first] = decoded.error;
   const where = first === undefined || first.path === "" ? "its body" : `${first.path} ${first.message}`;
-  const detail = `${response.url} answered what this version does not understand: ${where}`;
-  return err({ name: "registry_unreachable", detail, status: response.status });
+  const detail = `${url} answered what this version does not understand: ${where}`;
+  return err({ name: "registry_unreachable", detail, status });
 }
 
 const NAME_BY_CODE: ReadonlyMap<string, ProblemName> = new Map(
@@ -228,12 +233,9 @@ function parseJson(text: string): unknown {
   }
 }
 
-function unreachable(url: string, cause: unknown): RegistryFailure {
-  if (cause instanceof Error && cause.name === "TimeoutError")
-    return { name: "registry_unreachable", detail: `${url} did not answer in time` };
-  // undici wraps the reason that a person can act on.
-  const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-  const text =
-    reason instanceof Error ? reason.message || String(Reflect.get(reason, "code")) : String(reason);
-  return { name: "registry_unreachable", detail: `${url}: ${text}` };
+function unreachable(url: string, isLate: boolean, cause: unknown): string {
+  if (isLate) return `${url} did not answer in time`;
+  if (!(cause instanceof Error)) return `${url}: ${String(cause)}`;
+  // Where every address of a name failed, the message is empty.
+  return `${url}: ${cause.message || String(Reflect.get(cause, "code"))}`;
 }

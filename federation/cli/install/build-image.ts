@@ -1,36 +1,18 @@
-import { mkdirSync } from "node:fs";
+import { mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { type Entry, processBundle } from "../bundle/process-bundle.ts";
 
-/** What a container's image holds of each role: one file. Unbundled, the same code takes a third more memory. */
-const ENTRIES: { readonly [role: string]: string } = {
-  gateway: "gateway/main.ts",
-  agent: "agents/main.ts",
-  controller: "agents/kubernetes/main.ts",
-};
+/** The roles that an image is made of. */
+const ROLES: readonly Entry[] = ["gateway", "agent", "controller"];
 
-const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
-
+/** What a container's image holds of a role: one file, `main.mjs`. */
 export async function buildImage(role: string, directory: string): Promise<void> {
-  const entry = ENTRIES[role];
-  if (entry === undefined) throw new Error(`${role} is not one of ${Object.keys(ENTRIES).join(", ")}`);
+  const entry = ROLES.find((known) => known === role);
+  if (entry === undefined) throw new Error(`${role} is not one of ${ROLES.join(", ")}`);
   mkdirSync(directory, { recursive: true });
-  await build({
-    entryPoints: [join(ROOT, entry)],
-    outfile: join(directory, "main.mjs"),
-    bundle: true,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    minifySyntax: true,
-    splitting: false,
-    logLevel: "warning",
-    // Packages that ask for node's modules by `require`; under a name that none of our files uses.
-    banner: {
-      js: 'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);',
-    },
-  });
+  await build({ ...processBundle([entry], directory), logLevel: "warning" });
+  renameSync(join(directory, `${entry}.mjs`), join(directory, "main.mjs"));
 }
 
 if (import.meta.main) {

@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import type { WorkloadListenerStatus } from "../../model/resource.ts";
 import { parseProcessMessage } from "./process-message.ts";
 import type { ProcessSpec } from "./plan.ts";
-import { PROCESS_FLAGS } from "./programs.ts";
+import { PROCESS_ENVIRONMENT, PROCESS_FLAGS } from "./programs.ts";
 import { type Backoff, firstStart, type SlotEvent, type SlotState, transition } from "./supervision.ts";
 
 export interface SlotOptions {
@@ -150,7 +150,7 @@ export class ProcessSlot {
 
   #launch(): ChildProcess {
     const { program, env, logFile, echo } = this.#options;
-    const settings = { ...env, ...this.spec.env };
+    const settings = { ...PROCESS_ENVIRONMENT, ...env, ...this.spec.env };
     if (logFile === undefined) {
       return spawn(process.execPath, [...PROCESS_FLAGS, program], {
         env: settings,

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { processBundle, sourceOf } from "../bundle/process-bundle.ts";
 import type { Role } from "./plan.ts";
 
 /** What a process of each role runs. */
@@ -7,9 +7,9 @@ export type Programs = Readonly<Record<Role, string>>;
 
 /** The sources themselves: what runs where nothing is bundled. */
 export const SOURCES: Programs = {
-  registry: sourceOf("../../runtime/node.ts"),
-  gateway: sourceOf("../../../gateway/main.ts"),
-  agent: sourceOf("../../../agents/main.ts"),
+  registry: sourceOf("registry"),
+  gateway: sourceOf("gateway"),
+  agent: sourceOf("agent"),
 };
 
 /**
@@ -18,10 +18,16 @@ export const SOURCES: Programs = {
  * grow by 40 % between collections, instead of fourfold, does not pile up what closed connections leave behind.
  */
 export const PROCESS_FLAGS: readonly string[] = [
-  "--max-semi-space-size=8",
+  "--max-semi-space-size=4",
   "--single-threaded-gc",
   "--heap-growing-percent=40",
 ];
+
+/**
+ * One pool of the C library's allocator for all threads: each pool keeps what it has once taken, 6 MB more with eight of
+ * them, and the threads beside the main one allocate too little to wait for each other.
+ */
+export const PROCESS_ENVIRONMENT: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: "1" };
 
 /**
  * One file per role, made from the sources: a process then starts in half the time and in 40 MB less than with type
@@ -29,23 +35,15 @@ export const PROCESS_FLAGS: readonly string[] = [
  */
 export async function bundlePrograms(directory: string, withTelemetry: boolean): Promise<Programs> {
   try {
-    const { build } = await import("esbuild");
+    const { build, stop } = await import("esbuild");
     await build({
-      entryPoints: { ...SOURCES },
-      outdir: directory,
-      outExtension: { ".js": ".mjs" },
-      bundle: true,
-      platform: "node",
-      format: "esm",
-      target: "node24",
+      ...processBundle(["registry", "gateway", "agent"], directory),
       logLevel: "silent",
       // The SDK is larger than all the rest: bundled, in files of its own, only for who switches it on.
       ...(withTelemetry ? { splitting: true } : { external: ["*/open-telemetry.ts"] }),
-      // CommonJS inside the bundle asks for Node's own modules at run time.
-      banner: {
-        js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);',
-      },
     });
+    // Its service would stay beside this process for as long as that runs, in 200 MB.
+    await stop();
     return {
       registry: join(directory, "registry.mjs"),
       gateway: join(directory, "gateway.mjs"),
@@ -54,8 +52,4 @@ export async function bundlePrograms(directory: string, withTelemetry: boolean):
   } catch {
     return SOURCES;
   }
-}
-
-function sourceOf(path: string): string {
-  return fileURLToPath(new URL(path, import.meta.url));
 }

@@ -11,4 +11,5 @@ FROM node:24-bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends nftables && rm -rf /var/lib/apt/lists/* \
   && rm -f /bin/sh /bin/bash /bin/dash /usr/bin/apt* /usr/bin/dpkg*
 COPY --from=build /out /app
+ENV MALLOC_ARENA_MAX=1
 ENTRYPOINT ["node", "--max-semi-space-size=1", "/app/main.mjs"]

@@ -10,4 +10,5 @@ RUN npm run build:image -- gateway /out
 FROM gcr.io/distroless/nodejs24-debian12:nonroot
 COPY --from=build /out /app
 USER 65532:65532
+ENV MALLOC_ARENA_MAX=1
 ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=1", "/app/main.mjs"]
