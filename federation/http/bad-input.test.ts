@@ -1,3 +1,4 @@
+// Longer than most: one table per kind of bad input, all over the same scene.
 import { createHmac, sign } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { createMemoryLog } from "../../test/fakes/memory-log.ts";
