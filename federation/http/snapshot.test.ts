@@ -160,25 +160,70 @@ describe("a delta", () => {
   });
 
   test.skipIf(RUNTIME === "workerd-dynamodb")(
-    "and a whole snapshot are packed for those who unpack them",
+    "and a whole snapshot are packed for those who unpack them, under a tag of their own",
     async () => {
-      const { fetch, west, clock } = await linkedClusters();
-      const url = "http://registry.test/v1/clusters/west/snapshot";
-      const authorization = signMemberRequest({
-        credential: west.credential(),
-        method: "GET",
-        url,
-        body: undefined,
-        now: clock.now(),
+      const { ask, apply } = await packing();
+      const plain = await ask({});
+      const packed = await ask({ "accept-encoding": "gzip" });
+      expect(packed.headers.get("content-encoding")).toBe("gzip");
+      const text = gunzipSync(packed.body).toString();
+      expect(text).toBe(plain.body.toString());
+      const tags = [plain.headers.get("etag"), packed.headers.get("etag")];
+      // Strong, and different: the bytes differ (RFC 9110 §8.8.3).
+      expect(tags[1]).toBe(tags[0]?.replace(/"$/, '-gzip"'));
+      for (const { headers } of [plain, packed]) {
+        expect(headers.get("vary")).toBe("accept-encoding, a-im");
+        expect(headers.get("cache-control")).toBe("public, no-cache");
+      }
+      expect((await ask({ "accept-encoding": "gzip;q=0" })).headers.get("content-encoding")).toBeNull();
+      await apply(policyOf("west", "p", "cart"));
+      const delta = await ask({
+        "a-im": "isthmus-delta",
+        "accept-encoding": "gzip",
+        "if-none-match": tags[1] ?? "",
       });
-      const reply = await fetch(new Request(url, { headers: { authorization, "accept-encoding": "gzip" } }));
-      expect(reply.headers.get("content-encoding")).toBe("gzip");
-      expect(reply.headers.get("vary")).toBe("accept-encoding, a-im");
-      const text = gunzipSync(Buffer.from(await reply.arrayBuffer())).toString();
-      expect(text.split(".")).toHaveLength(3);
+      expect(delta.status).toBe(226);
+      expect(delta.headers.get("delta-base")).toBe(tags[1]);
     },
   );
+
+  test("a cache that holds both representations learns which of them it may go on with", async () => {
+    const { ask } = await packing();
+    const [plain = "", packed = ""] = await Promise.all(
+      [{}, { "accept-encoding": "gzip" }].map(
+        async (headers) => (await ask(headers)).headers.get("etag") ?? "",
+      ),
+    );
+    const answer = async (tags: string, encoding: string) => {
+      const reply = await ask({ "if-none-match": tags, "accept-encoding": encoding });
+      return [reply.status, reply.headers.get("etag")];
+    };
+    expect(await answer(plain, "gzip")).toEqual([304, plain]);
+    expect(await answer(packed, "gzip")).toEqual([304, packed]);
+    expect(await answer(`W/${packed}`, "gzip")).toEqual([304, packed]);
+    expect(await answer(plain, "identity")).toEqual([304, plain]);
+    expect(await answer(`${plain}, ${packed}`, "identity")).toEqual([304, plain]);
+    if (packed !== plain) expect(await answer(packed, "identity")).toEqual([200, plain]);
+  });
 });
+
+/** Asked without anything in between that unpacks. */
+async function packing() {
+  const scene = await linkedClusters();
+  const names = Array.from({ length: 20 }, (_, index) => `s${index}`);
+  await scene.apply(
+    ...names.flatMap((name) => [exportOf("east", name, "west"), importOf("west", name, "east")]),
+  );
+  const url = "http://registry.test/v1/clusters/west/snapshot";
+  const ask = async (headers: Record<string, string>) => {
+    const credential = scene.west.credential();
+    const signed = { credential, method: "GET", url, body: undefined, now: scene.clock.now() };
+    const authorization = signMemberRequest(signed);
+    const reply = await scene.fetch(new Request(url, { headers: { authorization, ...headers } }));
+    return { status: reply.status, headers: reply.headers, body: Buffer.from(await reply.arrayBuffer()) };
+  };
+  return { ...scene, ask };
+}
 
 describe.runIf(WAITS)("waiting for news", () => {
   test("wakes at once on a change of this cluster, and not on one of another", async () => {

@@ -5,6 +5,7 @@ import type { Registry } from "../../registry/registry.ts";
 import type { SignedSnapshot } from "../../registry/snapshot-feed.ts";
 import { requireMember } from "../access.ts";
 import { type Endpoint, pathParam } from "../endpoint.ts";
+import { acceptsGzip, entityTag, type KnownTag, knownTags, matchingTag } from "../entity-tag.ts";
 import { problemError } from "../problem-error.ts";
 
 /** Proxies commonly cut what is silent for longer. */
@@ -21,30 +22,28 @@ export const SNAPSHOT_ENDPOINTS: readonly Endpoint[] = [
     async handle(c, { registry, accepting, waits }) {
       const name = pathParam(c, "name");
       await requireMember(registry, c, name);
-      const known = c.req.header("if-none-match");
+      const known = knownTags(c.req.header("if-none-match"));
+      const unpacks = acceptsGzip(c.req.header("accept-encoding"));
       const wait = waits && accepting() ? preferredWait(c.req.header("prefer")) : 0;
       // A poll without news compares two numbers: nothing is compiled or signed for it.
-      const revision = () => registry.state.clusters.get(name)?.snapshotRevision;
-      if (wait > 0 && known === etagOf(revision())) {
+      const current = () => matchingTag(known, registry.state.clusters.get(name)?.snapshotRevision, unpacks);
+      if (wait > 0 && current() !== undefined) {
         const waiting = registry.waitForNews(name, wait * 1_000, c.req.raw.signal);
         if (waiting === undefined)
           throw problemError("limit_exceeded", "too many members wait for news already");
         await waiting;
         c.header("preference-applied", `wait=${wait}`);
       }
-      if (known === etagOf(revision())) return notModified(c, known);
+      const unchanged = current();
+      if (unchanged !== undefined) return c.body(null, 304, { etag: unchanged, ...CACHING });
       const signed = registry.snapshot(name);
       if (signed === undefined)
         throw problemError("not_found", "the cluster was removed from the federation");
-      const delta = await deltaFor(c, registry, name, signed);
-      return delta ?? (await whole(c, signed));
+      const delta = await deltaFor(c, registry, { name, signed, known, unpacks });
+      return delta ?? (await whole(c, signed, unpacks));
     },
   },
 ];
-
-function etagOf(revision: number | undefined): string {
-  return `"${revision ?? ""}"`;
-}
 
 /** RFC 7240 §4.3; anything else in the field is none of our business. */
 export function preferredWait(prefer: string | undefined): number {
@@ -55,44 +54,55 @@ export function preferredWait(prefer: string | undefined): number {
 // A cache may keep it and must ask us before each use: it saves the bytes, and who may have them stays ours to say.
 const CACHING = { "cache-control": "public, no-cache", vary: "accept-encoding, a-im" };
 
-function notModified(c: Context, etag: string): Response {
-  return c.body(null, 304, { etag, ...CACHING });
-}
-
-async function whole(c: Context, { revision, jws }: SignedSnapshot): Promise<Response> {
-  const headers = { "content-type": "application/jose", etag: etagOf(revision), ...CACHING };
-  return compressed(c, await jws, 200, headers);
+async function whole(c: Context, { revision, jws }: SignedSnapshot, unpacks: boolean): Promise<Response> {
+  const text = await jws;
+  const packed = isWorthPacking(text, unpacks);
+  const headers = { "content-type": "application/jose", etag: entityTag(revision, packed), ...CACHING };
+  return packed ? packedBody(c, text, 200, headers) : c.body(text, 200, headers);
 }
 
 async function deltaFor(
   c: Context,
   registry: Registry,
-  cluster: string,
-  signed: SignedSnapshot,
+  { name, signed, known, unpacks }: Asked,
 ): Promise<Response | undefined> {
-  const known = /^"([0-9]{1,15})"$/.exec(c.req.header("if-none-match") ?? "")?.[1];
-  const wanted = (c.req.header("a-im") ?? "").split(",").some((name) => name.trim() === DELTA_MANIPULATION);
-  if (!wanted || known === undefined) return undefined;
-  const delta = await registry.snapshotDelta(cluster, Number(known), signed);
+  const [base] = known;
+  const wanted = (c.req.header("a-im") ?? "").split(",").some((each) => each.trim() === DELTA_MANIPULATION);
+  if (!wanted || base === undefined) return undefined;
+  const delta = await registry.snapshotDelta(name, base.revision, signed);
   if (delta === undefined) return undefined;
-  return compressed(c, delta, 226, {
+  const headers = {
     "content-type": DELTA_MEDIA_TYPE,
     im: DELTA_MANIPULATION,
-    "delta-base": `"${known}"`,
-    etag: etagOf(signed.revision),
+    "delta-base": entityTag(base.revision, base.packed),
+    // Of the instance that it leads to, RFC 3229 §5.3: that one is not packed.
+    etag: entityTag(signed.revision, false),
     "cache-control": "no-store",
-  });
+    vary: CACHING.vary,
+  };
+  return isWorthPacking(delta, unpacks)
+    ? packedBody(c, delta, 226, headers)
+    : c.body(delta, 226 as 200, headers);
+}
+
+interface Asked {
+  readonly name: string;
+  readonly signed: SignedSnapshot;
+  readonly known: readonly KnownTag[];
+  readonly unpacks: boolean;
 }
 
 /** Workers pack what they send by themselves; what was packed already they would pack again. */
 const PACKS_ITSELF = globalThis.navigator.userAgent === "Cloudflare-Workers";
 
-/** Below it, the compressed form is hardly smaller and costs both sides. */
-const MIN_COMPRESSED = 1_024;
+/** Below it, the packed form is hardly smaller and costs both sides. */
+const MIN_PACKED = 1_024;
 
-function compressed(c: Context, text: string, status: 200 | 226, headers: Record<string, string>): Response {
-  if (PACKS_ITSELF || text.length < MIN_COMPRESSED || !/\bgzip\b/.test(c.req.header("accept-encoding") ?? ""))
-    return c.body(text, status as 200, headers);
+function isWorthPacking(text: string, unpacks: boolean): boolean {
+  return unpacks && !PACKS_ITSELF && text.length >= MIN_PACKED;
+}
+
+function packedBody(c: Context, text: string, status: 200 | 226, headers: Record<string, string>): Response {
   const bytes = new Blob([text]).stream().pipeThrough(new CompressionStream("gzip"));
   return c.body(bytes, status as 200, { ...headers, "content-encoding": "gzip" });
 }
