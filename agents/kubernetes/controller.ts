@@ -7,7 +7,7 @@ import { type DeclareResponse, declareResponse } from "../../federation/model/wi
 import { decode } from "../../federation/model/wire/decode.ts";
 import { decodeAppliedResource } from "../../federation/model/wire/resource.ts";
 import type { Watch } from "../../gateway/dataplane/index.ts";
-import { createPush, type Push } from "../../gateway/discovery/push.ts";
+import { createPush, type Push, type PushAnswer } from "../../gateway/discovery/push.ts";
 import type { MemberClient } from "../../gateway/discovery/member-client.ts";
 import type { Clock, Random } from "../../gateway/process/clock.ts";
 import { applyChanges, describeChange } from "./apply.ts";
@@ -317,7 +317,7 @@ export class Controller {
     return !exported || this.#accepted.has(key);
   }
 
-  async #sendDeclaration(): Promise<boolean> {
+  async #sendDeclaration(): Promise<PushAnswer> {
     const { leading, registry, cluster, snapshot } = this.#options;
     const kinds = [this.#services, this.#exports, this.#namespaces];
     // A declaration is a complete set: from half of the knowledge it would withdraw the other half.
@@ -338,7 +338,8 @@ export class Controller {
     if (!answer.ok) {
       this.#declaredRefusal = `${PROBLEMS[answer.error.name].code}: ${answer.error.detail}`;
       this.#complain("declaration", answer.error);
-      return false;
+      const { retryAfterMs } = answer.error;
+      return retryAfterMs === undefined ? false : { retryAfterMs };
     }
     const decoded = decode(declareResponse, JSON.parse(answer.value.text));
     if (!decoded.ok) return false;

@@ -18,6 +18,8 @@ export interface BoundedResponse {
   readonly text: string;
   readonly etag?: string;
   readonly date?: string;
+  /** As it was sent. */
+  readonly retryAfter?: string;
 }
 
 /** One exchange that ends in time and in bounded memory, whatever the other side does. Never rejects. */
@@ -46,11 +48,13 @@ export async function fetchBounded(
     if (!text.ok) return text;
     const etag = response.headers.get("etag");
     const date = response.headers.get("date");
+    const retryAfter = response.headers.get("retry-after");
     return ok({
       status: response.status,
       text: text.value,
       ...(etag === null ? {} : { etag }),
       ...(date === null ? {} : { date }),
+      ...(retryAfter === null ? {} : { retryAfter }),
     });
   } catch (error) {
     return err(reasonOf(abort.signal.aborted ? abort.signal.reason : error));

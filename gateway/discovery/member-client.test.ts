@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createFakeRegistry } from "../../test/fakes/fake-registry.ts";
 import { createManualClock, type ManualClock, settle } from "../../test/fakes/manual-clock.ts";
 import { createTestFederation } from "../../test/fakes/pki.ts";
-import { createMemberClient, type MemberRequest } from "./member-client.ts";
+import { createMemberClient, type MemberRequest, retryAfterMs } from "./member-client.ts";
 
 const REPORT: MemberRequest = { method: "PUT", path: "/v1/clusters/east/members/gateway-1", body: { a: 1 } };
 
@@ -43,6 +43,23 @@ describe("createMemberClient", () => {
         detail: expect.stringContaining("this clock is 3600 s behind the registry's"),
       },
     });
+  });
+
+  it("hands on how long the registry wants to be left alone, whoever says so", async () => {
+    for (const [status, header, expected] of [
+      [429, "7", 7_000],
+      [503, "86400", 60_000],
+      [502, "soon", undefined],
+    ] as const) {
+      const { client } = scene(
+        answering(() => new Response("", { status, headers: { "retry-after": header } })),
+      );
+      const answer = await client.request(REPORT);
+      expect(answer.ok ? answer : answer.error.retryAfterMs, header).toBe(expected);
+    }
+    const date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    expect(retryAfterMs("Sun, 06 Nov 1994 08:49:39 GMT", date, 0)).toBe(2_000);
+    expect(retryAfterMs("Sun, 06 Nov 1994 08:49:30 GMT", date, 0)).toBe(0);
   });
 
   it("gives up on a registry that never answers", async () => {

@@ -22,6 +22,8 @@ export type MemberResponse = BoundedResponse;
 /** `status` is absent where nothing usable came back. */
 export interface RequestFailure extends Problem {
   readonly status?: number;
+  /** How long the registry, or what stands before it, wants to be left alone. */
+  readonly retryAfterMs?: number;
 }
 
 export interface MemberClient {
@@ -80,6 +82,19 @@ export function createMemberClient(options: MemberClientOptions): MemberClient {
   };
 }
 
+// Whoever asks for more is not believed: a member that asks once a minute burdens nobody, and hears of news at last.
+const MAX_RETRY_AFTER_MS = 60_000;
+
+/** RFC 9110 §10.2.3: seconds, or a date, which is compared with the answer's own where it has one. */
+export function retryAfterMs(value: string | undefined, date: string | undefined, now: number): number {
+  if (value === undefined) return 0;
+  const theirs = Date.parse(date ?? "");
+  const ms = /^[0-9]{1,9}$/.test(value.trim())
+    ? Number(value) * 1_000
+    : Date.parse(value) - (Number.isNaN(theirs) ? now : theirs);
+  return Number.isNaN(ms) ? 0 : Math.min(Math.max(0, ms), MAX_RETRY_AFTER_MS);
+}
+
 const NAME_BY_CODE: ReadonlyMap<string, ProblemName> = new Map(
   Object.entries(PROBLEMS).map(([name, { code }]) => [code, name as ProblemName]),
 );
@@ -88,6 +103,8 @@ function failureOf(registry: string, response: MemberResponse, now: number): Req
   const { status } = response;
   const document = problemDocument(response.text);
   const name = NAME_BY_CODE.get(document.code);
+  const waitMs = retryAfterMs(response.retryAfter, response.date, now);
+  const told = waitMs === 0 ? { status } : { status, retryAfterMs: waitMs };
   if (name === undefined) {
     // Not one of our answers: a proxy on the way, or something else on that port.
     return {
@@ -95,11 +112,11 @@ function failureOf(registry: string, response: MemberResponse, now: number): Req
         "registry_unreachable",
         `${registry} answered HTTP ${status}, which is not the registry's own`,
       ),
-      status,
+      ...told,
     };
   }
   const skew = name === "member_request_expired" ? skewHint(response.date, now) : "";
-  return { ...problem(name, `${document.detail}${skew}`), status };
+  return { ...problem(name, `${document.detail}${skew}`), ...told };
 }
 
 function problemDocument(text: string): { readonly code: string; readonly detail: string } {

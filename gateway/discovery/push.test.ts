@@ -1,6 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { createManualClock } from "../../test/fakes/manual-clock.ts";
-import { createPush, IDLE, type PushEvent, type PushState, type PushTimes, transition } from "./push.ts";
+import {
+  createPush,
+  IDLE,
+  type PushAnswer,
+  type PushEvent,
+  type PushState,
+  type PushTimes,
+  transition,
+} from "./push.ts";
 
 const TIMES: PushTimes = { gatherMs: 20, heartbeatMs: 10_000, backoff: { baseMs: 100, capMs: 1000 } };
 const SENDING: PushState = { sending: true, stale: false, failures: 0 };
@@ -52,7 +60,7 @@ function scene() {
   const clock = createManualClock();
   const sent: number[] = [];
   const start = clock.now();
-  const answers: (boolean | Error)[] = [];
+  const answers: (PushAnswer | Error)[] = [];
   const push = createPush(
     clock,
     () => 0.5,
@@ -85,6 +93,17 @@ describe("createPush", () => {
     push.reconnected();
     await clock.advanceAsync(0);
     expect(sent).toEqual([20, 95, 245, 250]);
+  });
+
+  it("leaves a registry alone for as long as it asks", async () => {
+    const { clock, sent, answers, push } = scene();
+    answers.push({ retryAfterMs: 2_000 }, { retryAfterMs: 1 });
+    push.changed();
+    await clock.advanceAsync(100);
+    push.changed();
+    await clock.advanceAsync(2_500);
+    // A quarter of it is jitter, here half of that; a shorter wish than the back-off changes nothing.
+    expect(sent).toEqual([20, 2_270, 2_420]);
   });
 
   it("is silent after stop", async () => {

@@ -1,5 +1,5 @@
 import type { Clock, Random, Timer } from "../process/clock.ts";
-import { backoffMs, type Backoff } from "../dataplane/lifecycle/backoff.ts";
+import { type Backoff, retryDelayMs } from "../dataplane/lifecycle/backoff.ts";
 
 /**
  * Keeps one remote document equal to what we have: one write at a time, changes gathered for a moment, failures backed
@@ -15,7 +15,14 @@ export interface PushState {
   readonly failures: number;
 }
 
-export type PushEvent = "changed" | "reconnected" | "due" | "sent" | "failed";
+export type PushEvent =
+  | "changed"
+  | "reconnected"
+  | "due"
+  | "sent"
+  | "failed"
+  /** Failed, and the other side said how long it wants to be left alone. */
+  | { readonly retryAfterMs: number };
 
 export interface PushTimes {
   readonly gatherMs: number;
@@ -32,6 +39,13 @@ export function transition(
   jitter: number,
   { gatherMs, heartbeatMs, backoff }: PushTimes,
 ): PushState {
+  const again = (retryAfterMs?: number): PushState => {
+    if (!state.sending) return state;
+    const failures = state.failures + 1;
+    const dueMs = now + retryDelayMs(failures, jitter, backoff, retryAfterMs);
+    return { sending: false, stale: false, failures, dueMs };
+  };
+  if (typeof event === "object") return again(event.retryAfterMs);
   switch (event) {
     case "changed":
       if (state.sending) return state.stale ? state : { ...state, stale: true };
@@ -50,11 +64,8 @@ export function transition(
       // A tenth of jitter, so that heartbeats of a fleet do not stay in step.
       return heartbeatMs === undefined ? IDLE : { ...IDLE, dueMs: now + heartbeatMs * (0.95 + 0.1 * jitter) };
     }
-    case "failed": {
-      if (!state.sending) return state;
-      const failures = state.failures + 1;
-      return { sending: false, stale: false, failures, dueMs: now + backoffMs(failures, jitter, backoff) };
-    }
+    case "failed":
+      return again();
   }
 }
 
@@ -65,12 +76,15 @@ export interface Push {
   stop(): void;
 }
 
-/** `send` answers whether the other side took it; it never rejects. */
+/** Whether the other side took it; where not, perhaps how long it wants to be left alone. */
+export type PushAnswer = boolean | { readonly retryAfterMs: number };
+
+/** `send` never rejects. */
 export function createPush(
   clock: Clock,
   random: Random,
   times: PushTimes,
-  send: () => Promise<boolean>,
+  send: () => Promise<PushAnswer>,
 ): Push {
   let state = IDLE;
   let timer: Timer | undefined;
@@ -82,7 +96,7 @@ export function createPush(
     timer?.cancel();
     if (state.sending && !previous.sending) {
       send().then(
-        (taken) => apply(taken ? "sent" : "failed"),
+        (taken) => apply(taken === true ? "sent" : taken === false ? "failed" : taken),
         () => apply("failed"),
       );
     } else if (state.dueMs !== undefined) {

@@ -4,7 +4,7 @@ import type { MemberReport } from "../../federation/model/resource.ts";
 import type { Service } from "../../federation/model/service.ts";
 import type { Clock, Random } from "../process/clock.ts";
 import type { MemberClient, MemberRequest } from "./member-client.ts";
-import { createPush, type Push, type PushTimes } from "./push.ts";
+import { createPush, type Push, type PushAnswer, type PushTimes } from "./push.ts";
 
 export interface ReporterOptions {
   readonly client: MemberClient;
@@ -69,7 +69,7 @@ export function createReporter(options: ReporterOptions): Reporter {
 function createWriter({
   client,
   log,
-}: ReporterOptions): (what: string, request: MemberRequest) => Promise<boolean> {
+}: ReporterOptions): (what: string, request: MemberRequest) => Promise<PushAnswer> {
   const failing = new Map<string, string>();
   return async (what, request) => {
     const answer = await client.request(request);
@@ -77,10 +77,10 @@ function createWriter({
       if (failing.delete(what)) log.info("registry_write_recovered", { what });
       return true;
     }
-    const { name, detail } = answer.error;
+    const { name, detail, retryAfterMs } = answer.error;
     if (failing.get(what) !== name)
       log.warn("registry_write_failed", { what, code: PROBLEMS[name].code, detail });
     failing.set(what, name);
-    return false;
+    return retryAfterMs === undefined ? false : { retryAfterMs };
   };
 }

@@ -17,7 +17,7 @@ const TIMES: PollTimes = {
 };
 const GONE: Problem = problem("registry_unreachable", "connect ECONNREFUSED");
 const BAD: Problem = problem("snapshot_signature", "it does not verify");
-const FAILED: PollEvent = { kind: "failed", problem: GONE, denied: false };
+const FAILED = { kind: "failed", problem: GONE, denied: false } as const satisfies PollEvent;
 
 /** Jitter 1: the longest wait. */
 function after(state: PollState, event: PollEvent, now: number): PollState {
@@ -103,6 +103,12 @@ describe("transition", () => {
       if (round < 9) state = after(state, { kind: "tick" }, 1e9);
     }
     expect(state.phase).toEqual({ kind: "waiting", untilMs: 5000 });
+  });
+
+  it("leaves a registry alone for as long as it asks, and no shorter than the back-off", () => {
+    const wait = (retryAfterMs: number) => after(CONNECTED, { ...FAILED, retryAfterMs }, 0).phase;
+    expect(wait(8_000)).toEqual({ kind: "waiting", untilMs: 10_000 });
+    expect(wait(1)).toEqual({ kind: "waiting", untilMs: 100 });
   });
 
   it("keeps what is in force when a snapshot is refused, and says why", () => {

@@ -1,5 +1,5 @@
 import { type Problem, PROBLEMS } from "../../federation/model/problem.ts";
-import { backoffMs, type Backoff } from "../dataplane/lifecycle/backoff.ts";
+import { type Backoff, retryDelayMs } from "../dataplane/lifecycle/backoff.ts";
 
 /** The conversation with the registry about snapshots, as data: what we are doing, and what is known. */
 export interface PollState {
@@ -24,7 +24,13 @@ export type PollEvent =
   | { readonly kind: "accepted"; readonly revision: number }
   | { readonly kind: "refused"; readonly problem: Problem }
   /** No usable answer. `denied`: an answer, but one that trying again soon does not change. */
-  | { readonly kind: "failed"; readonly problem: Problem; readonly denied: boolean }
+  | {
+      readonly kind: "failed";
+      readonly problem: Problem;
+      readonly denied: boolean;
+      /** The registry asked to be left alone for so long. */
+      readonly retryAfterMs?: number;
+    }
   /** The timer of the waiting phase ran. It is not compared with the clock, which may have been set back meanwhile. */
   | { readonly kind: "tick" };
 
@@ -86,7 +92,13 @@ export function transition(
     case "failed": // => waiting
       return {
         ...state,
-        phase: waitAfter(state.failures + 1, now, jitter, event.denied ? times.later : times.soon),
+        phase: waitAfter(
+          state.failures + 1,
+          now,
+          jitter,
+          event.denied ? times.later : times.soon,
+          event.retryAfterMs,
+        ),
         failures: state.failures + 1,
         connected: false,
         lastError: event.problem,
@@ -121,8 +133,14 @@ function askAgain(
   return { kind: "waiting", untilMs: now + intervalMs / 2 + (intervalMs / 2) * jitter };
 }
 
-function waitAfter(failures: number, now: number, jitter: number, backoff: Backoff): PollState["phase"] {
-  return { kind: "waiting", untilMs: now + backoffMs(failures, jitter, backoff) };
+function waitAfter(
+  failures: number,
+  now: number,
+  jitter: number,
+  backoff: Backoff,
+  retryAfterMs?: number,
+): PollState["phase"] {
+  return { kind: "waiting", untilMs: now + retryDelayMs(failures, jitter, backoff, retryAfterMs) };
 }
 
 /** What others want to know of the state. */

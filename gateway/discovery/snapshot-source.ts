@@ -179,9 +179,14 @@ async function askRegistry(
     maxBytes: MAX_SNAPSHOT_BYTES,
     signal,
   });
-  if (!response.ok) return { kind: "failed", problem: response.error, denied: saysNo(response.error) };
+  if (!response.ok) return failed(response.error);
   const { status, text } = response.value;
   return status === 304 ? { kind: "unchanged" } : { text: text.trim(), delta: status === DELTA_STATUS };
+}
+
+function failed(error: RequestFailure): PollEvent {
+  const event = { kind: "failed", problem: error, denied: saysNo(error) } as const;
+  return error.retryAfterMs === undefined ? event : { ...event, retryAfterMs: error.retryAfterMs };
 }
 
 /** An answer about us, not about the registry's own state. */

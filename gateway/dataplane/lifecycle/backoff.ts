@@ -11,3 +11,8 @@ export function backoffMs(failures: number, jitter: number, { baseMs, capMs }: B
   const full = Math.min(capMs, baseMs * 2 ** Math.min(failures - 1, 30));
   return full / 2 + (full / 2) * jitter;
 }
+
+/** The same where the other side said how long it wants to be left alone: never sooner, and up to a quarter later. */
+export function retryDelayMs(failures: number, jitter: number, backoff: Backoff, retryAfterMs = 0): number {
+  return Math.max(backoffMs(failures, jitter, backoff), retryAfterMs * (1 + jitter / 4));
+}
