@@ -44,7 +44,9 @@ export class Instances {
   }): Promise<Instances> {
     const { directory, store, dynamoDb, wrapper = [] } = options;
     mkdirSync(directory, { recursive: true });
-    const { registry } = await bundlePrograms(join(directory, "programs"), false);
+    const { registry } = await bundlePrograms(join(directory, "programs"), false, (words) =>
+      process.stderr.write(`${words}\n`),
+    );
     const settings =
       dynamoDb === undefined
         ? {}

@@ -41,7 +41,11 @@ export async function runFederation(
   const plan = planFederation(request.federation, request.resources, opened.value.path, ports);
   const telemetry = telemetrySwitch((key) => process.env[key]);
   const federation = new Federation(plan, {
-    programs: await bundlePrograms(join(plan.stateDir, "programs"), telemetry.traces || telemetry.metrics),
+    programs: await bundlePrograms(
+      join(plan.stateDir, "programs"),
+      telemetry.traces || telemetry.metrics,
+      terminal.err,
+    ),
     env: childEnvironment(process.env),
     now: () => terminal.elapsed(),
     wallClock: () => terminal.now(),
