@@ -182,15 +182,17 @@ backend next
   return { port, hops: [{ name: "haproxy", pid: started.pid }], aside: [] };
 }
 
-/** The rule that is used, and others beside it: for the same caller, for the same name's neighbours, for ranges. */
+/** The rule that is used, and others beside it: for the same caller, for other paths of the host, for other names, for ranges. */
 function policies(port: number, rules: number): string {
+  // The last of equals: its name comes after those of the others.
   const own = policy("own", [`{ hostname: ${HOP_NAME}, cidr: 127.0.0.1/32, ports: [${port}] }`]);
   const others: string[] = [];
   for (let first = 1; first < rules; first += PER_POLICY) {
     const targets = Array.from({ length: Math.min(PER_POLICY, rules - first) }, (_, index) => {
       const number = first + index;
       if (number % 3 === 0) return `{ cidr: "198.${18 + (number % 2)}.${number >> 8}.${number & 255}/32" }`;
-      return `{ hostname: "*.n${number}.bench.test" }`;
+      if (number % 3 === 1) return `{ hostname: "*.n${number}.bench.test" }`;
+      return `{ hostname: ${HOP_NAME}, cidr: 127.0.0.1/32, ports: [${port}], http: { paths: [{ type: PathPrefix, value: /t${number} }] } }`;
     });
     others.push(policy(`others-${first}`, targets));
   }

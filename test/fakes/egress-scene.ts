@@ -8,7 +8,7 @@ import {
 } from "../../gateway/dataplane/index.ts";
 import type { LogFields } from "../../federation/model/log.ts";
 import { type DnsServer, startDnsServer } from "./dns-server.ts";
-import { type Mesh, startMesh } from "./mesh.ts";
+import { type Mesh, type MeshOptions, startMesh } from "./mesh.ts";
 import { createOutsideCa, type OutsideCa, type Pair } from "./outside-pki.ts";
 import { dialRaw, type RawSocket } from "./raw-socket.ts";
 import { until } from "./until.ts";
@@ -67,6 +67,8 @@ export interface EgressSceneOptions {
   readonly proxyListen?: Address;
   /** Instead of those that the test sets. */
   readonly secretSource?: SecretSource;
+  /** West's workloads; `web` and `batch` unless given. */
+  readonly callers?: MeshOptions["callers"];
 }
 
 export async function startEgress({
@@ -74,6 +76,7 @@ export async function startEgress({
   policies,
   secretSource,
   proxyListen,
+  callers,
 }: EgressSceneOptions): Promise<EgressScene> {
   const dns = await startDnsServer();
   const secrets = new TestSecrets();
@@ -91,6 +94,7 @@ export async function startEgress({
     agents,
     endpoint: "127.0.0.1:9",
     outside,
+    ...(callers === undefined ? {} : { callers }),
     change: (snapshot) => (snapshot.cluster === "west" ? { ...snapshot, egress: { policies } } : snapshot),
   });
   const entry = () => mesh.member(agents ? "west agent" : "west gateway");

@@ -20,6 +20,8 @@ export interface MeshOptions {
   /** A third cluster, north, exports cart.shop as well, from these endpoints. */
   readonly north?: readonly ServiceEndpoint[];
   readonly change?: (snapshot: Snapshot) => Snapshot;
+  /** West's workloads; `web` and `batch` of `shop` unless given. */
+  readonly callers?: readonly { readonly namespace: string; readonly name: string }[];
   /** Secrets, names and guarded ranges of the gateways. */
   readonly outside?: Outside;
   /** A clock of the test's own, so that time-outs need no waiting. */
@@ -40,12 +42,17 @@ export interface Mesh {
 }
 
 const FEDERATION = "test.mesh";
+const CALLERS = [
+  { namespace: "shop", name: "web" },
+  { namespace: "shop", name: "batch" },
+];
 
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const exporters = options.north === undefined ? ["east"] : ["east", "north"];
   const federation = createTestFederation(FEDERATION, [...exporters, "west"]);
   const members = new Map<string, MeshMember>();
   const agents = options.agents !== false;
+  const { callers = CALLERS } = options;
   const gateways = new Map<string, readonly string[]>();
   const start = async (cluster: string, role: "gateway" | "agent", services: StaticCluster, suffix = "") => {
     const base = snapshotOf(federation, cluster, gateways, options.protocol ?? "http");
@@ -80,7 +87,9 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     await until(`west reaches ${exporter}`, 5_000, tunnels);
   }
   await until("west's entry is ready", 5_000, () =>
-    entry?.proxy.unready() === undefined && entry?.proxy.listeners().length === 2 ? true : undefined,
+    entry?.proxy.unready() === undefined && entry?.proxy.listeners().length === callers.length
+      ? true
+      : undefined,
   );
   return mesh(federation, members, agents);
 }
@@ -157,10 +166,20 @@ function staticCluster(
   name: string,
   gateways: readonly string[],
   agents: readonly string[],
-  { endpoint, endpoints = [{ address: endpoint }], north = [], protocol = "http" }: MeshOptions,
+  {
+    endpoint,
+    endpoints = [{ address: endpoint }],
+    north = [],
+    protocol = "http",
+    callers = CALLERS,
+  }: MeshOptions,
 ): StaticCluster {
-  const workload = (account: string, services: StaticWorkload["services"]): StaticWorkload => ({
-    namespace: "shop",
+  const workload = (
+    account: string,
+    services: StaticWorkload["services"],
+    namespace = "shop",
+  ): StaticWorkload => ({
+    namespace,
     name: account,
     serviceAccount: account,
     services,
@@ -184,7 +203,10 @@ function staticCluster(
     spec: {
       gateways,
       agents,
-      workloads: name === "west" ? [workload("web", []), workload("batch", [])] : carts,
+      workloads:
+        name === "west"
+          ? callers.map(({ namespace, name: account }) => workload(account, [], namespace))
+          : carts,
     },
   };
 }

@@ -45,7 +45,7 @@ export function answerEgress(table: EgressTable, question: EgressQuestion): Egre
   const asksMore = question.method !== undefined || question.path !== undefined;
   const chosen = asksMore
     ? selectRule(reach, question.method ?? "GET", question.path ?? "/")
-    : { kind: "rule" as const, rule: reach.rules[0], wouldDeny: reach.wouldDeny };
+    : { kind: "rule" as const, rule: reach.rule, wouldDeny: reach.wouldDeny };
   if (chosen.kind === "denied") return denied(workload, destination, chosen.problem);
   return allowed(workload, destination, chosen.rule, chosen.wouldDeny);
 }

@@ -24,6 +24,7 @@ import { serviceKey } from "../../../federation/model/service.ts";
 import type { SnapshotEgress, SnapshotEgressPolicy } from "../../../federation/model/snapshot.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import type { WorkloadPattern } from "../../../federation/model/workload-pattern.ts";
+import { groupRules, type RuleGroup } from "./rule-group.ts";
 
 /** One caller pattern, one external destination, and how it is spoken to. */
 export interface ExternalRule {
@@ -66,15 +67,18 @@ export const DEFAULT_TIMEOUTS: ExternalTimeouts = {
 };
 
 /** Rules of one caller pattern, arranged so that a look-up costs the length of a name, whatever the number of rules. */
-interface Places {
-  readonly names: Map<string, ExternalRule[]>;
+interface PlacesOf<R> {
+  readonly names: Map<string, R>;
   /** By what follows `*.`. */
-  readonly suffixes: Map<string, ExternalRule[]>;
+  readonly suffixes: Map<string, R>;
   /** By family, prefix length and masked value. */
-  readonly ranges: Map<string, ExternalRule[]>;
+  readonly ranges: Map<string, R>;
   readonly prefixes: Set<number>[];
   readonly services: Set<string>;
 }
+type Drafts = PlacesOf<ExternalRule[]>;
+/** By port. */
+type Places = PlacesOf<ReadonlyMap<number, readonly RuleGroup[]>>;
 
 /** All egress policies of a cluster, compiled when a snapshot is published. */
 export interface EgressTable {
@@ -87,20 +91,25 @@ export interface EgressTable {
 }
 
 export function compileEgress({ policies }: SnapshotEgress): EgressTable {
-  const enforcing = new Map<WorkloadPattern, Places>();
-  const observing = new Map<WorkloadPattern, Places>();
-  for (const policy of policies) addPolicy(policy.mode === "enforce" ? enforcing : observing, policy);
-  for (const places of [...enforcing.values(), ...observing.values()]) sortPlaces(places);
   return {
     enforced: policies.some(({ mode }) => mode === "enforce"),
     observed: policies.some(({ mode }) => mode === "observe"),
-    enforcing,
-    observing,
+    enforcing: compileMode(policies, "enforce"),
+    observing: compileMode(policies, "observe"),
     policies,
   };
 }
 
-function addPolicy(index: Map<WorkloadPattern, Places>, policy: SnapshotEgressPolicy): void {
+function compileMode(
+  policies: readonly SnapshotEgressPolicy[],
+  mode: EgressMode,
+): ReadonlyMap<WorkloadPattern, Places> {
+  const drafts = new Map<WorkloadPattern, Drafts>();
+  for (const policy of policies) if (policy.mode === mode) addPolicy(drafts, policy);
+  return new Map(Array.from(drafts, ([pattern, draft]) => [pattern, arrange(draft)]));
+}
+
+function addPolicy(index: Map<WorkloadPattern, Drafts>, policy: SnapshotEgressPolicy): void {
   const external = policy.external ?? [];
   const opened = external.flatMap(({ hostname, cidr }) => (hostname === undefined ? cidrs(cidr) : []));
   for (const pattern of policy.from) {
@@ -113,7 +122,7 @@ function addPolicy(index: Map<WorkloadPattern, Places>, policy: SnapshotEgressPo
   }
 }
 
-function emptyPlaces(): Places {
+function emptyPlaces(): Drafts {
   return {
     names: new Map(),
     suffixes: new Map(),
@@ -170,7 +179,7 @@ function cidrs(text: string | undefined): readonly Cidr[] {
   return parsed?.ok === true ? [parsed.value] : [];
 }
 
-function addRule(places: Places, rule: ExternalRule): void {
+function addRule(places: Drafts, rule: ExternalRule): void {
   const { hostname, within } = rule;
   if (hostname?.startsWith("*.") === true) push(places.suffixes, hostname.slice(2), rule);
   else if (hostname !== undefined) push(places.names, hostname, rule);
@@ -186,9 +195,14 @@ function push(map: Map<string, ExternalRule[]>, key: string, rule: ExternalRule)
   else rules.push(rule);
 }
 
-function sortPlaces({ names, suffixes, ranges }: Places): void {
-  for (const map of [names, suffixes, ranges])
-    for (const rules of map.values()) rules.sort((a, b) => compareRanks(a.rank, b.rank));
+function arrange({ names, suffixes, ranges, ...rest }: Drafts): Places {
+  return { ...rest, names: grouped(names), suffixes: grouped(suffixes), ranges: grouped(ranges) };
+}
+
+function grouped(map: Drafts["names"]): Places["names"] {
+  return new Map(
+    Array.from(map, ([key, rules]) => [key, groupRules(rules.sort((a, b) => compareRanks(a.rank, b.rank)))]),
+  );
 }
 
 function rangeKey({ family, value }: IpAddress, prefix: number): string {
@@ -207,40 +221,45 @@ function placesFor(index: ReadonlyMap<WorkloadPattern, Places>, caller: SpiffeId
   return patternsOf(caller).flatMap((pattern) => index.get(pattern) ?? []);
 }
 
-/** Every rule of the caller for a name and port, the winning one first. */
+/** Every rule of the caller for a name and port. */
 export function rulesForName(
   index: ReadonlyMap<WorkloadPattern, Places>,
   caller: SpiffeId,
   name: string,
   port: number,
-): readonly ExternalRule[] {
-  const found: ExternalRule[] = [];
+): readonly RuleGroup[] {
+  const found: RuleGroup[] = [];
   for (const { names, suffixes } of placesFor(index, caller)) {
     take(found, names.get(name), port);
     if (suffixes.size === 0) continue;
     for (let dot = name.indexOf("."); dot !== -1; dot = name.indexOf(".", dot + 1))
       take(found, suffixes.get(name.slice(dot + 1)), port);
   }
-  return found.sort((a, b) => compareRanks(a.rank, b.rank));
+  return found;
 }
 
-/** Every rule of the caller for an address and port, the winning one first. */
+/** Every rule of the caller for an address and port. */
 export function rulesForAddress(
   index: ReadonlyMap<WorkloadPattern, Places>,
   caller: SpiffeId,
   address: IpAddress,
   port: number,
-): readonly ExternalRule[] {
-  const found: ExternalRule[] = [];
+): readonly RuleGroup[] {
+  const found: RuleGroup[] = [];
   for (const { ranges, prefixes } of placesFor(index, caller)) {
     for (const prefix of prefixes[address.family === 4 ? 0 : 1] ?? [])
       take(found, ranges.get(rangeKey(maskOf(address, prefix), prefix)), port);
   }
-  return found.sort((a, b) => compareRanks(a.rank, b.rank));
+  return found;
 }
 
-function take(found: ExternalRule[], rules: readonly ExternalRule[] | undefined, port: number): void {
-  for (const rule of rules ?? []) if (rule.ports.includes(port)) found.push(rule);
+function take(
+  found: RuleGroup[],
+  place: ReadonlyMap<number, readonly RuleGroup[]> | undefined,
+  port: number,
+): void {
+  const groups = place?.get(port);
+  if (groups !== undefined) found.push(...groups);
 }
 
 export function allowsService(

@@ -24,7 +24,7 @@ const decide = (policies: readonly SnapshotEgressPolicy[], destination: string, 
   decideExternal(compileEgress({ policies }), caller, unwrap(parseDestination(destination)));
 const winner = (policies: readonly SnapshotEgressPolicy[], destination: string, caller = WEB) => {
   const decided = decide(policies, destination, caller);
-  return decided.kind === "denied" ? decided.problem.name : (decided.rules[0]?.policy ?? "nobody");
+  return decided.kind === "denied" ? decided.problem.name : (decided.rule?.policy ?? "nobody");
 };
 
 const API = { hostname: "api.example.com" };

@@ -3,6 +3,7 @@ import { type Problem, problem } from "../../../federation/model/problem.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../federation/model/workload-pattern.ts";
 import { type EgressTable, type ExternalRule, rulesForAddress, rulesForName } from "./egress-table.ts";
+import { firstOf, permittingRule, type RuleGroup } from "./rule-group.ts";
 
 declare const reachBrand: unique symbol;
 
@@ -12,8 +13,9 @@ export interface ExternalReach {
   readonly kind: "reach";
   readonly caller: SpiffeId;
   readonly destination: Destination;
-  /** The winning one first; more than one matters for HTTP, where methods and paths choose. Empty: nothing enforces. */
-  readonly rules: readonly ExternalRule[];
+  /** The winning rule; of HTTP, methods and paths may choose another one. `undefined`: nothing enforces. */
+  readonly rule: ExternalRule | undefined;
+  readonly groups: readonly RuleGroup[];
   /** No policy allows it, but none enforces yet. */
   readonly wouldDeny: boolean;
 }
@@ -29,24 +31,25 @@ export function decideExternal(
   caller: SpiffeId,
   destination: Destination,
 ): ExternalReach | ExternalDenied {
-  const rules = rulesOf(table.enforced ? table.enforcing : table.observing, caller, destination);
-  if (rules.length === 0 && table.enforced) return denied(caller, destination);
-  const [first] = rules;
-  const usable = first === undefined ? rules : rules.filter(({ protocol }) => protocol === first.protocol);
+  const groups = groupsOf(table.enforced ? table.enforcing : table.observing, caller, destination);
+  if (groups.length === 0 && table.enforced) return denied(caller, destination);
+  let rule: ExternalRule | undefined;
+  for (const { first } of groups) rule = firstOf(rule, first);
   return {
     kind: "reach",
     caller,
     destination,
-    rules: usable,
-    wouldDeny: rules.length === 0,
+    rule,
+    groups: groups.filter(({ protocol }) => protocol === rule?.protocol),
+    wouldDeny: groups.length === 0,
   } as unknown as ExternalReach;
 }
 
-function rulesOf(
+function groupsOf(
   index: EgressTable["enforcing"],
   caller: SpiffeId,
   { host, port }: Destination,
-): readonly ExternalRule[] {
+): readonly RuleGroup[] {
   return host.kind === "name"
     ? rulesForName(index, caller, host.name, port)
     : rulesForAddress(index, caller, host.address, port);
@@ -68,13 +71,12 @@ export type RequestVerdict =
 
 /** The first rule that permits the request; observing rules predict only. */
 export function selectRule(reach: ExternalReach, method: string, target: string): RequestVerdict {
-  const { rules, caller } = reach;
-  for (const rule of rules) {
-    if (permits(rule, method, target)) return { kind: "rule", rule, wouldDeny: reach.wouldDeny };
-  }
-  const [first] = rules;
+  const { rule: first, groups, caller } = reach;
+  const path = pathOf(target);
+  const rule = permittingRule(groups, method, path);
+  if (rule !== undefined) return { kind: "rule", rule, wouldDeny: reach.wouldDeny };
   if (first === undefined || first.mode === "observe") return { kind: "rule", rule: first, wouldDeny: true };
-  const what = `${method} ${pathOf(target)}`.slice(0, 200);
+  const what = `${method} ${path}`.slice(0, 200);
   return {
     kind: "denied",
     problem: problem(
@@ -84,25 +86,7 @@ export function selectRule(reach: ExternalReach, method: string, target: string)
   };
 }
 
-function permits({ http }: ExternalRule, method: string, target: string): boolean {
-  if (http === undefined) return true;
-  if (http.methods !== undefined && !http.methods.includes(method)) return false;
-  if (http.paths === undefined) return true;
-  const path = pathOf(target);
-  if (hasTwoReadings(path)) return false;
-  return http.paths.some(({ type, value }) =>
-    type === "Exact"
-      ? path === value
-      : path === value || path.startsWith(value.endsWith("/") ? value : `${value}/`),
-  );
-}
-
 function pathOf(target: string): string {
   const end = target.search(/[?#]/);
   return end === -1 ? target : target.slice(0, end);
-}
-
-/** Whether the far server may take the path for another one: dot segments, doubled or encoded slashes and dots. */
-function hasTwoReadings(path: string): boolean {
-  return /\/\/|\\|;|\/\.{1,2}(?:\/|$)|%2e|%2f|%5c|%00|%25/i.test(path);
 }

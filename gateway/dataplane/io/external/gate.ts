@@ -175,7 +175,7 @@ export class ExternalGate {
       return done(answer);
     const reach = this.decide(question.caller, parsed.value);
     if (reach.kind === "denied") return done(deniedAnswer(answer, reach.problem));
-    const [rule] = reach.rules;
+    const { rule } = reach;
     this.#dialer.addresses({ host: parsed.value.host, rule }, (found) => {
       if (found.ok) return done({ ...answer, addresses: found.value.map(formatIp) });
       const unknown = found.error.name === "external_unresolved";

@@ -176,7 +176,7 @@ export class ExternalSession implements RelayHost, Grant {
   #serve(destination: Destination, early: Buffer, announce: string): void {
     const { reach } = this.#decide(destination);
     if ("name" in reach) return this.#refuseUnread(reach, early);
-    if (reach.rules[0]?.protocol !== "http") return this.#serveOpaque(destination, early, announce, false);
+    if (reach.rule?.protocol !== "http") return this.#serveOpaque(destination, early, announce, false);
     this.#fixed = destination;
     if (announce !== "") this.#end.write(announce, "latin1");
     this.#speakHttp(this.#end, early);
@@ -187,7 +187,7 @@ export class ExternalSession implements RelayHost, Grant {
     this.#fixed = destination;
     const { reach } = this.#decide(destination);
     if ("name" in reach) return this.refuse(reach);
-    const [rule] = reach.rules;
+    const { rule } = reach;
     if (rule?.protocol === "http" || (sniffed && rule?.tls !== undefined && rule.tls.mode !== "passthrough"))
       return this.refuse(
         problem("egress_protocol", "the policy says that the gateway speaks TLS, not the workload"),
