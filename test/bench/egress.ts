@@ -70,7 +70,9 @@ function report(samples: readonly Sample[], asserts: boolean): number {
   }
   let failed = samples.some(({ errors }) => errors > 0);
   for (const { chain, against, most } of BARS) {
-    const ratio = median(ratios(samples, chain, against));
+    const found = ratios(samples, chain, against);
+    if (found.length === 0) continue;
+    const ratio = median(found);
     const holds = ratio <= most;
     failed ||= !holds;
     process.stdout.write(

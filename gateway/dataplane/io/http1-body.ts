@@ -30,6 +30,11 @@ export class BodyForwarder implements ChunkSink {
     return this.#framing.kind === "until-close";
   }
 
+  /** Of a chunked body that is done: the trailer fields that may be passed on, one line each. */
+  get trailers(): string {
+    return this.#chunked?.trailers ?? "";
+  }
+
   /** Writes what belongs to the body of `[at, end)` to `target`; returns where the body's bytes end, or MALFORMED. */
   forward(buffer: Buffer, at: number, end: number, target: BodyTarget): number {
     if (this.done || at >= end) return at;

@@ -339,7 +339,7 @@ export class HttpRelay implements Http1Exchange {
       return MALFORMED;
     }
     this.requestDone = this.#requestBody.done;
-    if (this.requestDone && !upstream.keepsChunks) upstream.end();
+    if (this.requestDone && !upstream.keepsChunks) upstream.end(this.#requestBody.trailers);
     this.#progress += next - at;
     if (this.requestDone || this.#progress >= MIN_PROGRESS_BYTES) this.#moveDeadline();
     if (upstream.needsDrain) {
@@ -424,7 +424,7 @@ export class HttpRelay implements Http1Exchange {
 
   #onEnd = (): void => {
     if (this.#gone) return;
-    if (this.#upgraded) return void this.#upstream?.end();
+    if (this.#upgraded) return void this.#upstream?.end("");
     this.#halfClosed = true;
     if (this.#pending !== undefined && this.#scanned === 0) return;
     if (!this.#active) this.socket.end();

@@ -1,3 +1,4 @@
+import { DEFAULT_CHUNKED_LIMITS, readTrailers } from "../../http1/chunked-lines.ts";
 import type { BodyFraming } from "../../http1/framing.ts";
 import { NO_BODY, UNTIL_CLOSE } from "../../http1/framing.ts";
 import { statusWord } from "../problem-reply.ts";
@@ -19,15 +20,33 @@ export function requestFields(head: string): string[] {
   const [method = "", path = ""] = (lines[0] ?? "").split(" ");
   const fields = [":method", method, ":scheme", "https", ":authority", "", ":path", path];
   for (let index = 1; index < lines.length; index++) {
-    const line = lines[index] ?? "";
-    const colon = line.indexOf(":");
-    if (colon < 1) continue;
-    const name = line.slice(0, colon).toLowerCase();
-    const value = line.slice(colon + 1).trim();
+    const [name, value] = fieldOf(lines[index] ?? "");
     if (name === "host") fields[5] = value;
-    if (!LEFT_OUT.has(name)) fields.push(name, value);
+    if (name !== "" && !LEFT_OUT.has(name)) fields.push(name, value);
   }
   return fields;
+}
+
+function fieldOf(line: string): readonly [name: string, value: string] {
+  const colon = line.indexOf(":");
+  return colon < 1 ? ["", ""] : [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
+}
+
+/** The trailer section that a chunked request ended with, as the fields of an HTTP/2 one. */
+export function trailerFields(section: string): readonly string[] {
+  return section.split("\r\n").flatMap((line) => (line === "" ? [] : fieldOf(line)));
+}
+
+/** HTTP/2 trailers as the end of a chunked body: of the fields, those that a chunked body of the host itself might end with. */
+export function lastChunk(trailers: readonly string[] | undefined): string {
+  if (trailers === undefined) return "0\r\n\r\n";
+  let section = "";
+  for (let at = 0; at + 1 < trailers.length; at += 2) section += `${trailers[at]}: ${trailers[at + 1]}\r\n`;
+  const judged =
+    section.length > DEFAULT_CHUNKED_LIMITS.trailerBytes
+      ? undefined
+      : readTrailers(`${section}\r\n`, DEFAULT_CHUNKED_LIMITS);
+  return `0\r\n${judged?.ok === true ? judged.value : ""}\r\n`;
 }
 
 /** An HTTP/2 response head as HTTP/1.1 would have it. `ended`: no content follows. */

@@ -7,7 +7,7 @@ import type { Stream, StreamHandler } from "../../http2/stream.ts";
 import type { Http1Exchange } from "../http1-exchange.ts";
 import { Http2Session, socketTransport } from "../http2-session.ts";
 import { ignore } from "../relay.ts";
-import { requestFields, responseHead } from "./http2-fields.ts";
+import { lastChunk, requestFields, responseHead, trailerFields } from "./http2-fields.ts";
 import type { UpstreamExchange } from "./upstream-exchange.ts";
 
 // A stalled reader holds at most its stream's window here; pushes and the peer's requests are not taken.
@@ -110,6 +110,7 @@ class Http2Exchange implements UpstreamExchange, StreamHandler {
   /** Held back for the rest of what arrives together. */
   #head: ResponseHead | undefined;
   #chunked = false;
+  #trailers: readonly string[] | undefined;
   #isDone = false;
 
   constructor(session: Http2Session, upstream: Http2Upstream) {
@@ -133,8 +134,8 @@ class Http2Exchange implements UpstreamExchange, StreamHandler {
     return this.#stream?.write(bytes, start, end) ?? false;
   }
 
-  end(): void {
-    this.#stream?.end();
+  end(trailers: string): void {
+    this.#stream?.end(trailers === "" ? undefined : trailerFields(trailers));
   }
 
   pauseResponse(): void {
@@ -163,8 +164,8 @@ class Http2Exchange implements UpstreamExchange, StreamHandler {
     if (!ended) queueMicrotask(() => this.#flushHead());
   }
 
-  onTrailers(): void {
-    // HTTP/1.1 trailers need a chunked body and a client that asked; what ends the response is onEnd.
+  onTrailers(_stream: Stream, fields: readonly string[]): void {
+    this.#trailers = fields;
   }
 
   onData(_stream: Stream, buffer: Buffer, start: number, end: number): void {
@@ -187,7 +188,12 @@ class Http2Exchange implements UpstreamExchange, StreamHandler {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
     this.#flushHead();
-    if (this.#chunked) exchange.body.write(LAST_CHUNK, 0, LAST_CHUNK.length);
+    if (this.#chunked) {
+      // A response with a length, and one to an HTTP/1.0 client, has no place for trailers.
+      const last =
+        this.#trailers === undefined ? LAST_CHUNK : Buffer.from(lastChunk(this.#trailers), "latin1");
+      exchange.body.write(last, 0, last.length);
+    }
     this.#exchange = undefined;
     this.#isDone = true;
     // An answer that came before the request was complete: nobody reads the rest of it.
@@ -240,4 +246,4 @@ class Http2Exchange implements UpstreamExchange, StreamHandler {
   }
 }
 
-const LAST_CHUNK = Buffer.from("0\r\n\r\n");
+const LAST_CHUNK = Buffer.from(lastChunk(undefined));

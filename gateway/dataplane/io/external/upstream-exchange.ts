@@ -11,8 +11,8 @@ export interface UpstreamExchange {
   begin(exchange: Http1Exchange, head: string): void;
   /** Part of the request's body. */
   write(bytes: Buffer, start: number, end: number): boolean;
-  /** The request is complete, or an upgraded connection's client is done. */
-  end(): void;
+  /** The request is complete, or an upgraded connection's client is done. `trailers`: of a body that went on without its chunks. */
+  end(trailers: string): void;
   pauseResponse(): void;
   resumeResponse(): void;
   /** The exchange is given up. */
