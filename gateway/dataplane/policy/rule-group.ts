@@ -20,6 +20,8 @@ interface MethodRules {
   readonly named: Map<string, ExternalRule>;
 }
 
+const PROTOCOLS = ["http", "tcp"] as const;
+
 /** Groups by port, then by protocol; `rules` come with the winning one first. */
 export function groupRules(rules: readonly ExternalRule[]): ReadonlyMap<number, readonly RuleGroup[]> {
   const ports = new Map<number, ExternalRule[]>();
@@ -34,7 +36,7 @@ export function groupRules(rules: readonly ExternalRule[]): ReadonlyMap<number, 
   for (const [port, found] of ports)
     groups.set(
       port,
-      [...Map.groupBy(found, ({ protocol }) => protocol).values()].flatMap((same) => compileGroup(same)),
+      PROTOCOLS.flatMap((protocol) => compileGroup(found.filter((rule) => rule.protocol === protocol))),
     );
   return groups;
 }
