@@ -17,6 +17,7 @@ import { contentLength, malformedRequest, malformedResponse, malformedTrailers }
 import { Output, SLAB_BYTES } from "./output.ts";
 import { applySettings, defaultSettings, type Settings } from "./settings.ts";
 import { Stream, type StreamHandler } from "./stream.ts";
+import { StreamTable } from "./stream-table.ts";
 
 export interface ConnectionOptions {
   readonly role: "client" | "server";
@@ -78,7 +79,7 @@ export class Connection implements FrameSink {
   readonly #decoder: HpackDecoder;
   readonly #encoder = new HpackEncoder();
   readonly #peer: Settings = defaultSettings();
-  readonly #streams = new Map<number, Stream>();
+  readonly #streams = new StreamTable();
   #prefaceSeen = 0;
   #isReady = false;
   #isDead = false;
@@ -528,7 +529,7 @@ export class Connection implements FrameSink {
     this.#sentMaxFrame = Math.min(this.#peer.maxFrameBytes, MAX_SENT_FRAME_BYTES);
     this.#encoder.setMaxTableBytes(this.#peer.headerTableBytes);
     const change = this.#peer.streamWindowBytes - before;
-    if (change !== 0) for (const stream of this.#streams.values()) this.#widen(stream, change);
+    if (change !== 0) for (const stream of this.#streams.all()) this.#widen(stream, change);
     if (this.#isDead) return;
     this.output.head(FrameType.settings, Flag.ack, 0, 0);
     this.#wake();
@@ -596,7 +597,7 @@ export class Connection implements FrameSink {
     const lastId = readUint31(buffer, start);
     const code = buffer.readUInt32BE(start + 4);
     this.#peerDrains = true;
-    for (const stream of [...this.#streams.values()]) {
+    for (const stream of this.#streams.all()) {
       const isOwn = (stream.id % 2 === 0) === this.#isServer;
       if (!isOwn || stream.id <= lastId) continue;
       this.#close(stream, ErrorCode.refusedStream);
@@ -658,7 +659,7 @@ export class Connection implements FrameSink {
   #open(id: number, handler: StreamHandler): Stream {
     const { streamWindowBytes } = this.#options;
     const stream = new Stream(id, this, handler, this.#peer.streamWindowBytes, streamWindowBytes);
-    this.#streams.set(id, stream);
+    this.#streams.add(stream);
     return stream;
   }
 
@@ -666,7 +667,7 @@ export class Connection implements FrameSink {
     stream.isClosed = true;
     stream.rstCode = code;
     stream.drop();
-    this.#streams.delete(stream.id);
+    this.#streams.delete(stream);
     if (this.#isDraining && this.#streams.size === 0) this.#wake();
   }
 
@@ -680,7 +681,7 @@ export class Connection implements FrameSink {
   #die(code: number): void {
     this.#isDead = true;
     this.#reader.stop();
-    for (const stream of [...this.#streams.values()]) {
+    for (const stream of this.#streams.all()) {
       this.#close(stream, code === ErrorCode.noError ? ErrorCode.cancel : code);
       this.#closing.push(stream);
     }

@@ -45,6 +45,8 @@ export class Stream {
   needDrain = false;
   /** In the connection's list of streams with something to send. */
   isWaiting = false;
+  /** Of the connection's table. */
+  nextInTable: Stream | undefined;
   rstCode: number | undefined;
   /** From content-length; -1: not said. */
   expectedBytes = -1;

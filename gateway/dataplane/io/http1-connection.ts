@@ -13,6 +13,7 @@ import type { CompiledRetry } from "../routing/compile-rule.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { AbortRequest, ForwardRequest } from "../routing/decide-request.ts";
 import type { TraceContext } from "../telemetry/trace-context.ts";
+import type { Bagged } from "./bag.ts";
 import type { Entry } from "./entry.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
 import { NO_TICKET, type Ticket } from "./exchange-ticket.ts";
@@ -64,7 +65,8 @@ export interface Http1Host {
  * One workload's HTTP/1.1 connection. Requests are served one at a time: bytes of the next wait (and the socket is paused)
  * until the response is complete, so nothing is ever answered out of order and little is ever buffered.
  */
-export class Http1Connection implements Http1Exchange {
+export class Http1Connection implements Http1Exchange, Bagged {
+  bagSlot = -1;
   readonly socket: Socket;
   /** For bytes that are on loan; what is written past it comes after a `flush`. */
   readonly writer: SocketWriter;

@@ -1,6 +1,7 @@
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
 import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts";
+import type { Bagged } from "./bag.ts";
 import { lossOf, refusalOf } from "./forward.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
 import type { Http1Exchange } from "./http1-exchange.ts";
@@ -23,7 +24,8 @@ export interface StreamHome {
  * A tunnel stream, or a connection to an external host, that speaks HTTP/1.1 with one far server. It serves one request
  * after another, of any connection of the same caller to the same destination; between requests it rests in the pool.
  */
-export class Http1Stream implements ByteSink {
+export class Http1Stream implements ByteSink, Bagged {
+  bagSlot = -1;
   /** Has answered a request before: its loss may be the far side's idle timeout, not a failure. */
   reused = false;
   /** Name of the endpoint that it leads to, once the far gateway has said it. */

@@ -3,6 +3,7 @@ import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { ErrorCode } from "../http2/error-code.ts";
 import type { Stream } from "../http2/stream.ts";
 import { SessionConduct } from "../lifecycle/session-conduct.ts";
+import { Bag, type Bagged } from "./bag.ts";
 import { type ExchangeHost, Http2Exchange } from "./http2-exchange.ts";
 import { Http2Session, socketTransport } from "./http2-session.ts";
 import { ignore } from "./relay.ts";
@@ -16,12 +17,13 @@ export interface Http2Host extends ExchangeHost {
 }
 
 /** One workload's HTTP/2 connection: each of its requests goes its own way. */
-export class Http2Connection {
+export class Http2Connection implements Bagged {
+  bagSlot = -1;
   readonly socket: Socket;
   readonly #host: Http2Host;
   readonly #session: Http2Session;
   readonly #conduct = new SessionConduct("workload");
-  readonly #exchanges = new Set<Http2Exchange>();
+  readonly #exchanges = new Bag<Http2Exchange>();
   readonly #onFinished = (exchange: Http2Exchange): void => {
     this.#exchanges.delete(exchange);
     this.#idleSinceMs = this.#host.coarseNow;
@@ -56,7 +58,7 @@ export class Http2Connection {
 
   /** The rules have changed. */
   recheck(): void {
-    for (const exchange of [...this.#exchanges]) exchange.recheck();
+    for (const exchange of this.#exchanges.all()) exchange.recheck();
   }
 
   /** GOAWAY: the requests under way are finished, and none begins. */
@@ -67,7 +69,7 @@ export class Http2Connection {
   /** About once a second. */
   tick(now: number): void {
     this.#cut(this.#conduct.tick());
-    for (const exchange of [...this.#exchanges]) exchange.tick(now);
+    for (const exchange of this.#exchanges.all()) exchange.tick(now);
     if (this.#exchanges.size === 0 && now - this.#idleSinceMs > IDLE_TIMEOUT_MS) this.drain();
   }
 

@@ -9,6 +9,7 @@ import { failureClass, isIdempotent, isUntouched, mayRepeat, retryPauseMs } from
 import type { CompiledRetry } from "../routing/compile-rule.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { ForwardRequest } from "../routing/decide-request.ts";
+import type { Bagged } from "./bag.ts";
 import { BodyCopy } from "./body-copy.ts";
 import type { Entry } from "./entry.ts";
 import { NO_TICKET, type Ticket } from "./exchange-ticket.ts";
@@ -52,7 +53,8 @@ const MAX_ATTEMPTS = 3;
 const VIEW = new Http2RequestView();
 
 /** One request of a workload's HTTP/2 connection and its answer: a stream of that connection joined to one of an upstream session. */
-export class Http2Exchange implements StreamHandler {
+export class Http2Exchange implements StreamHandler, Bagged {
+  bagSlot = -1;
   readonly #host: ExchangeHost;
   readonly #onFinished: (exchange: Http2Exchange) => void;
   readonly #asking: Stream;

@@ -1,5 +1,6 @@
 import { ErrorCode } from "../http2/error-code.ts";
 import type { Stream, StreamHandler } from "../http2/stream.ts";
+import type { Bagged } from "./bag.ts";
 import type { Http2Upstream } from "./http2-upstream.ts";
 import type { Expiring } from "./ticker.ts";
 
@@ -7,7 +8,8 @@ import type { Expiring } from "./ticker.ts";
 const MIRROR_TIMEOUT_MS = 30_000;
 
 /** A copy of an HTTP/2 request under way; its answer is read and forgotten. */
-export class Http2Mirror implements StreamHandler, Expiring {
+export class Http2Mirror implements StreamHandler, Expiring, Bagged {
+  bagSlot = -1;
   readonly deadlineMs: number;
   readonly #onDone: (mirror: Http2Mirror) => void;
   #stream: Stream | undefined;

@@ -6,6 +6,7 @@ import type { Credential } from "../../../federation/trust/index.ts";
 import type { Notice } from "../http2/connection.ts";
 import { type ExpectedPeer, type PeerTrust, verifyPeer } from "../identity/peer-trust.ts";
 import { SessionConduct } from "../lifecycle/session-conduct.ts";
+import { Bag } from "./bag.ts";
 import { Http2Session, socketTransport } from "./http2-session.ts";
 import { peerChain, secureContextOptions, TUNNEL_ALPN } from "./tls-context.ts";
 import { fieldList, TunnelChannel } from "./tunnel-channel.ts";
@@ -45,8 +46,8 @@ export class Link {
   readonly #options: LinkOptions;
   readonly #events: LinkEvents;
   readonly #socket: TLSSocket;
-  /** What to do when the way of each stream drains. */
-  readonly #drainHooks = new Map<TunnelChannel, () => void>();
+  /** Of streams that we opened: each is told when the way drains. */
+  readonly #channels = new Bag<TunnelChannel>();
   #session: Http2Session | undefined;
   #timer: NodeJS.Timeout;
   #lost = false;
@@ -92,8 +93,8 @@ export class Link {
     const channel = new TunnelChannel(onDrain);
     const stream = this.#session?.connection.request(fieldList(headers), false, channel);
     if (stream === undefined) return undefined;
-    this.#drainHooks.set(channel, onDrain);
-    channel.once("close", () => this.#drainHooks.delete(channel));
+    this.#channels.add(channel);
+    channel.once("close", () => this.#channels.delete(channel));
     return channel.attach(stream);
   }
 
@@ -175,7 +176,7 @@ export class Link {
   #beginDrain(): void {
     if (this.#draining || this.#lost) return;
     this.#draining = true;
-    for (const hook of [...this.#drainHooks.values()]) hook();
+    for (const channel of this.#channels.all()) channel.hintedDrain();
     this.#events.onDraining(this);
   }
 

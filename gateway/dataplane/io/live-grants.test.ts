@@ -7,6 +7,7 @@ const DENIED = problem("export_denied", "no more");
 /** A grant that the rules allow until `denied` is set. */
 const grant = () => {
   const made = {
+    bagSlot: -1,
     denied: false,
     cuts: [] as Problem[],
     recheck: () => (made.denied ? DENIED : undefined),

@@ -1,4 +1,5 @@
 import type { RequestHead } from "../http1/request-head.ts";
+import type { Bagged } from "./bag.ts";
 import type { BodyTarget } from "./http1-body.ts";
 import type { Http1Exchange } from "./http1-exchange.ts";
 import type { Http1Stream } from "./http1-stream.ts";
@@ -10,7 +11,8 @@ const NOWHERE: BodyTarget = { write: () => true };
 const MIRROR_TIMEOUT_MS = 15_000;
 
 /** A copy of a request: whatever comes of it is thrown away, and nobody waits for it. */
-export class MirrorExchange implements Http1Exchange, Expiring {
+export class MirrorExchange implements Http1Exchange, Expiring, Bagged {
+  bagSlot = -1;
   readonly request: RequestHead;
   readonly requestDone = true;
   readonly passesUnchanged = true;

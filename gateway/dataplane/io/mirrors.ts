@@ -1,5 +1,6 @@
 import type { EntryForward } from "../routing/decide.ts";
 import type { RequestHead } from "../http1/request-head.ts";
+import { Bag, type Bagged } from "./bag.ts";
 import type { Entry } from "./entry.ts";
 import { Http2Mirror } from "./http2-mirror.ts";
 import type { Http2Pool } from "./http2-pool.ts";
@@ -14,7 +15,7 @@ const MAX_MIRRORS = 256;
 export class Mirrors {
   readonly #entry: Entry;
   readonly #poolOf: (target: EntryForward) => StreamPool;
-  readonly #open = new Set<Expiring>();
+  readonly #open = new Bag<Expiring & Bagged>();
 
   constructor(entry: Entry, poolOf: (target: EntryForward) => StreamPool) {
     this.#entry = entry;
@@ -50,10 +51,10 @@ export class Mirrors {
   }
 
   expire(nowMs: number): void {
-    expireDue(this.#open, nowMs);
+    expireDue(this.#open.all(), nowMs);
   }
 
   close(): void {
-    for (const mirror of [...this.#open]) mirror.expire();
+    for (const mirror of this.#open.all()) mirror.expire();
   }
 }

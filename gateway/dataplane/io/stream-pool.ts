@@ -1,3 +1,4 @@
+import { Bag } from "./bag.ts";
 import type { DestinationGuard } from "./destination-guard.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { TraceContext } from "../telemetry/trace-context.ts";
@@ -15,7 +16,7 @@ export class StreamPool {
   readonly #entry: Entry;
   readonly #idle: Http1Stream[] = [];
   /** Idle and in use. */
-  readonly #open = new Set<Http1Stream>();
+  readonly #open = new Bag<Http1Stream>();
   readonly #destination: DestinationGuard;
   readonly #unsubscribe: () => void;
 

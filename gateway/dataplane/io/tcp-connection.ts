@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { Problem } from "../../../federation/model/problem.ts";
 import type { EntryForward } from "../routing/decide.ts";
+import type { Bagged } from "./bag.ts";
 import type { Entry } from "./entry.ts";
 import { lossOf, refusalOf } from "./forward.ts";
 import { abort, ignore, isCut, relay } from "./relay.ts";
@@ -18,7 +19,8 @@ export interface TcpOptions {
 }
 
 /** A workload's opaque connection: one tunnel stream for its life, bytes untouched, either side may speak first. */
-export class TcpConnection {
+export class TcpConnection implements Bagged {
+  bagSlot = -1;
   readonly socket: Socket;
   readonly #entry: Entry;
   readonly #options: TcpOptions;

@@ -96,6 +96,7 @@ export class TunnelAccess {
   ): void {
     const { tables, grants } = this.#engine;
     const grant: Grant = {
+      bagSlot: -1,
       recheck() {
         const current = tables.current;
         const again =

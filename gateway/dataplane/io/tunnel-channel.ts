@@ -1,6 +1,7 @@
 import { EventEmitter } from "node:events";
 import { ErrorCode } from "../http2/error-code.ts";
 import type { Stream, StreamHandler } from "../http2/stream.ts";
+import type { Bagged } from "./bag.ts";
 import { DRAIN_HINT } from "./tunnel-settings.ts";
 import type {
   ByteSink,
@@ -11,7 +12,8 @@ import type {
 } from "./tunnel-stream.ts";
 
 /** A stream of one of our HTTP/2 sessions, as the engine sees it. */
-export class TunnelChannel extends EventEmitter implements OpenedStream, ServedStream, StreamHandler {
+export class TunnelChannel extends EventEmitter implements OpenedStream, ServedStream, StreamHandler, Bagged {
+  bagSlot = -1;
   /** Set by `attach`: a stream is made with its handler. */
   stream!: Stream;
   readableEnded = false;
@@ -126,7 +128,12 @@ export class TunnelChannel extends EventEmitter implements OpenedStream, ServedS
   }
 
   onAltsvc(_stream: Stream, value: string): void {
-    if (value === DRAIN_HINT) this.#onHint?.();
+    if (value === DRAIN_HINT) this.hintedDrain();
+  }
+
+  /** The way of this stream drains. */
+  hintedDrain(): void {
+    this.#onHint?.();
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { detectAtLast, detectProtocol, type Spoken } from "../routing/detect-protocol.ts";
+import type { Bagged } from "./bag.ts";
 import { ignore } from "./relay.ts";
 import type { TcpConnection } from "./tcp-connection.ts";
 
@@ -34,7 +35,8 @@ export interface DetectionHost {
  * since the server may be the one to speak first; whichever side then speaks, decides. So an HTTP client that connects long
  * before its first request is served as HTTP all the same.
  */
-export class UndecidedConnection {
+export class UndecidedConnection implements Bagged {
+  bagSlot = -1;
   readonly socket: Socket;
   readonly #host: DetectionHost;
   readonly #timer: NodeJS.Timeout;

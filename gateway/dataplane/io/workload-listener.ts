@@ -6,6 +6,7 @@ import type { ServicePort } from "../../../federation/model/service.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { Spoken } from "../routing/detect-protocol.ts";
 import { Entry, type EntryEnvironment, type EntryKey } from "./entry.ts";
+import { Bag } from "./bag.ts";
 import { Http1Connection, type Http1Host } from "./http1-connection.ts";
 import { Http2Connection, type Http2Host } from "./http2-connection.ts";
 import { Http2Pool } from "./http2-pool.ts";
@@ -48,10 +49,10 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
   /** By the target's id. */
   readonly #pools = new Map<string, StreamPool>();
   readonly #http2Pools = new Map<string, Http2Pool>();
-  readonly #http = new Set<Http1Connection>();
-  readonly #http2 = new Set<Http2Connection>();
-  readonly #tcp = new Set<TcpConnection>();
-  readonly #undecided = new Set<UndecidedConnection>();
+  readonly #http = new Bag<Http1Connection>();
+  readonly #http2 = new Bag<Http2Connection>();
+  readonly #tcp = new Bag<TcpConnection>();
+  readonly #undecided = new Bag<UndecidedConnection>();
   readonly #detected = new Set<DetectedBy>();
   readonly #onDetected: () => void;
   readonly #ticker: NodeJS.Timeout;
@@ -77,7 +78,9 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
     this.#server.on("drop", () => this.entry.refused(crowded));
     this.#ticker = setInterval(() => this.#tick(env.now()), TICK_MS).unref();
     this.entry.onDecision(() => {
-      for (const connection of [...this.#tcp, ...this.#http, ...this.#http2]) connection.recheck();
+      for (const connection of this.#tcp.all()) connection.recheck();
+      for (const connection of this.#http.all()) connection.recheck();
+      for (const connection of this.#http2.all()) connection.recheck();
     });
   }
 
@@ -144,7 +147,7 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
   drain(): Promise<void> {
     this.draining = true;
     this.#server.close();
-    for (const connection of this.#http2) connection.drain();
+    for (const connection of this.#http2.all()) connection.drain();
     return new Promise((resolve) => {
       this.#onDrained = resolve;
       this.#checkDrained();
@@ -155,8 +158,8 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
     clearInterval(this.#ticker);
     this.#server.close();
     this.entry.close();
-    for (const { socket } of [...this.#undecided, ...this.#http, ...this.#http2, ...this.#tcp])
-      socket.destroy();
+    for (const bag of [this.#undecided, this.#http, this.#http2, this.#tcp])
+      for (const { socket } of bag.all()) socket.destroy();
     this.mirrors.close();
     for (const pool of [...this.#pools.values(), ...this.#http2Pools.values()]) pool.close();
   }
@@ -222,8 +225,8 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
 
   #tick(now: number): void {
     this.coarseNow = now;
-    expireDue(this.#http, now);
-    for (const connection of this.#http2) connection.tick(now);
+    expireDue(this.#http.all(), now);
+    for (const connection of this.#http2.all()) connection.tick(now);
     this.mirrors.expire(now);
     for (const pool of this.#pools.values()) this.#sweepPool(pool, now);
     for (const pool of this.#http2Pools.values()) {
@@ -233,7 +236,7 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
       pool.close();
     }
     if (!this.draining) return;
-    for (const connection of this.#http) connection.endIfIdle();
+    for (const connection of this.#http.all()) connection.endIfIdle();
   }
 
   /** A target that rules no longer choose must not keep its pool for ever. */

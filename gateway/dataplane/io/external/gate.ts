@@ -16,6 +16,7 @@ import { decideExternal, type ExternalDenied, type ExternalReach } from "../../p
 import type { GuardedRange } from "../../policy/guarded-ranges.ts";
 import { TokenBucket } from "../../policy/token-bucket.ts";
 import type { RouteTables } from "../../routing/tables.ts";
+import { Bag } from "../bag.ts";
 import type { Metrics } from "../counters.ts";
 import type { EventLog } from "../event-log.ts";
 import type { LiveGrants } from "../live-grants.ts";
@@ -29,7 +30,7 @@ import type { FlowTable } from "./flows.ts";
 import type { HttpRelay } from "./http-relay.ts";
 import type { NameResolver } from "./name-resolver.ts";
 import type { SecretSource } from "./secrets.ts";
-import { ExternalSession } from "./session.ts";
+import { ExternalSession, type SessionPlace } from "./session.ts";
 import { UpstreamPools } from "./upstream-pool.ts";
 
 /** How a workload's connection came: by the local address of one host, by the HTTP proxy, or by the listener that reads SNI. */
@@ -62,13 +63,13 @@ export class ExternalGate {
   readonly audit: EgressAudit;
   readonly flows: FlowTable;
   readonly pools: UpstreamPools;
-  readonly relays = new Set<HttpRelay>();
+  readonly relays = new Bag<HttpRelay>();
   coarseNow: number;
   draining = false;
   readonly #dialer: ExternalDialer;
   readonly #contexts: ClientContexts;
   readonly #buckets = new Map<string, TokenBucket>();
-  readonly #sessions = new Set<ExternalSession>();
+  readonly #sessions = new Bag<SessionPlace>();
   readonly #subscriptions: readonly (() => void)[];
   readonly #ticker: NodeJS.Timeout;
   readonly #bytes: RelayCounters;
@@ -105,12 +106,12 @@ export class ExternalGate {
     const session = new ExternalSession(this, end, caller, way);
     if (this.#sessions.size >= MAX_SESSIONS)
       return session.refuse(problem("overloaded", `more than ${MAX_SESSIONS} connections to the outside`));
-    this.#sessions.add(session);
+    this.#sessions.add(session.place);
     session.start(early);
   }
 
   ended(session: ExternalSession): void {
-    this.#sessions.delete(session);
+    this.#sessions.delete(session.place);
     if (this.draining && this.#sessions.size === 0) this.#onDrained?.();
   }
 
@@ -198,7 +199,7 @@ export class ExternalGate {
   close(): void {
     clearInterval(this.#ticker);
     for (const unsubscribe of this.#subscriptions) unsubscribe();
-    for (const session of this.#sessions) session.destroy();
+    for (const { session } of this.#sessions.all()) session.destroy();
     this.pools.retireAll();
     this.audit.flush();
   }
@@ -212,11 +213,11 @@ export class ExternalGate {
 
   #tick(now: number): void {
     this.coarseNow = now;
-    expireDue(this.relays, now);
+    expireDue(this.relays.all(), now);
     this.pools.sweep(now);
     this.audit.flush();
     if (!this.draining) return;
-    for (const relay of this.relays) relay.endIfIdle();
+    for (const relay of this.relays.all()) relay.endIfIdle();
   }
 }
 

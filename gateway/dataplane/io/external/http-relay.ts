@@ -4,6 +4,7 @@ import { DEFAULT_HEAD_LIMITS } from "../../http1/outcome.ts";
 import { parseRequestHead, type RequestHead } from "../../http1/request-head.ts";
 import type { ResponseHead } from "../../http1/response-head.ts";
 import { localReply } from "../../policy/local-reply.ts";
+import type { Bagged } from "../bag.ts";
 import type { Counter } from "../counters.ts";
 import { BodyForwarder, MALFORMED } from "../http1-body.ts";
 import type { Http1Exchange } from "../http1-exchange.ts";
@@ -58,7 +59,8 @@ export interface RelayHost {
  * One HTTP/1.1 connection whose requests are each judged and sent to where the host says: from a workload to the outside,
  * or from the outside to an exported service. One request at a time, as at the entry.
  */
-export class HttpRelay implements Http1Exchange {
+export class HttpRelay implements Http1Exchange, Bagged {
+  bagSlot = -1;
   readonly socket: RelayEnd;
   readonly body: EndWriter;
   request!: RequestHead;

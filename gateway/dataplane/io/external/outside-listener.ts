@@ -10,6 +10,7 @@ import type { Watch } from "../../lifecycle/watch.ts";
 import { type IngressRule, type IngressTable, selectIngress } from "../../routing/ingress-table.ts";
 import type { RequestHead } from "../../http1/request-head.ts";
 import type { RouteTables } from "../../routing/tables.ts";
+import { Bag } from "../bag.ts";
 import type { Metrics } from "../counters.ts";
 import type { EventLog } from "../event-log.ts";
 import type { RelayCounters } from "../relay.ts";
@@ -44,7 +45,7 @@ const NOBODY: IngressTable = new Map();
 export class OutsideListener {
   readonly options: OutsideListenerOptions;
   readonly pools: UpstreamPools;
-  readonly relays = new Set<HttpRelay>();
+  readonly relays = new Bag<HttpRelay>();
   readonly counters: RelayCounters;
   coarseNow: number;
   draining = false;
@@ -109,7 +110,7 @@ export class OutsideListener {
     clearInterval(this.#ticker);
     for (const unsubscribe of this.#subscriptions) unsubscribe();
     this.#server.close();
-    for (const { socket } of this.relays) if ("destroy" in socket) socket.destroy();
+    for (const { socket } of this.relays.all()) if ("destroy" in socket) socket.destroy();
     this.pools.retireAll();
   }
 
@@ -165,10 +166,10 @@ export class OutsideListener {
 
   #tick(now: number): void {
     this.coarseNow = now;
-    expireDue(this.relays, now);
+    expireDue(this.relays.all(), now);
     this.pools.sweep(now);
     if (!this.draining) return;
-    for (const relay of this.relays) relay.endIfIdle();
+    for (const relay of this.relays.all()) relay.endIfIdle();
   }
 }
 

@@ -10,6 +10,7 @@ import { type ExternalReach, selectRule } from "../../policy/external.ts";
 import { judgeLocalHost, readProxyTarget, withHost, withTarget } from "../../policy/external-request.ts";
 import { localReply } from "../../policy/local-reply.ts";
 import type { Counter } from "../counters.ts";
+import type { Bagged } from "../bag.ts";
 import type { Grant } from "../live-grants.ts";
 import { renderProblem } from "../problem-reply.ts";
 import { abort, ignore, type RelayCounters, type RelayEnd, relay } from "../relay.ts";
@@ -37,8 +38,16 @@ interface Decided {
   readonly pools: Map<ExternalRule | undefined, { readonly pool: UpstreamPool; readonly flow: FlowCounter }>;
 }
 
+/** Among the sessions of the gate. */
+export interface SessionPlace extends Bagged {
+  readonly session: ExternalSession;
+}
+
 /** One connection of one workload to the outside, from whichever way it came. */
 export class ExternalSession implements RelayHost, Grant {
+  /** Among the grants. */
+  bagSlot = -1;
+  readonly place: SessionPlace = { bagSlot: -1, session: this };
   readonly #gate: ExternalGate;
   readonly #end: RelayEnd;
   readonly #caller: SpiffeId;
