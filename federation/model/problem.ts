@@ -136,7 +136,7 @@ export const PROBLEMS = {
   snapshot_revision_lower: {
     code: "ISTH-1052",
     title: "the snapshot is older than the one in force",
-    fix: "the registry went back in time: restore its latest state",
+    fix: "the registry went back in time: restore its latest state, or let it go on from here: isthmus registry recover",
   },
   snapshot_foreign: {
     code: "ISTH-1053",

@@ -97,7 +97,10 @@ function answerAlone(fault: Fault, response: http.ServerResponse): boolean {
     case "failing":
       response.writeHead(500).end();
       return true;
-    default:
+    case "none":
+    case "slow":
+    case "cut":
+    case "half-packed":
       return false;
   }
 }
@@ -124,7 +127,11 @@ function spoil(fault: Fault, answer: http.IncomingMessage, response: http.Server
         response.writeHead(status, { ...headers, "content-encoding": "gzip" }).end(part);
         return;
       }
-      default:
+      case "none":
+      case "throttled":
+      case "garbled":
+      case "foreign":
+      case "failing":
         response.writeHead(status, answer.headers).end(body);
     }
   });
