@@ -33,6 +33,8 @@ export class DestinationGuard {
    * newcomer: a busy stream would else stay with its endpoint for ever.
    */
   generation = 0;
+  /** How many endpoints the service has there; 0: not known. */
+  endpoints = 0;
   readonly #budget = new RetryBudget();
   #ready = 0;
   #state: destination.DestinationState = destination.ADMITTED;
@@ -52,6 +54,7 @@ export class DestinationGuard {
     const ready = readiness?.ready ?? 0;
     if (ready > this.#ready) this.generation += 1;
     this.#ready = ready;
+    this.endpoints = readiness?.total ?? 0;
   }
 
   // ---- circuit ------------------------------------------------------------------------------------------------------
@@ -117,6 +120,16 @@ export class DestinationGuard {
   onEject(listener: Ejection): () => void {
     this.#onEject.add(listener);
     return () => this.#onEject.delete(listener);
+  }
+
+  /** Whether anybody wants to know how endpoints answer. */
+  get judges(): boolean {
+    return this.rule?.rule.outlier !== undefined;
+  }
+
+  /** Whether an endpoint is ejected, or was when this was last looked at. */
+  get hasEjected(): boolean {
+    return this.#ejected > 0;
   }
 
   /** One answer, or the lack of it. Answers whether it ejected the endpoint. */

@@ -39,6 +39,9 @@ export class EntryGuard {
   readonly #rules: ServiceRules | undefined;
   readonly #limits: readonly ActiveLimit[];
   readonly #variants = new Map<string, EntryForward>();
+  #lastTarget: EntryForward | undefined;
+  #lastGuard: DestinationGuard | undefined;
+  #lastRule: BackendRule | undefined;
 
   constructor(key: EntryKey, tables: RouteTables | undefined, guard: Guard, random: () => number) {
     this.#guard = guard;
@@ -58,9 +61,18 @@ export class EntryGuard {
     return sources[pickShare(this.#guard.shares(this.#service, this.#rules, sources), this.#random())];
   }
 
+  /** Nearly every question of an entry is about the same target. */
   destination(target: EntryForward): DestinationGuard {
+    if (target === this.#lastTarget && this.#lastGuard !== undefined) {
+      this.#lastGuard.rule = this.#lastRule;
+      return this.#lastGuard;
+    }
     const guard = this.#guard.destination(this.#service, target);
-    guard.rule = this.#rules === undefined ? undefined : ruleFor(this.#rules.backends, target.destination);
+    const rule = this.#rules === undefined ? undefined : ruleFor(this.#rules.backends, target.destination);
+    guard.rule = rule;
+    this.#lastTarget = target;
+    this.#lastGuard = guard;
+    this.#lastRule = rule;
     return guard;
   }
 

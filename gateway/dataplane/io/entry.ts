@@ -146,7 +146,9 @@ export class Entry {
 
   /** Whether outlier detection lets nothing more go to this endpoint. */
   isEjected(target: EntryForward, endpoint: string | undefined): boolean {
-    return this.guard.hasRules && this.guard.destination(target).isEjected(endpoint, this.env.now());
+    if (!this.guard.hasRules) return false;
+    const destination = this.guard.destination(target);
+    return destination.hasEjected && destination.isEjected(endpoint, this.env.now());
   }
 
   /** Why the rules in force would not permit this target any more. */

@@ -44,7 +44,7 @@ export function ticketFor(guard: EntryGuard, target: EntryForward, now: () => nu
     }
     guard.observed(name, "circuit_open", detail);
   }
-  return new GuardedTicket(guard, target, now);
+  return new GuardedTicket(guard, target, destination, now);
 }
 
 class GuardedTicket implements Ticket {
@@ -60,10 +60,10 @@ class GuardedTicket implements Ticket {
   #failed = false;
   #left = false;
 
-  constructor(guard: EntryGuard, target: EntryForward, now: () => number) {
+  constructor(guard: EntryGuard, target: EntryForward, destination: DestinationGuard, now: () => number) {
     this.#guard = guard;
     this.#target = target;
-    this.#destination = guard.destination(target);
+    this.#destination = destination;
     this.#now = now;
     this.#canary = guard.canary(target);
     this.#startedMs = now();
@@ -101,6 +101,7 @@ class GuardedTicket implements Ticket {
   }
 
   #judge(endpoint: string | undefined, event: "success" | "failure"): void {
+    if (!this.#destination.judges) return;
     const total = this.#guard.endpointsAt(this.#target);
     const ejected = this.#destination.judge(endpoint, event, this.#now(), total);
     if (!ejected || this.#destination.rule === undefined) return;

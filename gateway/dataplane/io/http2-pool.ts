@@ -1,10 +1,14 @@
 import type { EntryForward } from "../routing/decide.ts";
+import type { DestinationGuard } from "./destination-guard.ts";
 import type { Entry } from "./entry.ts";
 import { Http2Upstream } from "./http2-upstream.ts";
 
-// The far gateway picks an endpoint for each session, so one session for everything would be one endpoint for everything; many
-// would lose what multiplexing saves.
+// The far gateway picks an endpoint for each session, so one session for everything would be one endpoint for everything. From
+// so many requests at a time on there is another session, until there are as many as the service has endpoints.
 const FULL_SESSION_STREAMS = 16;
+// A further one for the same endpoints divides what could leave in one write: it has to carry more than a few requests. Below the
+// 100 streams that RFC 9113 §6.5.2 wants every server to take.
+const CROWDED_SESSION_STREAMS = 96;
 const MAX_SESSIONS = 16;
 const IDLE_MS = 60_000;
 // A session this old makes room for one that may go to an endpoint that was not there then.
@@ -16,12 +20,14 @@ const NO_SESSIONS: readonly Http2Upstream[] = [];
 export class Http2Pool {
   readonly target: EntryForward;
   readonly #entry: Entry;
+  readonly #destination: DestinationGuard;
   readonly #sessions: Http2Upstream[] = [];
   readonly #unsubscribe: () => void;
 
   constructor(entry: Entry, target: EntryForward) {
     this.#entry = entry;
     this.target = target;
+    this.#destination = entry.guard.destination(target);
     this.#unsubscribe = entry.onDecision(() => {
       if (entry.recheck(target) !== undefined) this.#retireAll();
     });
@@ -38,9 +44,16 @@ export class Http2Pool {
       if (!session.usable || (best !== undefined && session.streams >= best.streams)) continue;
       if (!this.#entry.isEjected(this.target, session.endpoint)) best = session;
     }
-    const isEnough = best !== undefined && best.streams < FULL_SESSION_STREAMS;
+    const isEnough = best !== undefined && best.streams < this.#fullStreams;
     if (isEnough || this.#sessions.length >= MAX_SESSIONS) return best;
     return this.#open() ?? best;
+  }
+
+  /** Requests at a time from which on another session is worth it. */
+  get #fullStreams(): number {
+    const { endpoints } = this.#destination;
+    const reachesAll = endpoints > 0 && this.#sessions.length >= endpoints;
+    return reachesAll ? CROWDED_SESSION_STREAMS : FULL_SESSION_STREAMS;
   }
 
   /** About once a second. */
