@@ -1,6 +1,5 @@
 import type { Problem } from "../model/problem.ts";
 import type { Result } from "../model/result.ts";
-import type { Snapshot } from "../model/snapshot.ts";
 import type { SpiffeId, TrustDomain } from "../model/spiffe-id.ts";
 import type { Jwks, OperatorTokenRequest, Role } from "../model/wire/api.ts";
 import type { RootBundle } from "./compile-snapshot.ts";
@@ -42,7 +41,8 @@ export interface Authority {
     token: string,
     now: number,
   ): Promise<Result<{ readonly cluster: string; readonly tokenId: string }, Problem>>;
-  signSnapshot(snapshot: Snapshot): Promise<string>;
+  /** `snapshot` as JSON. */
+  signSnapshot(snapshot: string): Promise<string>;
   issueOperatorToken(
     request: OperatorTokenRequest,
     now: number,

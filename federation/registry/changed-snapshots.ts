@@ -3,6 +3,7 @@ import { type AppliedResource, type RuleResource, sourceClusters } from "../mode
 import type { Draft } from "./change.ts";
 import { targetsOf } from "./compile-rules.ts";
 import { compileSnapshot, type RootBundle } from "./compile-snapshot.ts";
+import { CompiledTexts } from "./compiled-texts.ts";
 import { parentsOf } from "./compile-routes.ts";
 import { EVERY_CLUSTER, importersOf } from "./links.ts";
 import {
@@ -30,13 +31,15 @@ export function changedSnapshots(
   }
   // An export to every cluster is offered to every one.
   if (touched.delete(EVERY_CLUSTER)) for (const name of after.clusters.keys()) touched.add(name);
+  TEXTS.clear();
   return [...touched].filter((name) => {
     const next = after.clusters.get(name);
     if (next === undefined) return false;
-    const digest = digestOf(after, next, root);
+    const text = snapshotText(after, next, root);
+    const digest = digestOf(text);
     const previous = before.clusters.get(name);
     const changed = previous === undefined || digestBefore(before, previous, root) !== digest;
-    MADE.set(next, digest);
+    MADE.set(next, { digest, text });
     return changed;
   });
 }
@@ -46,12 +49,13 @@ export function changedSnapshots(
  * its way: there a cluster may still have the state that it had before, and `MADE` holds what it will be.
  */
 const DIGESTS = new WeakMap<ClusterState, string>();
-const MADE = new WeakMap<ClusterState, string>();
+const MADE = new WeakMap<ClusterState, { readonly digest: string; readonly text: string }>();
+const TEXTS = new CompiledTexts();
 
 function digestBefore(before: FederationState, cluster: ClusterState, root: RootBundle): string {
   const known = DIGESTS.get(cluster);
   if (known !== undefined) return known;
-  const made = digestOf(before, cluster, root);
+  const made = digestOf(snapshotText(before, cluster, root));
   DIGESTS.set(cluster, made);
   return made;
 }
@@ -59,11 +63,22 @@ function digestBefore(before: FederationState, cluster: ClusterState, root: Root
 /** A cluster got the state that it is published with: what was compiled for it is its digest from now on. */
 export function keepDigest(underway: ClusterState, published: ClusterState): void {
   const made = MADE.get(underway);
-  if (made !== undefined) DIGESTS.set(published, made);
+  if (made === undefined) return;
+  MADE.delete(underway);
+  DIGESTS.set(published, made.digest);
+  TEXTS.keep(published, made.text);
 }
 
-function digestOf(state: FederationState, cluster: ClusterState, root: RootBundle): string {
-  const text = JSON.stringify(compileSnapshot(state, cluster, root));
+/** What a published cluster's snapshot says, as JSON; from the change that made it so, where that was here. */
+export function publishedText(state: FederationState, cluster: ClusterState, root: RootBundle): string {
+  return TEXTS.take(cluster) ?? snapshotText(state, cluster, root);
+}
+
+function snapshotText(state: FederationState, cluster: ClusterState, root: RootBundle): string {
+  return JSON.stringify(compileSnapshot(state, cluster, root));
+}
+
+function digestOf(text: string): string {
   return createHash("sha256").update(text).digest("base64");
 }
 

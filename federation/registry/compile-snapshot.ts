@@ -14,7 +14,14 @@ import type { TrustBundle } from "../model/trust-bundle.ts";
 import { snapshotPolicy } from "../model/egress-policy.ts";
 import { compileRoutes } from "./compile-routes.ts";
 import { compileRules } from "./compile-rules.ts";
-import { acceptedConsumers, exportsNaming, resolveImport, workloadsPermittedTo } from "./links.ts";
+import { OfferIndex } from "./offer-index.ts";
+import {
+  acceptedConsumers,
+  EVERY_CLUSTER,
+  exportsNaming,
+  resolveImport,
+  workloadsPermittedTo,
+} from "./links.ts";
 import {
   type ClusterRecord,
   type ClusterState,
@@ -91,12 +98,16 @@ function offersOf(offers: readonly SnapshotOffer[]): Pick<Snapshot, "offers"> {
   return offers.length === 0 ? {} : { offers };
 }
 
+const OFFERS = new OfferIndex();
+
 /** What others export to this cluster, ordered by name and then by who did so first. */
 function compileOffers(state: FederationState, cluster: ClusterState): readonly SnapshotOffer[] {
   const { name: own } = cluster.record;
   const offers: SnapshotOffer[] = [];
-  for (const exporter of state.clusters.values()) {
-    if (exporter.record.state !== "joined" || exporter.exports.size === 0) continue;
+  const naming = [own, EVERY_CLUSTER].flatMap((name) => [...OFFERS.exportersNaming(state, name)]);
+  for (const exporterName of new Set(naming)) {
+    const exporter = state.clusters.get(exporterName);
+    if (exporter?.record.state !== "joined") continue;
     for (const resource of exportsNaming(exporter.exports, own)) {
       const service = exporter.services.get(serviceId(resource.metadata));
       if (service === undefined || workloadsPermittedTo(resource, own) === undefined) continue;

@@ -101,23 +101,31 @@ export function exportsNaming(
   exports: ClusterState["exports"],
   cluster: string,
 ): readonly ServiceExportResource[] {
-  let offered = OFFERED.get(exports);
-  if (offered === undefined) {
-    const byConsumer = new Map<string, ServiceExportResource[]>();
-    for (const resource of exports.values()) {
-      for (const name of permittedWorkloads(resource).keys()) {
-        const named = byConsumer.get(name);
-        if (named === undefined) byConsumer.set(name, [resource]);
-        else named.push(resource);
-      }
-    }
-    offered = byConsumer;
-    OFFERED.set(exports, offered);
-  }
+  const offered = offeredBy(exports);
   const own = offered.get(cluster) ?? NONE;
   const everyone = offered.get(EVERY_CLUSTER) ?? NONE;
   if (everyone.length === 0) return own;
   return [...own, ...everyone.filter((resource) => !permittedWorkloads(resource).has(cluster))];
+}
+
+/** Whom the exports of a cluster name, `*` included. */
+export function namedBy(exports: ClusterState["exports"]): Iterable<string> {
+  return exports.size === 0 ? [] : offeredBy(exports).keys();
+}
+
+function offeredBy(exports: ClusterState["exports"]): ReadonlyMap<string, readonly ServiceExportResource[]> {
+  const known = OFFERED.get(exports);
+  if (known !== undefined) return known;
+  const byConsumer = new Map<string, ServiceExportResource[]>();
+  for (const resource of exports.values()) {
+    for (const name of permittedWorkloads(resource).keys()) {
+      const named = byConsumer.get(name);
+      if (named === undefined) byConsumer.set(name, [resource]);
+      else named.push(resource);
+    }
+  }
+  OFFERED.set(exports, byConsumer);
+  return byConsumer;
 }
 
 const NONE: readonly ServiceExportResource[] = [];

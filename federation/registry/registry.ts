@@ -22,6 +22,8 @@ import type { Authority } from "./authority.ts";
 import type { Refusal } from "./change.ts";
 import { type Clock, timestamp } from "./clock.ts";
 import { compileBundles } from "./compile-snapshot.ts";
+import type { TrustDomain } from "../model/spiffe-id.ts";
+import type { TrustBundle } from "../model/trust-bundle.ts";
 import { createFollower } from "./follower.ts";
 import { Ledger, unavailable } from "./ledger.ts";
 import { type MemberDirectory, openMemberDirectory } from "./member-directory.ts";
@@ -138,7 +140,7 @@ export class Registry {
     );
     if (!joined.ok) return joined;
     const { federation } = this.state;
-    return ok({ federation, cluster, trustDomain, ...this.#trust(ca.value.certificatePem) });
+    return ok({ federation, cluster, trustDomain, ...this.#trust(trustDomain, ca.value.certificatePem) });
   }
 
   async renew(actor: string, cluster: string, csr: string): Answer<RenewResponse> {
@@ -148,11 +150,11 @@ export class Registry {
     const last = this.state.clusters.get(cluster)?.record.authorities[0];
     // A repetition, because the answer got lost or two processes of the cluster renew: they share one certificate.
     if (last !== undefined && this.authority.isSameIssue(last, issued.value.certificateDer))
-      return ok(this.#trust(encodePem("CERTIFICATE", Buffer.from(last, "base64"))));
+      return ok(this.#trust(trustDomain, encodePem("CERTIFICATE", Buffer.from(last, "base64"))));
     const renewed = await this.#ledger.execute({ actor }, (state) =>
       planRenew(state, { cluster, ca: issued.value }),
     );
-    return renewed.ok ? ok(this.#trust(issued.value.certificatePem)) : renewed;
+    return renewed.ok ? ok(this.#trust(trustDomain, issued.value.certificatePem)) : renewed;
   }
 
   async deleteCluster(actor: string, name: string, dryRun: boolean): Answer<ClusterDeleteResponse> {
@@ -285,8 +287,7 @@ export class Registry {
   }
 
   bundles(): BundleMap {
-    // As the wire has it: the same members, whose JWKs the one type names one by one.
-    return bundlesToMap(compileBundles(this.state, this.authority.root)) as object as BundleMap;
+    return bundleMapOf(compileBundles(this.state, this.authority.root));
   }
 
   snapshot(cluster: string): ReturnType<SnapshotFeed["current"]> {
@@ -314,11 +315,18 @@ export class Registry {
     this.#store.close();
   }
 
-  #trust(caCertificate: string): RenewResponse {
-    return { caCertificate, bundles: this.bundles(), snapshotKeys: this.authority.snapshotKeys };
+  /** Its own bundle and nobody else's: whom else it may trust, its snapshot says. */
+  #trust(trustDomain: TrustDomain, caCertificate: string): RenewResponse {
+    const bundles = bundleMapOf([{ trustDomain, ...this.authority.root }]);
+    return { caCertificate, bundles, snapshotKeys: this.authority.snapshotKeys };
   }
 
   #time(): string {
     return timestamp(this.clock.now());
   }
+}
+
+/** As the wire has it: the same members, whose JWKs the one type names one by one. */
+function bundleMapOf(bundles: readonly TrustBundle[]): BundleMap {
+  return bundlesToMap(bundles) as object as BundleMap;
 }

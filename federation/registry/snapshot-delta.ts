@@ -1,5 +1,5 @@
 import { API_VERSION } from "../model/resource.ts";
-import { diffText } from "../model/text-delta.ts";
+import { diffText, type TextDelta } from "../model/text-delta.ts";
 import type { SnapshotDelta } from "../model/wire/snapshot-delta.ts";
 
 /** A delta that is not at least this much smaller than the whole is not worth a second form. */
@@ -18,11 +18,22 @@ export function makeDelta(
     from: before.revision,
     to: after.revision,
     header,
-    patch: diffText(textOf(oldPayload), textOf(payload)),
+    patch: diffDated(textOf(oldPayload), textOf(payload)),
     signature,
   };
   const text = JSON.stringify(delta);
   return text.length < after.jws.length * WORTH ? text : undefined;
+}
+
+/** What stands last is new in every revision: set apart, it keeps the diff from looking at all that stands before it. */
+const DATE = ',"revision":';
+
+function diffDated(before: string, after: string): TextDelta {
+  const [oldEnd, end] = [before, after].map((text) => Math.max(0, text.lastIndexOf(DATE)));
+  const parts = diffText(before.slice(0, oldEnd), after.slice(0, end));
+  const last = parts.at(-1);
+  const date = after.slice(end);
+  return typeof last === "string" ? [...parts.slice(0, -1), last + date] : [...parts, date];
 }
 
 function textOf(payload: string): string {

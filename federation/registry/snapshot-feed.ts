@@ -1,7 +1,7 @@
 import type { Snapshot } from "../model/snapshot.ts";
 import type { Authority } from "./authority.ts";
 import { type Clock, timestamp } from "./clock.ts";
-import { compileSnapshot } from "./compile-snapshot.ts";
+import { publishedText } from "./changed-snapshots.ts";
 import { makeDelta } from "./snapshot-delta.ts";
 import type { SnapshotArchive } from "./snapshot-archive.ts";
 import type { ClusterState, FederationState } from "./state.ts";
@@ -76,9 +76,9 @@ export class SnapshotFeed {
     const revision = cluster.snapshotRevision;
     const archived = await this.#archive.find(name, revision);
     if (archived !== undefined) return archived;
-    const content = compileSnapshot(state, cluster, this.#authority.root);
-    const issuedAt = await this.#issuedAt(revision);
-    const jws = await this.#authority.signSnapshot({ ...content, revision, issuedAt } satisfies Snapshot);
+    const content = publishedText(state, cluster, this.#authority.root);
+    const date = { revision, issuedAt: await this.#issuedAt(revision) };
+    const jws = await this.#authority.signSnapshot(dated(content, date));
     await this.#archive.save(name, revision, jws);
     return jws;
   }
@@ -89,4 +89,9 @@ export class SnapshotFeed {
     const [record] = found.ok ? found.value : [];
     return record?.revision === revision ? record.time : timestamp(this.#clock.now());
   }
+}
+
+/** The snapshot whole, as JSON: what it says, and since when, which stands last so that deltas find it there. */
+function dated(content: string, date: Pick<Snapshot, "revision" | "issuedAt">): string {
+  return `${content.slice(0, -1)},${JSON.stringify(date).slice(1)}`;
 }
