@@ -1,4 +1,15 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { diffText } from "../../federation/model/text-delta.ts";
@@ -7,17 +18,17 @@ import { createManualClock, eventually, settle } from "../../test/fakes/manual-c
 import { createMemoryLog } from "../../test/fakes/memory-log.ts";
 import { createTestFederation } from "../../test/fakes/pki.ts";
 import { useTempDirs } from "../../test/fakes/temp-dir.ts";
+import { PROBLEMS } from "../../federation/model/problem.ts";
 import { createWatch } from "../dataplane/lifecycle/watch.ts";
 import { createMemberClient } from "./member-client.ts";
 import { openSnapshotSource, type SnapshotSource } from "./snapshot-source.ts";
 
 const tempDir = useTempDirs();
 
-function scene() {
+function scene(stateDir = tempDir()) {
   const clock = createManualClock();
   const federation = createTestFederation("demo.mesh", ["east", "west"], clock.now());
   const registry = createFakeRegistry(federation, "east", clock);
-  const stateDir = tempDir();
   const log = createMemoryLog();
   const credential = federation.system("east", "gateway");
   const { trustDomain } = federation.cluster("east");
@@ -55,6 +66,32 @@ function scene() {
       return source;
     },
   };
+}
+
+function fillUp(path: string): void {
+  writeFileSync(path, "");
+  for (const size of [4096, 512, 64, 1]) {
+    try {
+      for (;;) appendFileSync(path, Buffer.alloc(size));
+    } catch (error) {
+      expect(error).toMatchObject({ code: "ENOSPC" });
+    }
+  }
+}
+
+const canMount = process.getuid?.() === 0 && mounts();
+
+function mounts(): boolean {
+  const directory = mkdtempSync(join(tmpdir(), "isthmus-mount-"));
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", directory], { stdio: "ignore" });
+    execFileSync("umount", [directory], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
 
 const polls = (requests: readonly string[]) => requests.filter((line) => line.endsWith("/snapshot")).length;
@@ -238,6 +275,52 @@ describe("openSnapshotSource", () => {
     expect(log.of("snapshot_not_kept")).toHaveLength(1);
     source.stop();
   });
+
+  it.skipIf(!canMount)(
+    canMount
+      ? "goes on when the disk is full, says so once with a fix, and keeps the snapshot when there is room again"
+      : "goes on when the disk is full (skipped: a file system of its own needs root and mount)",
+    async () => {
+      const disk = tempDir();
+      execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]);
+      try {
+        const { open, registry, clock, file, log } = scene(disk);
+        registry.publish();
+        const source = await open();
+        await eventually(() => textOf(file) !== undefined);
+        const ballast = join(disk, "ballast");
+        fillUp(ballast);
+        const [before, second] = [textOf(file), registry.publish()];
+        await clock.advanceAsync(0);
+        const third = registry.publish();
+        await clock.advanceAsync(0);
+        await eventually(
+          () => source.snapshot.current?.revision === 3 && log.of("snapshot_not_kept").length > 0,
+        );
+        expect(second.revision).toBe(2);
+        for (let tries = 0; tries < 3; tries++) {
+          await clock.advanceAsync(10_000);
+          await settle(20);
+        }
+        expect(textOf(file)).toBe(before);
+        expect(log.of("snapshot_not_kept")).toEqual([
+          expect.objectContaining({ code: "ISTH-6008", fix: PROBLEMS.disk_full.fix }),
+        ]);
+
+        rmSync(ballast);
+        for (let tries = 0; tries < 50 && log.of("snapshot_kept").length === 0; tries++) {
+          await clock.advanceAsync(10_000);
+          await settle(20);
+        }
+        expect(log.of("snapshot_kept")).toHaveLength(1);
+        expect(payloadOf(textOf(file) ?? "")).toBe(payloadOf(await registry.sign(third)));
+        expect(readdirSync(disk).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+        source.stop();
+      } finally {
+        execFileSync("umount", ["-l", disk]);
+      }
+    },
+  );
 
   it("believes a new signing key from the moment the cluster state has it", async () => {
     const { open, registry, clock, state, federation } = scene();

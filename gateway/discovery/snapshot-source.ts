@@ -46,6 +46,7 @@ const WAIT_S = 30;
 const WAIT_GRACE_MS = 5000;
 // Thousands of exports with their bundles stay far below it; beyond it lies a mistake or an attack.
 const MAX_SNAPSHOT_BYTES = 32 * 1024 * 1024;
+const KEEP_AGAIN_MS = 10_000;
 const MAX_REFUSALS_REMEMBERED = 64;
 /** 226 IM Used, RFC 3229. */
 const DELTA_STATUS = 226;
@@ -71,7 +72,7 @@ class PollingSource implements SnapshotSource {
   readonly status: PublishableWatch<SnapshotSourceStatus>;
   readonly #options: SnapshotSourceOptions;
   readonly #refusals: RefusalLog;
-  readonly #keep: (jws: string) => void;
+  readonly #keeper: Keeper;
   readonly #abort = new AbortController();
   #poll: PollState;
   #timer: Timer | undefined;
@@ -85,7 +86,7 @@ class PollingSource implements SnapshotSource {
     this.#signed = known?.jws;
     this.#options = options;
     this.#refusals = createRefusalLog(options.log);
-    this.#keep = createKeeper(path, options.log);
+    this.#keeper = createKeeper(path, options);
     this.#poll = initialPoll(options.clock.now(), saved?.revision);
     this.snapshot = createWatch(saved);
     this.status = createWatch(statusOf(this.#poll));
@@ -95,6 +96,7 @@ class PollingSource implements SnapshotSource {
   stop(): void {
     this.#abort.abort();
     this.#timer?.cancel();
+    this.#keeper.stop();
   }
 
   #proceed(): void {
@@ -153,7 +155,7 @@ class PollingSource implements SnapshotSource {
     this.#signed = jws;
     this.snapshot.publish(snapshot);
     this.#options.log.info("snapshot_applied", { revision: snapshot.revision });
-    this.#keep(jws);
+    this.#keeper.keep(jws);
   }
 }
 
@@ -226,20 +228,37 @@ async function load(path: string, options: SnapshotSourceOptions): Promise<Verif
   return undefined;
 }
 
-/** Writes one after the other, the newest last; what cannot be written is told once and costs nothing but the next start. */
-function createKeeper(path: string, log: Logger): (jws: string) => void {
+/**
+ * Writes one after the other, the newest last. What cannot be written costs nothing but the next start: it is told once, and
+ * tried again until it stands on disk, since the next change may be days away.
+ */
+function createKeeper(path: string, { log, clock }: SnapshotSourceOptions): Keeper {
   let last = Promise.resolve();
+  let newest = "";
   let failing = "";
-  return (jws) => {
+  let retry: Timer | undefined;
+  const keep = (jws: string): void => {
+    newest = jws;
+    retry?.cancel();
     last = last.then(async () => {
       const written = await writeFileAtomic(path, `${jws}\n`);
-      if (written.ok) failing = "";
-      else if (failing !== written.error.detail) {
+      if (!written.ok && jws === newest) retry = clock.after(KEEP_AGAIN_MS, () => keep(jws));
+      if (written.ok) {
+        if (failing !== "") log.info("snapshot_kept", { file: path });
+        failing = "";
+      } else if (failing !== written.error.detail) {
         failing = written.error.detail;
-        log.error("snapshot_not_kept", { code: PROBLEMS[written.error.name].code, detail: failing });
+        const { code, fix } = PROBLEMS[written.error.name];
+        log.error("snapshot_not_kept", { code, detail: failing, fix });
       }
     });
   };
+  return { keep, stop: () => retry?.cancel() };
+}
+
+interface Keeper {
+  readonly keep: (jws: string) => void;
+  readonly stop: () => void;
 }
 
 interface RefusalLog {

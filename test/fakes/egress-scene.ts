@@ -67,6 +67,8 @@ export interface EgressSceneOptions {
   readonly proxyListen?: Address;
   /** Instead of those that the test sets. */
   readonly secretSource?: SecretSource;
+  /** A clock of the test's own, so that time-outs need no waiting. */
+  readonly now?: () => number;
   /** West's workloads; `web` and `batch` unless given. */
   readonly callers?: MeshOptions["callers"];
 }
@@ -77,6 +79,7 @@ export async function startEgress({
   secretSource,
   proxyListen,
   callers,
+  now,
 }: EgressSceneOptions): Promise<EgressScene> {
   const dns = await startDnsServer();
   const secrets = new TestSecrets();
@@ -95,6 +98,7 @@ export async function startEgress({
     endpoint: "127.0.0.1:9",
     outside,
     ...(callers === undefined ? {} : { callers }),
+    ...(now === undefined ? {} : { now }),
     change: (snapshot) => (snapshot.cluster === "west" ? { ...snapshot, egress: { policies } } : snapshot),
   });
   const entry = () => mesh.member(agents ? "west agent" : "west gateway");

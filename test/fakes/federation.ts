@@ -48,6 +48,8 @@ export interface Federation {
   address(workload: string, service?: string): Address;
   /** The process that holds the place now; a restarted one has another. `undefined` while there is none. */
   pid(member: MemberName): number | undefined;
+  /** Where that process takes its peers' connections. */
+  listening(member: MemberName): Address;
   /** Waits until a process other than `before` holds the place and takes connections. */
   returned(member: MemberName, before: number, deadlineMs?: number): Promise<number>;
   signal(member: MemberName, signal: NodeJS.Signals): number;
@@ -93,6 +95,11 @@ export async function startFederation(
     log: () => log.join(""),
     address: (workload, service = "cart.shop") => importedAddress(ready, workload, service),
     pid: (member) => find(member)?.pid,
+    listening(member) {
+      const now = find(member);
+      if (now === undefined) throw new Error(`there is no ${describeMember(member)}`);
+      return now.listen;
+    },
     returned: (member, before, deadlineMs = 10_000) =>
       until(`${describeMember(member)} is back`, deadlineMs, async () => {
         const now = find(member);

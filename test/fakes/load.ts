@@ -58,11 +58,16 @@ export function startLoad(address: Address, connections: number, path = "/"): Lo
 /** One request on a connection of its own; a broken connection is the word for it. */
 export async function requestOnce(
   address: Address,
-  options: { readonly path?: string; readonly field?: string; readonly timeoutMs?: number } = {},
+  options: {
+    readonly path?: string;
+    readonly host?: string;
+    readonly field?: string;
+    readonly timeoutMs?: number;
+  } = {},
 ): Promise<WireResponse | string> {
   let answer: WireResponse | string = "closed";
   const field = options.field === undefined ? "" : `${options.field}\r\n`;
-  const request = `GET ${options.path ?? "/"} HTTP/1.1\r\nHost: cart.shop.svc.clusterset.local\r\n${field}Connection: close\r\n\r\n`;
+  const request = `GET ${options.path ?? "/"} HTTP/1.1\r\nHost: ${options.host ?? "cart.shop.svc.clusterset.local"}\r\n${field}Connection: close\r\n\r\n`;
   await runConnection(
     address,
     request,

@@ -24,6 +24,8 @@ export interface OutsideServer {
   readonly port: number;
   readonly seen: SeenRequest[];
   readonly connections: () => number;
+  /** Connections that are open now. */
+  open(): Promise<number>;
   replaceCertificate(pair: Pair): void;
   stop(): Promise<void>;
 }
@@ -82,6 +84,10 @@ export async function startOutsideServer({ tls, answer }: OutsideServerOptions):
     port: (server.address() as AddressInfo).port,
     seen,
     connections: () => connections,
+    open: () =>
+      new Promise((resolve, reject) =>
+        server.getConnections((error, count) => (error === null ? resolve(count) : reject(error))),
+      ),
     replaceCertificate: (pair) =>
       void (
         "setSecureContext" in server &&

@@ -13,6 +13,12 @@ import type { CompiledRetry } from "../routing/compile-rule.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { AbortRequest, ForwardRequest } from "../routing/decide-request.ts";
 import type { TraceContext } from "../telemetry/trace-context.ts";
+import {
+  IDLE_TIMEOUT_MS,
+  MIN_PROGRESS_BYTES,
+  REQUEST_TIMEOUT_MS,
+  STALLED_READER_MS,
+} from "./client-patience.ts";
 import type { Bagged } from "./bag.ts";
 import type { Entry } from "./entry.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
@@ -28,13 +34,6 @@ import { SocketWriter } from "./socket-writer.ts";
 import type { StreamPool } from "./stream-pool.ts";
 import { withTrace } from "./trace-fields.ts";
 
-// From the first byte of a head to its last, and for the next MIN_PROGRESS_BYTES of a body: a slow client ends here.
-const REQUEST_TIMEOUT_MS = 10_000;
-// A body that trickles in more slowly than this holds a stream and a workload's thread for nothing.
-const MIN_PROGRESS_BYTES = 100;
-// A reader that takes nothing for this long is gone; until then it holds only its own stream's window.
-const STALLED_READER_MS = 30_000;
-const IDLE_TIMEOUT_MS = 120_000;
 const RESPONSE_TIMEOUT_MS = 300_000;
 // The first try, one on a fresh stream when a reused one died, and one more when a gateway drained meanwhile.
 const MAX_ATTEMPTS = 3;

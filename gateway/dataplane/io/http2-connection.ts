@@ -3,13 +3,12 @@ import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { ErrorCode } from "../http2/error-code.ts";
 import type { Stream } from "../http2/stream.ts";
 import { SessionConduct } from "../lifecycle/session-conduct.ts";
+import { IDLE_TIMEOUT_MS } from "./client-patience.ts";
 import { Bag, type Bagged } from "./bag.ts";
 import { type ExchangeHost, Http2Exchange } from "./http2-exchange.ts";
 import { Http2Session, socketTransport } from "./http2-session.ts";
 import { ignore } from "./relay.ts";
 import { WORKLOAD_CONNECTION } from "./tunnel-settings.ts";
-
-const IDLE_TIMEOUT_MS = 120_000;
 
 /** What the listener does for its connections. */
 export interface Http2Host extends ExchangeHost {

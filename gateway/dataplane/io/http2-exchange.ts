@@ -9,6 +9,7 @@ import { failureClass, isIdempotent, isUntouched, mayRepeat, retryPauseMs } from
 import type { CompiledRetry } from "../routing/compile-rule.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { ForwardRequest } from "../routing/decide-request.ts";
+import { PATIENT_READER_MS, REQUEST_TIMEOUT_MS, STALLED_READER_MS } from "./client-patience.ts";
 import type { Bagged } from "./bag.ts";
 import { BodyCopy } from "./body-copy.ts";
 import type { Entry } from "./entry.ts";
@@ -43,10 +44,8 @@ export interface ExchangeHost {
   http2PoolOf(target: EntryForward): Http2Pool;
 }
 
-// As for HTTP/1.1: the same client is as slow, and the same service as silent, by either version.
-const REQUEST_TIMEOUT_MS = 10_000;
+// As for HTTP/1.1: the same service is as silent by either version.
 const RESPONSE_TIMEOUT_MS = 300_000;
-const STALLED_READER_MS = 30_000;
 const MAX_ATTEMPTS = 3;
 
 // One for all: a decision is made in one synchronous stretch and keeps nothing of it.
@@ -130,7 +129,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
     if (this.#isOver || this.#target === undefined) return;
     const silentMs = now - this.#progressMs;
     if (this.#asking.pendingBytes > 0) {
-      if (silentMs > STALLED_READER_MS)
+      if (silentMs > (this.#isGrpc ? PATIENT_READER_MS : STALLED_READER_MS))
         this.#fail(problem("http_timeout", "the client does not read its answer"));
       return;
     }

@@ -5,6 +5,7 @@ import { parseRequestHead, type RequestHead } from "../../http1/request-head.ts"
 import type { ResponseHead } from "../../http1/response-head.ts";
 import { localReply } from "../../policy/local-reply.ts";
 import type { Bagged } from "../bag.ts";
+import { IDLE_TIMEOUT_MS, MIN_PROGRESS_BYTES, REQUEST_TIMEOUT_MS } from "../client-patience.ts";
 import type { Counter } from "../counters.ts";
 import { BodyForwarder, MALFORMED } from "../http1-body.ts";
 import type { Http1Exchange } from "../http1-exchange.ts";
@@ -16,11 +17,6 @@ import type { FlowCounter } from "./flows.ts";
 import type { UpstreamExchange } from "./upstream-exchange.ts";
 import type { UpstreamPool } from "./upstream-pool.ts";
 
-// As at the entry of the mesh: a head, and the next bytes of a body, have so long to arrive.
-const REQUEST_TIMEOUT_MS = 10_000;
-const MIN_PROGRESS_BYTES = 100;
-const STALLED_READER_MS = 30_000;
-const IDLE_TIMEOUT_MS = 120_000;
 const LINGER_MS = 2_000;
 const NO_DEADLINE = 0;
 
@@ -45,6 +41,8 @@ export interface RelayHost {
   readonly coarseNow: number;
   readonly draining: boolean;
   readonly counters: { readonly up: Counter; readonly down: Counter };
+  /** A client that takes nothing of its answer for so long is cut. */
+  readonly stalledReaderMs: number;
   /** The client may name other hosts than its own connection's: CONNECT and absolute-form are read. */
   readonly forms: "origin" | "proxy";
   route(head: RequestHead): RequestRoute | Takeover | Problem;
@@ -157,7 +155,7 @@ export class HttpRelay implements Http1Exchange, Bagged {
   awaitDrain(): void {
     if (!this.socket.writableNeedDrain) return this.#moveDeadline();
     this.#upstream?.pauseResponse();
-    this.deadlineMs = this.#host.coarseNow + STALLED_READER_MS;
+    this.deadlineMs = this.#host.coarseNow + this.#host.stalledReaderMs;
   }
 
   resumeRequest(): void {
@@ -328,7 +326,7 @@ export class HttpRelay implements Http1Exchange, Bagged {
   #next(): void {
     if (!this.socket.writableNeedDrain) return this.#resumePending();
     this.socket.pause();
-    this.deadlineMs = this.#host.coarseNow + STALLED_READER_MS;
+    this.deadlineMs = this.#host.coarseNow + this.#host.stalledReaderMs;
   }
 
   #forwardBody(buffer: Buffer, at: number, upstream: UpstreamExchange): number {

@@ -11,6 +11,7 @@ import { type IngressRule, type IngressTable, selectIngress } from "../../routin
 import type { RequestHead } from "../../http1/request-head.ts";
 import type { RouteTables } from "../../routing/tables.ts";
 import { Bag } from "../bag.ts";
+import { PATIENT_READER_MS } from "../client-patience.ts";
 import type { Metrics } from "../counters.ts";
 import type { EventLog } from "../event-log.ts";
 import type { RelayCounters } from "../relay.ts";
@@ -176,6 +177,7 @@ export class OutsideListener {
 /** One caller from outside; its requests are judged one by one. */
 class OutsideCaller implements RelayHost {
   readonly forms = "origin";
+  readonly stalledReaderMs = PATIENT_READER_MS;
   readonly #listener: OutsideListener;
   readonly #host: string;
   /** Fields that say who called, or nothing. */

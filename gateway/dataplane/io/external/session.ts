@@ -9,6 +9,7 @@ import { DEFAULT_TIMEOUTS, type EgressTable, type ExternalRule } from "../../pol
 import { type ExternalReach, selectRule } from "../../policy/external.ts";
 import { judgeLocalHost, readProxyTarget, withHost, withTarget } from "../../policy/external-request.ts";
 import { localReply } from "../../policy/local-reply.ts";
+import { STALLED_READER_MS } from "../client-patience.ts";
 import type { Counter } from "../counters.ts";
 import type { Bagged } from "../bag.ts";
 import type { Grant } from "../live-grants.ts";
@@ -45,6 +46,7 @@ export interface SessionPlace extends Bagged {
 
 /** One connection of one workload to the outside, from whichever way it came. */
 export class ExternalSession implements RelayHost, Grant {
+  readonly stalledReaderMs = STALLED_READER_MS;
   /** Among the grants. */
   bagSlot = -1;
   readonly place: SessionPlace = { bagSlot: -1, session: this };

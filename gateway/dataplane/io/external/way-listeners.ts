@@ -3,7 +3,7 @@ import { formatAddress, parseAddress } from "../../../../federation/model/addres
 import type { Destination } from "../../../../federation/model/external-host.ts";
 import { parseExternalHost } from "../../../../federation/model/external-host.ts";
 import type { Logger } from "../../../../federation/model/log.ts";
-import { PROBLEMS, problem, type ProblemName } from "../../../../federation/model/problem.ts";
+import { PROBLEMS, type ProblemName } from "../../../../federation/model/problem.ts";
 import type { WorkloadListenerStatus } from "../../../../federation/model/resource.ts";
 import type { SpiffeId } from "../../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../../federation/model/workload-pattern.ts";
@@ -41,8 +41,9 @@ const RETRY_MS = 500;
 /** The usual port of a forward proxy; what a workload dials is the address that is given out for it. */
 const PROXY_PORT = 3128;
 const SNI_PORT = 443;
-// One workload's connections by one way; the next one is closed at once.
-const MAX_CONNECTIONS = 10_000;
+// One workload's connections by all of its ways; the next one is closed at once. Through an agent each holds a stream of the
+// tunnels that all workloads of the node share (4,096 a session, two sessions): one workload must not take them all.
+const MAX_CONNECTIONS = 4_000;
 // Addresses of one workload: hosts beyond are reached by the proxy, or by SNI.
 const MAX_HOSTS = 256;
 
@@ -54,6 +55,8 @@ export class WayListeners {
   readonly #env: WayEnvironment;
   readonly #open = new Map<string, Open>();
   readonly #reported = new Set<string>();
+  /** Connections by workload. */
+  readonly #held = new Map<string, number>();
   #workloads: readonly SpiffeId[] = [];
   #running: Promise<void> | undefined;
   #again = false;
@@ -160,17 +163,21 @@ export class WayListeners {
     const address = parseAddress(text ?? "");
     if (!address.ok || this.#closed) return;
     const sockets = new Set<Socket>();
+    const { workload } = status;
     const server = net.createServer(
       { allowHalfOpen: true, noDelay: true, pauseOnConnect: true },
       (socket) => {
+        const held = this.#held.get(workload) ?? 0;
+        if (held >= MAX_CONNECTIONS) return this.#crowd(socket, workload);
+        this.#held.set(workload, held + 1);
         sockets.add(socket);
-        socket.once("close", () => sockets.delete(socket));
+        socket.once("close", () => {
+          sockets.delete(socket);
+          this.#left(workload);
+        });
         this.#env.accept(socket, caller, way);
       },
     );
-    server.maxConnections = MAX_CONNECTIONS;
-    const crowded = problem("overloaded", `more than ${MAX_CONNECTIONS} connections of ${status.workload}`);
-    server.on("drop", () => this.#complain(`${name} crowded`, crowded.detail, crowded.name));
     try {
       const bound = formatAddress(await listenShared(server, address.value, this.#env.claims));
       if (this.#closed) return void server.close();
@@ -179,6 +186,19 @@ export class WayListeners {
     } catch (error) {
       this.#retry(name, `${text}: ${(error as Error).message}`);
     }
+  }
+
+  #crowd(socket: Socket, workload: string): void {
+    const detail = `more than ${MAX_CONNECTIONS} connections of ${workload} to the outside`;
+    this.#complain(`${workload} crowded`, detail, "overloaded");
+    socket.resetAndDestroy();
+  }
+
+  #left(workload: string): void {
+    const held = (this.#held.get(workload) ?? 1) - 1;
+    this.#held.set(workload, held);
+    // Told anew when it happens again.
+    if (held < MAX_CONNECTIONS / 2) this.#reported.delete(`${workload} crowded`);
   }
 
   #retry(what: string, detail: string): void {
