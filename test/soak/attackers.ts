@@ -4,16 +4,7 @@ import { once } from "node:events";
 import net, { type Socket } from "node:net";
 import tls from "node:tls";
 import { setTimeout as sleep } from "node:timers/promises";
-import {
-  connectStream,
-  END_HEADERS,
-  END_STREAM,
-  FRAME,
-  frame,
-  PREFACE,
-  resetStream,
-  settings,
-} from "../fakes/h2-frames.ts";
+import { END_HEADERS, END_STREAM, FRAME, frame, PREFACE, resetStream, settings } from "../fakes/h2-frames.ts";
 
 export type Attack = keyof typeof ATTACKS;
 
