@@ -31,6 +31,7 @@ export function createCapture({ captured, clock, log, run = runNft }: CaptureOpt
   let complaint = "";
   let timer: Timer | undefined;
   let stopped = false;
+  let removal: Promise<void> | undefined;
 
   const transact = async (script: string): Promise<boolean> => {
     const failure = await run(script);
@@ -63,13 +64,13 @@ export function createCapture({ captured, clock, log, run = runNft }: CaptureOpt
       log.info("capture_started", { ports: captured.current.length });
       timer = clock.after(BEAT_MS, beat);
     },
-    async stop() {
-      if (stopped) return;
+    stop() {
       stopped = true;
       timer?.cancel();
       unsubscribe();
-      await queue;
-      await transact(renderRemoval());
+      // Asked again while it is at it: whoever asks has to wait for the same end.
+      removal ??= queue.then(() => transact(renderRemoval())).then(() => {});
+      return removal;
     },
   };
 }

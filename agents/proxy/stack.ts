@@ -89,7 +89,6 @@ export function buildAgent(context: MemberContext, capture?: Capture): Proxy {
       await Promise.all([server.drain(), listeners.drain(), pods?.drain()]);
     },
     close() {
-      void capture?.stop();
       server.close();
       listeners.close();
       pods?.close();
@@ -97,5 +96,6 @@ export function buildAgent(context: MemberContext, capture?: Capture): Proxy {
       control.close();
       gateways.close();
     },
+    withdraw: async () => capture?.stop(),
   };
 }

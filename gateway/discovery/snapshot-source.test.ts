@@ -1,3 +1,4 @@
+// Longer than other files: every way in which a registry, an answer and a disk can fail, in one scene.
 import { execFileSync } from "node:child_process";
 import {
   appendFileSync,

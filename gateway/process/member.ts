@@ -220,12 +220,20 @@ class Member {
         this.#discovery.stop();
         this.#outside.stop();
         this.#admin?.close();
-        this.#proxy.close();
-        if (this.#telemetry === undefined) process.exit(0);
-        else void this.#telemetry.close().finally(() => process.exit(0));
+        void this.#end();
       },
     });
     onSignals(process, this.#shutdown);
+  }
+
+  async #end(): Promise<void> {
+    try {
+      this.#proxy.close();
+      await this.#proxy.withdraw?.();
+      await this.#telemetry?.close();
+    } finally {
+      process.exit(0);
+    }
   }
 }
 

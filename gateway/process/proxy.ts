@@ -27,5 +27,8 @@ export interface Proxy {
   securedProxy?(): string | undefined;
   /** Stops accepting and resolves when all that was under way is finished. */
   drain(): Promise<void>;
+  /** Ends everything at once. */
   close(): void;
+  /** After `close`: what stands outside the process (capture) is taken back. */
+  withdraw?(): Promise<void>;
 }

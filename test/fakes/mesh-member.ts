@@ -30,6 +30,8 @@ export interface MemberSurroundings {
   readonly outside?: Outside | undefined;
   /** Any free one unless given. */
   readonly port?: number | undefined;
+  /** It has joined, and knows its own cluster only: the snapshot is the test's to publish. */
+  readonly hasNoSnapshot?: boolean | undefined;
 }
 
 /** Starts one gateway or agent of a cluster in this process, on a free port. */
@@ -39,10 +41,10 @@ export async function startMember(
   role: "gateway" | "agent",
   services: StaticCluster,
   first: Snapshot,
-  { now = Date.now, outside = NOTHING_OUTSIDE, port = 0 }: MemberSurroundings = {},
+  { now = Date.now, outside = NOTHING_OUTSIDE, port = 0, hasNoSnapshot = false }: MemberSurroundings = {},
 ): Promise<MeshMember> {
   const watched = createWatch(services);
-  const snapshot = createWatch<Snapshot | undefined>(first);
+  const snapshot = createWatch<Snapshot | undefined>(hasNoSnapshot ? undefined : first);
   const credential = createWatch(federation.system(cluster, role));
   const log: LogFields[] = [];
   const discovery = fakeDiscovery(federation, first, snapshot, credential, watched, now);
@@ -83,7 +85,10 @@ function fakeDiscovery(
       federation: first.federation,
       cluster,
       trustDomain,
-      bundles: federation.bundles,
+      bundles:
+        snapshot.current === undefined
+          ? federation.bundles.filter((bundle) => bundle.trustDomain === trustDomain)
+          : federation.bundles,
       ca,
     } as ClusterState),
     credentials: {

@@ -261,13 +261,21 @@ describe.skipIf(reason !== undefined)(
       await answers(clusterIP);
     });
 
-    it("leaves nothing behind when it stops in order", { timeout: 30_000 }, async () => {
-      const west = find("west");
-      process.kill(await agentPid(west), "SIGTERM");
-      await until("the table is gone", 10_000, () => (tableThere() ? undefined : true));
-      const { clusterIP } = await derived();
-      await answers(clusterIP);
-    });
+    it.each(["SIGINT", "SIGTERM"] as const)(
+      "leaves nothing behind when it is ended by %s",
+      { timeout: 30_000 },
+      async (signal) => {
+        const west = find("west");
+        const { clusterIP } = await derived();
+        if (!tableThere()) {
+          west.agent = startAgent(west, west.logs.agent);
+          await until("the rules are there", 15_000, () => (tableThere() ? true : undefined));
+        }
+        process.kill(await agentPid(west), signal);
+        await until("the table is gone", 10_000, () => (tableThere() ? undefined : true));
+        await answers(clusterIP);
+      },
+    );
   },
 );
 

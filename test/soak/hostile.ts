@@ -1,3 +1,4 @@
+// Longer than other files: a scenario, its run and its bars are read together.
 /**
  * Thousands of ill-behaved callers at once, and how good ones fare meanwhile: `npm run soak:hostile -- [--only slowEgress,…]
  * [--scale 1]`. Every attacker runs in a process of its own; gateways and agents are real ones, started by `isthmus up`.

@@ -18,6 +18,8 @@ export interface PeerTrust {
   /** CAs below the authorities, to complete a chain of which only the leaf is known. */
   readonly intermediates: readonly X509Certificate[];
   readonly denied: ReadonlySet<TrustDomain>;
+  /** `false` before the first snapshot: a domain that is not known here may yet be one of the federation. */
+  readonly isComplete: boolean;
 }
 
 /** The verified other end of one TLS connection. */
@@ -32,7 +34,11 @@ export interface ExpectedPeer {
   readonly role: SystemRole;
 }
 
-export function compilePeerTrust(bundles: readonly TrustBundle[], denied: readonly TrustDomain[]): PeerTrust {
+export function compilePeerTrust(
+  bundles: readonly TrustBundle[],
+  denied: readonly TrustDomain[],
+  isComplete = true,
+): PeerTrust {
   return {
     bundles: indexBundles(bundles),
     authoritiesPem: [...new Set(bundles.flatMap((bundle) => bundle.x509Authorities))].map(toPem),
@@ -40,6 +46,7 @@ export function compilePeerTrust(bundles: readonly TrustBundle[], denied: readon
       intermediates.map((der) => new X509Certificate(Buffer.from(der, "base64"))),
     ),
     denied: new Set(denied),
+    isComplete,
   };
 }
 

@@ -67,7 +67,7 @@ export function createEngine(options: EngineOptions): Engine {
 
 function trustOf(snapshot: Snapshot | undefined, joinedBundles: readonly TrustBundle[]): PeerTrust {
   return snapshot === undefined
-    ? compilePeerTrust(joinedBundles, [])
+    ? compilePeerTrust(joinedBundles, [], false)
     : compilePeerTrust(snapshot.bundles, snapshot.denied);
 }
 

@@ -118,6 +118,11 @@ export class Http2Exchange implements StreamHandler, Bagged {
     }
   }
 
+  /** The head of the answer was there. */
+  get wasAnswered(): boolean {
+    return this.#responded;
+  }
+
   /** Cuts what the rules in force no longer permit. */
   recheck(): void {
     const reason = this.#target === undefined ? undefined : this.#host.entry.recheck(this.#target);

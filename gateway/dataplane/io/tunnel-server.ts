@@ -20,6 +20,7 @@ import { ErrorCode, type ReceivedFields, type ServedStream } from "./tunnel-stre
 
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 const MAX_CONNECTIONS = 4_096;
+const MAX_WAITING = 256;
 
 /** A CONNECT request from a verified peer; the handler answers on `stream`. */
 export interface TunnelRequest {
@@ -50,6 +51,8 @@ export class TunnelServer {
   readonly #sessions = new Set<ServedSession>();
   readonly #subscriptions: readonly (() => void)[];
   readonly #sweeper: NodeJS.Timeout;
+  /** Connections of peers that only the first snapshot can tell apart from strangers. */
+  #waiting = 0;
 
   constructor(options: TunnelServerOptions) {
     this.#options = options;
@@ -109,6 +112,7 @@ export class TunnelServer {
     socket.on("error", ignore);
     const verdict = this.#verify(socket);
     if (!verdict.ok) {
+      if (this.#mayYetBeKnown(verdict.error)) return this.#awaitTrust(socket);
       this.#refused(verdict.error, remoteOf(socket));
       socket.destroy();
       return;
@@ -126,6 +130,31 @@ export class TunnelServer {
       return { ok: false, error: problem("tls_protocol", "the client did not offer ALPN h2") } as const;
     }
     return verifyPeer(peerChain(socket), trust.current, now());
+  }
+
+  #mayYetBeKnown({ name }: Problem): boolean {
+    // Of a domain's CAs, some become known with the first snapshot only.
+    const isUnknown = name === "peer_trust_domain_unknown" || name === "peer_certificate_untrusted";
+    return isUnknown && !this.#options.env.trust.current.isComplete && this.#waiting < MAX_WAITING;
+  }
+
+  /** Peers that had their snapshot sooner than we dial at once: they are judged when ours is there, or when patience ends. */
+  #awaitTrust(socket: TLSSocket): void {
+    this.#waiting += 1;
+    const judge = (): void => {
+      clearTimeout(timer);
+      unsubscribe();
+      socket.off("close", judge);
+      this.#waiting -= 1;
+      if (!socket.destroyed) this.#onSecure(socket);
+    };
+    const unsubscribe = this.#options.env.trust.subscribe(judge);
+    const timer = setTimeout(() => {
+      const verdict = this.#verify(socket);
+      if (!verdict.ok) this.#refused(verdict.error, remoteOf(socket));
+      socket.destroy();
+    }, HANDSHAKE_TIMEOUT_MS);
+    socket.once("close", judge);
   }
 
   #serve(socket: TLSSocket, peer: Peer): void {

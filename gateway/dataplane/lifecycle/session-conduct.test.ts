@@ -63,6 +63,15 @@ describe("the conduct of a tunnel peer", () => {
     expect(conduct.notice(event)).toMatchObject({ name: "tunnel_abuse" });
   });
 
+  it("of a workload may reset as much as it lets finish, and some more", () => {
+    const conduct = new SessionConduct("workload");
+    conduct.notice("control");
+    const hedging = () => (conduct.answered(), conduct.notice("peer-reset"));
+    expect(repeat(100_000, hedging)).toEqual([]);
+    expect(repeat(499, () => conduct.notice("peer-reset"))).toEqual([]);
+    expect(conduct.notice("peer-reset")).toMatchObject({ name: "http2_abuse" });
+  });
+
   it("is reported once", () => {
     const conduct = new SessionConduct("tunnel");
     expect(repeat(100_000, () => conduct.notice("stream-error"))).toHaveLength(1);

@@ -12,6 +12,9 @@ const REFUSALS: Allowance = { burst: 4_096, perTick: 500 };
 const CONTROLS: Allowance = { burst: 200, perTick: 20 };
 // A workload crowd that leaves at once resets as many streams as a session may have; a flood goes on (CVE-2023-44487).
 const RESETS: Allowance = { burst: 4_096, perTick: 500 };
+// A workload's connection carries 250 streams, and there may be thousands of such connections: each earns what it may reset
+// by requests that it let finish, beyond a client that gives up on a hundred a second.
+const WORKLOAD_RESETS: Allowance = { burst: 500, perTick: 100 };
 // Frames to no purpose: empty DATA, PRIORITY, unknown types, window updates of a few octets.
 const IDLE_FRAMES: Allowance = { burst: 8_192, perTick: 2_000 };
 
@@ -31,12 +34,20 @@ export class SessionConduct {
   #quietTicks = 0;
   #refusals = REFUSALS.burst;
   #controls = CONTROLS.burst;
-  #resets = RESETS.burst;
+  readonly #resetting: Allowance;
+  #resets: number;
   #idleFrames = IDLE_FRAMES.burst;
   #isOver = false;
 
   constructor(peer: SessionPeer) {
     this.#peer = peer;
+    this.#resetting = peer === "tunnel" ? RESETS : WORKLOAD_RESETS;
+    this.#resets = this.#resetting.burst;
+  }
+
+  /** A request had its answer. */
+  answered(): void {
+    if (this.#resets < this.#resetting.burst) this.#resets += 1;
   }
 
   /** What the connection noticed. Streams that the rules refused count as `stream-error` too. */
@@ -70,7 +81,7 @@ export class SessionConduct {
     this.#quietTicks += 1;
     this.#refusals = Math.min(REFUSALS.burst, this.#refusals + REFUSALS.perTick);
     this.#controls = Math.min(CONTROLS.burst, this.#controls + CONTROLS.perTick);
-    this.#resets = Math.min(RESETS.burst, this.#resets + RESETS.perTick);
+    this.#resets = Math.min(this.#resetting.burst, this.#resets + this.#resetting.perTick);
     this.#idleFrames = Math.min(IDLE_FRAMES.burst, this.#idleFrames + IDLE_FRAMES.perTick);
     if (!this.#greeted && this.#ticks > GREETING_TICKS) return this.#over("no HTTP/2 greeting");
     return this.#peer === "tunnel" && this.#quietTicks > SILENT_TICKS

@@ -5,7 +5,8 @@ import { parseServiceAuthority, serviceKey } from "../../../federation/model/ser
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../federation/model/workload-pattern.ts";
 import { judgeEgress } from "./egress.ts";
-import type { EgressTable, ExternalRule } from "./egress-table.ts";
+import type { EgressTable } from "./egress-table.ts";
+import type { ExternalRule } from "./external-rule.ts";
 import { decideExternal, selectRule } from "./external.ts";
 
 export interface EgressQuestion {

@@ -1,70 +1,12 @@
-import { durationMs } from "../../../federation/model/duration.ts";
-import {
-  type EgressMode,
-  type EgressTls,
-  type ExternalHttpRules,
-  type ExternalTarget,
-  portsOf,
-  protocolOf,
-} from "../../../federation/model/egress-policy.ts";
-import {
-  callerRank,
-  compareRanks,
-  placeRank,
-  type RuleRank,
-} from "../../../federation/model/egress-precedence.ts";
-import {
-  type Cidr,
-  cidrHas,
-  type IpAddress,
-  maskOf,
-  parseCidr,
-} from "../../../federation/model/ip-address.ts";
+import { type EgressMode, portsOf } from "../../../federation/model/egress-policy.ts";
+import { compareRanks } from "../../../federation/model/egress-precedence.ts";
+import { cidrHas, type IpAddress, maskOf } from "../../../federation/model/ip-address.ts";
 import { serviceKey } from "../../../federation/model/service.ts";
 import type { SnapshotEgress, SnapshotEgressPolicy } from "../../../federation/model/snapshot.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import type { WorkloadPattern } from "../../../federation/model/workload-pattern.ts";
+import { cidrs, compileRule, type ExternalRule } from "./external-rule.ts";
 import { groupRules, type RuleGroup } from "./rule-group.ts";
-
-/** One caller pattern, one external destination, and how it is spoken to. */
-export interface ExternalRule {
-  readonly policy: string;
-  readonly mode: EgressMode;
-  readonly rank: RuleRank;
-  readonly hostname: string | undefined;
-  readonly ports: readonly number[];
-  readonly protocol: "http" | "tcp";
-  readonly http: ExternalHttpRules | undefined;
-  readonly tls: EgressTls | undefined;
-  /** With a hostname: where its addresses must lie. */
-  readonly within: Cidr | undefined;
-  /** Ranges that the policy names: the guard does not hold for them. */
-  readonly opened: readonly Cidr[];
-  readonly limit: RateLimit | undefined;
-  readonly timeouts: ExternalTimeouts;
-}
-
-export interface RateLimit {
-  readonly requests: number;
-  readonly intervalMs: number;
-  readonly burst: number;
-}
-
-export interface ExternalTimeouts {
-  readonly connectMs: number;
-  readonly requestMs: number;
-  readonly idleMs: number;
-}
-
-// Resolve, connect and handshake: several round trips around the world, and a bound on a peer that never answers.
-const CONNECT_MS = 5_000;
-const REQUEST_MS = 300_000;
-const IDLE_MS = 600_000;
-export const DEFAULT_TIMEOUTS: ExternalTimeouts = {
-  connectMs: CONNECT_MS,
-  requestMs: REQUEST_MS,
-  idleMs: IDLE_MS,
-};
 
 /** Rules of one caller pattern, arranged so that a look-up costs the length of a name, whatever the number of rules. */
 interface PlacesOf<R> {
@@ -130,53 +72,6 @@ function emptyPlaces(): Drafts {
     prefixes: [new Set(), new Set()],
     services: new Set(),
   };
-}
-
-function compileRule(
-  policy: SnapshotEgressPolicy,
-  target: ExternalTarget,
-  pattern: WorkloadPattern,
-  position: number,
-  opened: readonly Cidr[],
-): ExternalRule {
-  const own = cidrs(target.cidr);
-  const { rateLimit, timeouts = {}, tls } = policy;
-  return {
-    policy: policy.name,
-    mode: policy.mode,
-    rank: {
-      priority: policy.priority ?? 0,
-      place: placeRank(target),
-      caller: callerRank(pattern),
-      policy: policy.name,
-      position,
-    },
-    hostname: target.hostname,
-    ports: portsOf(target),
-    protocol: protocolOf(target, tls),
-    http: target.http,
-    tls,
-    within: own[0],
-    opened: [...own, ...opened],
-    limit:
-      rateLimit === undefined
-        ? undefined
-        : {
-            requests: rateLimit.requests,
-            intervalMs: durationMs(rateLimit.interval ?? "1s"),
-            burst: rateLimit.burst ?? rateLimit.requests,
-          },
-    timeouts: {
-      connectMs: timeouts.connect === undefined ? CONNECT_MS : durationMs(timeouts.connect),
-      requestMs: timeouts.request === undefined ? REQUEST_MS : durationMs(timeouts.request),
-      idleMs: timeouts.idle === undefined ? IDLE_MS : durationMs(timeouts.idle),
-    },
-  };
-}
-
-function cidrs(text: string | undefined): readonly Cidr[] {
-  const parsed = text === undefined ? undefined : parseCidr(text);
-  return parsed?.ok === true ? [parsed.value] : [];
 }
 
 function addRule(places: Drafts, rule: ExternalRule): void {

@@ -2,7 +2,8 @@ import { type Destination, formatDestination } from "../../../federation/model/e
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../federation/model/workload-pattern.ts";
-import { type EgressTable, type ExternalRule, rulesForAddress, rulesForName } from "./egress-table.ts";
+import { type EgressTable, rulesForAddress, rulesForName } from "./egress-table.ts";
+import { type ExternalRule } from "./external-rule.ts";
 import { firstOf, permittingRule, type RuleGroup } from "./rule-group.ts";
 
 declare const reachBrand: unique symbol;

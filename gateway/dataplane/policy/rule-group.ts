@@ -1,5 +1,5 @@
 import { compareRanks } from "../../../federation/model/egress-precedence.ts";
-import type { ExternalRule } from "./egress-table.ts";
+import type { ExternalRule } from "./external-rule.ts";
 
 /** The rules of one caller pattern for one place, port and protocol, so arranged that a request does not try them one by one. */
 export interface RuleGroup {

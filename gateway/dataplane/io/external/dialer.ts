@@ -5,7 +5,8 @@ import { type ExternalHost, formatDestination } from "../../../../federation/mod
 import { formatIp, type IpAddress } from "../../../../federation/model/ip-address.ts";
 import { type Problem, problem } from "../../../../federation/model/problem.ts";
 import { err, ok, type Result } from "../../../../federation/model/result.ts";
-import { type ExternalRule, DEFAULT_TIMEOUTS, liesWithin } from "../../policy/egress-table.ts";
+import { liesWithin } from "../../policy/egress-table.ts";
+import { type ExternalRule, DEFAULT_TIMEOUTS } from "../../policy/external-rule.ts";
 import { type GuardedRange, guardOf } from "../../policy/guarded-ranges.ts";
 import { ignore } from "../relay.ts";
 import type { ClientContext } from "./client-contexts.ts";
