@@ -24,6 +24,7 @@ import {
 } from "./cluster-secret.ts";
 import { findKubeAccess } from "./config.ts";
 import { SYSTEM_NAMESPACE } from "./labels.ts";
+import { followSecrets } from "./secrets.ts";
 import { KubernetesSource } from "./source.ts";
 
 const RETRY_MS = 1_000;
@@ -72,7 +73,10 @@ export async function prepareMember(
     log,
   });
   servicesSource.start();
-  return ok({ client, servicesSource, captured: servicesSource.captured });
+  const followed = { client, servicesSource, captured: servicesSource.captured };
+  if (role !== "gateway") return ok(followed);
+  const secrets = followSecrets({ client, clock: systemClock, random: systemRandom, log });
+  return ok({ ...followed, secrets });
 }
 
 /** Waits for the Secret; a controller that has a join token makes it. */

@@ -13,7 +13,7 @@ import { exitCodeOf, listenProblem, renderFatal } from "./fatal.ts";
 import { type Ipc, openIpc } from "./ipc.ts";
 import { openPortClaims } from "./port-claims.ts";
 import { isProcessAlive } from "./process-alive.ts";
-import { NOTHING_OUTSIDE, openOutside, type Outside } from "./outside.ts";
+import { NOTHING_OUTSIDE, openOutside, type Outside, type StoppableSecrets } from "./outside.ts";
 import type { Proxy } from "./proxy.ts";
 import type { Telemetry } from "./telemetry/open-telemetry.ts";
 import { startTelemetry } from "./telemetry/start-telemetry.ts";
@@ -46,6 +46,8 @@ export type MemberRole = SystemRole;
 export interface Prepared {
   /** Instead of a file. */
   readonly servicesSource?: ServicesSource;
+  /** Beside those in files. */
+  readonly secrets?: StoppableSecrets;
 }
 
 export type Prepare = (config: ProcessConfig, log: Logger) => Promise<Result<Prepared, Problem>>;
@@ -82,7 +84,10 @@ export async function runMember(
     random: systemRandom,
   });
   if (!discovery.ok) return fail(discovery.error);
-  const outside = role === "gateway" ? await openOutside(config, systemClock, log) : NOTHING_OUTSIDE;
+  const outside =
+    role === "gateway"
+      ? await openOutside(config, systemClock, log, prepared.value.secrets)
+      : NOTHING_OUTSIDE;
   let member: Member | undefined;
   const telemetry = await startTelemetry((key) => process.env[key], {
     role,
