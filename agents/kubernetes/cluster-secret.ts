@@ -6,14 +6,18 @@ import { STATE_FILES } from "../../gateway/discovery/index.ts";
 import type { KubeClient } from "./api/client.ts";
 import { type ApiFailure, failureOf } from "./api/failure.ts";
 import { asKubeObject, type KubeObject } from "./api/object.ts";
-import { apiVersionOf, pathOf, SECRETS } from "./api/resource-type.ts";
+import { apiVersionOf, CONFIG_MAPS, pathOf, SECRETS } from "./api/resource-type.ts";
 import { textMap } from "./digest/fields.ts";
 import { FIELD_MANAGER, LABEL, SYSTEM_NAMESPACE } from "./labels.ts";
 
-/** The cluster's membership as a Secret, so that all of its processes share it and restarts do not need a new token. */
+/**
+ * The cluster's membership as a Secret, so that its gateways share it and restarts do not need a new token; they alone may
+ * read it. What is not secret of it stands in a ConfigMap of the same name, for agents and controllers.
+ */
 export const CLUSTER_SECRET = "isthmus-cluster";
 
 const NAMES = Object.values(STATE_FILES);
+const PUBLIC_NAMES = NAMES.filter((name) => name !== STATE_FILES.key);
 
 export type StateFiles = { readonly [name: string]: string };
 
@@ -34,6 +38,49 @@ export function stateFilesOf(secret: KubeObject): StateFiles | undefined {
     NAMES.map((name) => [name, Buffer.from(data[name] ?? "", "base64").toString("utf8")]),
   );
   return NAMES.every((name) => files[name] !== "") ? files : undefined;
+}
+
+/** The part without the key. */
+export async function readClusterConfig(
+  client: KubeClient,
+): Promise<Result<StateFiles | undefined, ApiFailure>> {
+  const path = pathOf(CONFIG_MAPS, { namespace: SYSTEM_NAMESPACE, name: CLUSTER_SECRET });
+  const answer = await client.request({ method: "GET", path });
+  if (!answer.ok) return answer.error.kind === "not_found" ? ok(undefined) : answer;
+  const object = asKubeObject(answer.value);
+  return object === undefined ? err(failureOf(500, "the answer is no ConfigMap")) : ok(publicFilesOf(object));
+}
+
+/** `undefined` unless all of it is there. */
+export function publicFilesOf(configMap: KubeObject): StateFiles | undefined {
+  const data = textMap(configMap["data"]);
+  const files = Object.fromEntries(PUBLIC_NAMES.map((name) => [name, data[name] ?? ""]));
+  return PUBLIC_NAMES.every((name) => files[name] !== "") ? files : undefined;
+}
+
+/** Every gateway says the same; applying what is there already changes nothing. */
+export async function writeClusterConfig(
+  client: KubeClient,
+  stateDir: string,
+): Promise<Result<undefined, ApiFailure>> {
+  const data = Object.fromEntries(
+    PUBLIC_NAMES.map((name) => [name, readFileSync(join(stateDir, name), "utf8")]),
+  );
+  const at = { namespace: SYSTEM_NAMESPACE, name: CLUSTER_SECRET };
+  const body = {
+    apiVersion: apiVersionOf(CONFIG_MAPS),
+    kind: CONFIG_MAPS.kind,
+    metadata: { ...at, labels: { [LABEL.managedBy]: LABEL.manager } },
+    data,
+  };
+  const answer = await client.request({
+    method: "PATCH",
+    path: pathOf(CONFIG_MAPS, at),
+    query: { fieldManager: FIELD_MANAGER, force: "true" },
+    body,
+    contentType: "application/apply-patch+yaml",
+  });
+  return answer.ok ? ok(undefined) : answer;
 }
 
 /** `create`: only if there is none yet, so that of two that joined at once one finds out. */
@@ -74,7 +121,7 @@ export async function writeClusterSecret(
 /** Writes what differs; `cluster.json` last, because it vouches for the rest. Answers whether anything did. */
 export function writeStateFiles(stateDir: string, files: StateFiles): boolean {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-  const order = [...NAMES].sort(
+  const order = NAMES.filter((name) => files[name] !== undefined).sort(
     (a, b) => Number(a === STATE_FILES.cluster) - Number(b === STATE_FILES.cluster),
   );
   let changed = false;

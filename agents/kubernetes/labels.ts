@@ -35,3 +35,6 @@ export const GATEWAY_SERVICE = {
   key: `${SYSTEM_NAMESPACE}/isthmus-gateway`,
   tunnelPort: "tunnel",
 } as const;
+
+/** The Service of the gateways as issuers of identities; inside the cluster only. */
+export const ISSUER_SERVICE = { name: "isthmus-issuer", port: "issuer" } as const;

@@ -26,7 +26,7 @@ import {
   SERVICE_EXPORTS,
   SERVICES,
 } from "./api/resource-type.ts";
-import { endpointAddress, type KubeSlice, digestSlice } from "./digest/endpoint-slice.ts";
+import { type KubeSlice, digestSlice, sliceAddresses } from "./digest/endpoint-slice.ts";
 import { digestExport, digestNamespace, type KubeExport, type KubeNamespace } from "./digest/mcs.ts";
 import { digestPod, type KubePod } from "./digest/pod.ts";
 import { digestService, type KubeService, portProtocol } from "./digest/service.ts";
@@ -68,6 +68,10 @@ export class KubernetesSource implements ServicesSource {
   /** `ns/shop/sa/web` by address. */
   readonly #callers = new Map<string, SpiffeId>();
   readonly #ids = new Map<string, SpiffeId>();
+  /** By node: pods of each account, `shop/web`. */
+  readonly #accounts = new Map<string, Map<string, number>>();
+  /** Agents only: the accounts of this node's pods, whose identities it needs. */
+  readonly #wanted = createWatch<readonly SpiffeId[]>([]);
   readonly #listeners = new Set<EndpointListener>();
   /** What was told last, by `cart.shop:80`. */
   readonly #told = new Map<string, readonly string[]>();
@@ -91,7 +95,11 @@ export class KubernetesSource implements ServicesSource {
       node === undefined ? {} : { fieldSelector: `spec.nodeName=${node}` },
     );
     this.#namespaces = this.#informer([NAMESPACES], digestNamespace, () => this.#schedule());
-    this.pods = { callerOf: (address) => this.#callers.get(plainAddress(address)), ports: this.#entryPorts };
+    this.pods = {
+      callerOf: (address) => this.#callers.get(plainAddress(address)),
+      ports: this.#entryPorts,
+      accounts: this.#wanted,
+    };
   }
 
   start(): void {
@@ -143,7 +151,30 @@ export class KubernetesSource implements ServicesSource {
     return createInformer<T>({ client, types, clock, random, log, digest, onChange, onListed, ...selectors });
   }
 
+  /** Whether a pod of this account is scheduled on that node. */
+  runsOn(namespace: string, account: string, node: string): boolean {
+    return (this.#accounts.get(node)?.get(`${namespace}/${account}`) ?? 0) > 0;
+  }
+
+  get knowsPods(): boolean {
+    return this.#pods.known;
+  }
+
+  #countAccount({ namespace, serviceAccount, node }: KubePod, by: 1 | -1): void {
+    if (node === undefined) return;
+    const accounts = this.#accounts.get(node) ?? new Map<string, number>();
+    const key = `${namespace}/${serviceAccount}`;
+    const count = (accounts.get(key) ?? 0) + by;
+    if (count > 0) accounts.set(key, count);
+    else accounts.delete(key);
+    if (accounts.size > 0) this.#accounts.set(node, accounts);
+    else this.#accounts.delete(node);
+  }
+
   #podChanged(next: KubePod | undefined, previous: KubePod | undefined): void {
+    if (previous !== undefined) this.#countAccount(previous, -1);
+    if (next !== undefined) this.#countAccount(next, 1);
+    if (this.#options.role === "agent") this.#schedule();
     for (const address of previous?.addresses ?? [])
       if (!next?.addresses.includes(address)) this.#callers.delete(address);
     if (next === undefined) return;
@@ -183,7 +214,7 @@ export class KubernetesSource implements ServicesSource {
       current.add(told);
       this.#tell(
         told,
-        slices.flatMap((slice) => addressesOf(slice, portName ?? "")),
+        slices.flatMap((slice) => sliceAddresses(slice, portName ?? "")),
       );
     }
     for (const known of this.#toldPorts(`${name}.${namespace}:`))
@@ -234,7 +265,10 @@ export class KubernetesSource implements ServicesSource {
     const offered = this.#offered();
     const gateways = role === "agent" ? this.#tunnelAddresses(GATEWAY_SERVICE) : [];
     const agents = role === "gateway" ? this.#tunnelAddresses(AGENT_SERVICE) : [];
-    if (role === "agent") this.#publishCaptured();
+    if (role === "agent") {
+      this.#publishCaptured();
+      this.#publishWanted();
+    }
     const before = this.topology.current;
     const same =
       JSON.stringify([before.offered, before.gateways, before.agents]) ===
@@ -271,7 +305,20 @@ export class KubernetesSource implements ServicesSource {
     readonly tunnelPort: string;
   }): readonly string[] {
     const slices = this.#index.of(key);
-    return [...new Set(slices.flatMap((slice) => addressesOf(slice, tunnelPort)))].sort();
+    return [...new Set(slices.flatMap((slice) => sliceAddresses(slice, tunnelPort)))].sort();
+  }
+
+  #publishWanted(): void {
+    const wanted = [...this.#accounts.values()]
+      .flatMap((accounts) => [...accounts.keys()])
+      .sort()
+      .map((key) => {
+        const [namespace = "", account = ""] = key.split("/");
+        return this.#id(namespace, account);
+      });
+    const now = this.#wanted.current;
+    const same = wanted.length === now.length && wanted.every(({ uri }, index) => uri === now[index]?.uri);
+    if (!same) this.#wanted.publish(wanted);
   }
 
   #publishCaptured(): void {
@@ -297,16 +344,6 @@ export class KubernetesSource implements ServicesSource {
     }
     return entries.sort((a, b) => a.listen - b.listen);
   }
-}
-
-function addressesOf(slice: KubeSlice, portName: string): readonly string[] {
-  const port = slice.ports.find(({ name, protocol }) => name === portName && protocol === "TCP");
-  if (port === undefined) return [];
-  const v6 = slice.addressType === "IPv6";
-  return slice.endpoints.map((endpoint) => {
-    const address = endpointAddress(endpoint);
-    return v6 ? `[${address}]:${port.port}` : `${address}:${port.port}`;
-  });
 }
 
 /** A dual-stack listener sees IPv4 peers as `::ffff:10.0.0.1`. */

@@ -4,7 +4,6 @@ import { systemSpiffeId } from "../../federation/model/spiffe-id.ts";
 import { systemClock, systemRandom } from "../../gateway/process/clock.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
 import type { Proxy } from "../../gateway/process/proxy.ts";
-import { writeClusterSecret } from "./cluster-secret.ts";
 import { Controller } from "./controller.ts";
 import { SYSTEM_NAMESPACE } from "./labels.ts";
 import { createLeader } from "./leader.ts";
@@ -32,10 +31,6 @@ export function buildController(context: MemberContext, { client, installation }
     leading: leader.leading,
     ...(installation === undefined ? {} : { installation }),
   });
-  // The CA certificate was renewed here: the others learn of it from the Secret.
-  discovery.state.subscribe(() => {
-    if (leader.leading.current) void writeClusterSecret(client, config.stateDir, "replace");
-  });
   const problems = (): readonly Problem[] => controller.problems();
   return {
     // Nobody connects to a controller: the address is only handed back.
@@ -62,6 +57,7 @@ export function buildController(context: MemberContext, { client, installation }
       identity: systemSpiffeId(trustDomain, "controller").uri,
       revision: discovery.snapshot.current?.revision ?? null,
       leading: leader.leading.current,
+      issued: discovery.credentials.identity?.(),
       problems: problems().map(({ name, detail }) => ({ code: PROBLEMS[name].code, detail })),
     }),
     listeners: () => [],

@@ -74,6 +74,7 @@ export function buildAgent(context: MemberContext, capture?: Capture): Proxy {
     families: () => engine.metrics.families,
     status: () => ({
       identity: systemSpiffeId(trustDomain, "agent").uri,
+      issued: discovery.credentials.identity?.(),
       revision: engine.tables.current?.revision ?? null,
       tunnels: gateways.status(),
       listeners: [...listeners.status(), ...ways.status()],

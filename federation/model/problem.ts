@@ -98,6 +98,11 @@ export const PROBLEMS = {
     title: "no pod of this cluster has the caller's address",
     fix: "call from a pod that does not use its node's network, or from a workload with a local address of its own",
   },
+  identity_pending: {
+    code: "ISTH-1026",
+    title: "the cluster's issuer has not given this identity yet",
+    fix: "check that a gateway runs and that this node's agent reaches the Service isthmus-issuer: its /readyz and log say what it waits for",
+  },
   join_token_invalid: {
     code: "ISTH-1031",
     title: "the join token is malformed, unsigned or of another federation",
@@ -152,6 +157,21 @@ export const PROBLEMS = {
     code: "ISTH-1061",
     title: "the certificate signing request is malformed or not self-signed by its key",
     fix: "make the request with isthmus cluster join",
+  },
+  identity_denied: {
+    code: "ISTH-1071",
+    title: "the cluster's issuer refuses this identity to this process",
+    fix: "an agent may ask for the accounts of pods on its own node, with a token of its own pod for the audience isthmus-issuer",
+  },
+  identity_unusable: {
+    code: "ISTH-1072",
+    title: "the cluster's issuer answered a certificate that cannot be used",
+    fix: "check which CA signs for this cluster, and that its certificate is in the cluster's trust bundle",
+  },
+  issuer_unreachable: {
+    code: "ISTH-1073",
+    title: "the cluster's issuer does not answer",
+    fix: "identities in use stay in force until they expire; check the gateways: kubectl get pods -n isthmus-system",
   },
   export_denied: {
     code: "ISTH-2001",

@@ -2,17 +2,22 @@ import type { KeyObject } from "node:crypto";
 import { problem, type Problem } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
 import { parseSpiffeId, type TrustDomain } from "../model/spiffe-id.ts";
-import { encodePem } from "./pem.ts";
+import { type Certificate, parseCertificate } from "./certificate.ts";
+import { decodePem, encodePem } from "./pem.ts";
 import { loadAuthority } from "./root.ts";
 
 /** A cluster's own CA, with which it mints the identities of its workloads without asking anybody. */
-export interface ClusterCa {
+export interface ClusterCa extends ClusterCaCertificate {
+  readonly privateKey: KeyObject;
+}
+
+/** The same, for those who only have to know it. */
+export interface ClusterCaCertificate {
   readonly trustDomain: TrustDomain;
   readonly certificateDer: Buffer;
   readonly certificatePem: string;
   /** The certificate's subject, as certificates below it name their issuer. */
   readonly subjectDer: Buffer;
-  readonly privateKey: KeyObject;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
 }
@@ -25,6 +30,19 @@ export function loadClusterCa(files: {
   const authority = loadAuthority(files);
   if (!authority.ok) return authority;
   const { certificate, privateKey } = authority.value;
+  const ca = caOf(certificate);
+  return ca.ok ? ok({ ...ca.value, privateKey }) : ca;
+}
+
+/** What everybody of the cluster may know of its CA. */
+export function loadClusterCaCertificate(certificatePem: string): Result<ClusterCaCertificate, Problem> {
+  const [der, ...others] = decodePem("CERTIFICATE", certificatePem) ?? [];
+  const certificate = der === undefined || others.length > 0 ? undefined : parseCertificate(der);
+  if (certificate?.ok !== true) return err(problem("state_unusable", "not one certificate in PEM"));
+  return caOf(certificate.value);
+}
+
+function caOf(certificate: Certificate): Result<ClusterCaCertificate, Problem> {
   const [uri, ...others] = certificate.names.uris;
   const id = parseSpiffeId(uri ?? "");
   if (others.length > 0 || !id.ok || id.value.path !== "") {
@@ -35,7 +53,6 @@ export function loadClusterCa(files: {
     certificateDer: certificate.der,
     certificatePem: encodePem("CERTIFICATE", certificate.der),
     subjectDer: certificate.subject,
-    privateKey,
     notBeforeMs: certificate.notBeforeMs,
     notAfterMs: certificate.notAfterMs,
   });

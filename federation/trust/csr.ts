@@ -1,7 +1,7 @@
 import { type KeyObject, sign, verify } from "node:crypto";
 import { problem, type Problem } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
-import { type TrustDomain, trustDomainSpiffeId } from "../model/spiffe-id.ts";
+import { type SpiffeId, type TrustDomain, trustDomainSpiffeId } from "../model/spiffe-id.ts";
 import { expectAlgorithm, importPublicKey, readPublicKeyInfo, wholeBytes } from "./certificate.ts";
 import { children, DerError, type DerNode, expect, readDer, readSmallInteger, TAG } from "./der.ts";
 import { bitString, encodeDer, integer, octetString, oid, sequence, setOf, tagged } from "./der-write.ts";
@@ -21,7 +21,7 @@ const LABEL = "CERTIFICATE REQUEST";
 // Ours has about 450 bytes.
 const MAX_CSR_BYTES = 4096;
 
-/** The key of a cluster's CA: born where it is used. */
+/** The key of a cluster's CA, or of an SVID: born where it is used. */
 export function createClusterKey(): KeyObject {
   return createP256Key();
 }
@@ -30,12 +30,22 @@ export function createCsr(request: {
   readonly privateKey: KeyObject;
   readonly trustDomain: TrustDomain;
 }): string {
-  const names = subjectAltName([trustDomainSpiffeId(request.trustDomain).uri], []);
-  if (names === undefined) throw new TypeError("a request names its trust domain");
+  const { privateKey, trustDomain } = request;
+  return createSvidCsr({ privateKey, spiffeId: trustDomainSpiffeId(trustDomain) });
+}
+
+/** Asks for one identity; the key stays with whoever asks. */
+export function createSvidCsr(request: {
+  readonly privateKey: KeyObject;
+  readonly spiffeId: SpiffeId;
+}): string {
+  const { spiffeId } = request;
+  const names = subjectAltName([spiffeId.uri], []);
+  if (names === undefined) throw new TypeError("a request names an identity");
   const extension = sequence(oid("subjectAltName"), octetString(encodeDer(names)));
   const info = sequence(
     integer(0),
-    distinguishedName(request.trustDomain),
+    distinguishedName(spiffeId.trustDomain),
     publicKeyInfo(publicPoint(request.privateKey)),
     tagged(0, sequence(oid("extensionRequest"), setOf(sequence(extension)))),
   );

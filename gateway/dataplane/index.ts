@@ -1,5 +1,6 @@
 /** The proxy engine, for the processes that assemble it: `gateway/edge` and `agents/proxy`. */
-export { compilePeerTrust, type Peer, type PeerTrust } from "./identity/peer-trust.ts";
+export { compilePeerTrust, type Peer, type PeerTrust, verifyPeer } from "./identity/peer-trust.ts";
+export { peerChain } from "./io/tls-context.ts";
 export { createWatch, type PublishableWatch, type Watch } from "./lifecycle/watch.ts";
 export {
   decideEgress,

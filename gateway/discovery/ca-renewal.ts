@@ -1,23 +1,33 @@
 import { join } from "node:path";
 import type { Logger } from "../../federation/model/log.ts";
-import { PROBLEMS } from "../../federation/model/problem.ts";
+import { type Problem, PROBLEMS } from "../../federation/model/problem.ts";
+import type { Result } from "../../federation/model/result.ts";
 import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Random, Timer } from "../process/clock.ts";
-import { type ClusterState, isCaReplaced, readClusterState } from "./cluster-state.ts";
+import {
+  type ClusterState,
+  isCaReplaced,
+  type Membership,
+  readClusterState,
+  readMembership,
+} from "./cluster-state.ts";
 import { withFileLock } from "./file-lock.ts";
 import type { MemberClient } from "./member-client.ts";
 import { renewClusterCa, shouldRenewCa } from "./membership.ts";
 
-export interface ClusterStateSource {
-  readonly state: Watch<ClusterState>;
-  /** Agents only watch; a gateway also renews. */
-  startRenewing(client: MemberClient): void;
+export interface MembershipSource<S extends Membership> {
+  readonly state: Watch<S>;
   stop(): void;
 }
 
-export interface ClusterStateSourceOptions {
+export interface ClusterStateSource extends MembershipSource<ClusterState> {
+  /** Agents only watch; a gateway also renews. */
+  startRenewing(client: MemberClient): void;
+}
+
+export interface MembershipSourceOptions<S extends Membership> {
   readonly stateDir: string;
-  readonly initial: ClusterState;
+  readonly initial: S;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -29,41 +39,61 @@ const MIN_CHECK_MS = 100;
 const CHECKS_PER_LIFE = 40;
 
 /** Follows the cluster's CA through its renewals, by this process or another one of the cluster. */
-export function openClusterStateSource(options: ClusterStateSourceOptions): ClusterStateSource {
+export function openClusterStateSource(options: MembershipSourceOptions<ClusterState>): ClusterStateSource {
   const { stateDir, clock, random, log } = options;
-  const state = createWatch(options.initial);
   // One draw for the life of the process: a new one at each check would only make renewal early.
   const jitter = random();
   let client: MemberClient | undefined;
-  let timer: Timer | undefined;
-  let stopped = false;
-
   const renew = (current: ClusterState, through: MemberClient) =>
     withFileLock(join(stateDir, "renew.lock"), { clock }, async () => {
       const latest = readClusterState(stateDir);
       const done = latest.ok && !shouldRenewCa(latest.value.ca, clock.now(), jitter);
       return done ? latest : renewClusterCa({ stateDir, state: current, client: through, clock });
     });
-  const publishIfNew = (next: ClusterState): void => {
+  const source = follow(options, readClusterState, async (current) => {
+    if (client === undefined || !shouldRenewCa(current.ca, clock.now(), jitter)) return undefined;
+    const renewed = await renew(current, client);
+    if (renewed.ok) return renewed.value;
+    const { name, detail } = renewed.error;
+    const notAfter = new Date(current.ca.notAfterMs).toISOString();
+    log.error("cluster_ca_not_renewed", { code: PROBLEMS[name].code, detail, notAfter });
+    return undefined;
+  });
+  return {
+    ...source,
+    startRenewing(through) {
+      client = through;
+    },
+  };
+}
+
+/** The same for a process that does not hold the CA's key: others renew. */
+export function openMembershipSource(
+  options: MembershipSourceOptions<Membership>,
+): MembershipSource<Membership> {
+  return follow(options, readMembership, async () => undefined);
+}
+
+function follow<S extends Membership>(
+  { stateDir, initial, clock, random, log }: MembershipSourceOptions<S>,
+  read: (stateDir: string) => Result<S, Problem>,
+  renew: (current: S) => Promise<S | undefined>,
+): MembershipSource<S> {
+  const state = createWatch(initial);
+  let timer: Timer | undefined;
+  let stopped = false;
+  const publishIfNew = (next: S): void => {
     if (next.ca.certificatePem === state.current.ca.certificatePem) return;
     log.info("cluster_ca_renewed", { notAfter: new Date(next.ca.notAfterMs).toISOString() });
     state.publish(next);
   };
   const check = async (): Promise<void> => {
     if (isCaReplaced(stateDir, state.current.ca)) {
-      const found = readClusterState(stateDir);
+      const found = read(stateDir);
       if (found.ok) publishIfNew(found.value);
     }
-    const { current } = state;
-    if (client !== undefined && shouldRenewCa(current.ca, clock.now(), jitter)) {
-      const renewed = await renew(current, client);
-      if (renewed.ok && !stopped) publishIfNew(renewed.value);
-      if (!renewed.ok) {
-        const { name, detail } = renewed.error;
-        const notAfter = new Date(current.ca.notAfterMs).toISOString();
-        log.error("cluster_ca_not_renewed", { code: PROBLEMS[name].code, detail, notAfter });
-      }
-    }
+    const renewed = await renew(state.current);
+    if (renewed !== undefined && !stopped) publishIfNew(renewed);
     if (!stopped) schedule();
   };
   const schedule = (): void => {
@@ -74,9 +104,6 @@ export function openClusterStateSource(options: ClusterStateSourceOptions): Clus
   schedule();
   return {
     state,
-    startRenewing(through) {
-      client = through;
-    },
     stop() {
       stopped = true;
       timer?.cancel();

@@ -6,6 +6,8 @@ export interface CallerTokenCache {
   get(workload: SpiffeId, audience: string, credential: () => Credential): string;
   /** Forgets what will not be handed out again. */
   sweep(): void;
+  /** What belongs to one workload. */
+  forget(workload: SpiffeId): void;
   clear(): void;
 }
 
@@ -50,6 +52,10 @@ export function createCallerTokenCache(clock: Clock, maxTokens = MAX_TOKENS): Ca
         }
         if (tokens.size === 0) byWorkload.delete(uri);
       }
+    },
+    forget({ uri }) {
+      size -= byWorkload.get(uri)?.size ?? 0;
+      byWorkload.delete(uri);
     },
     clear,
   };

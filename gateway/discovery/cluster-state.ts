@@ -11,7 +11,9 @@ import {
   bundlesFromMap,
   bundlesToMap,
   type ClusterCa,
+  type ClusterCaCertificate,
   loadClusterCa,
+  loadClusterCaCertificate,
   privateKeyToPem,
   readSecretFile,
   writeSecretFile,
@@ -19,8 +21,13 @@ import {
 import { errorCode, fileProblem } from "./atomic-file.ts";
 import { keySet } from "./key-set.ts";
 
-/** What a cluster holds after it joined. All its processes share it. */
-export interface ClusterState {
+/** What a cluster holds after it joined. The processes that may mint identities share it. */
+export interface ClusterState extends Membership {
+  readonly ca: ClusterCa;
+}
+
+/** The same without the CA's key: all that a process needs that is given its identities by another one. */
+export interface Membership {
   readonly federation: string;
   readonly cluster: string;
   readonly trustDomain: TrustDomain;
@@ -29,7 +36,7 @@ export interface ClusterState {
   /** RFC 3339 */
   readonly joinedAt: string;
   readonly bundles: readonly TrustBundle[];
-  readonly ca: ClusterCa;
+  readonly ca: ClusterCaCertificate;
 }
 
 /** The files of a state directory. */
@@ -58,11 +65,23 @@ export function hasJoined(stateDir: string): boolean {
 
 /** The whole state, or what keeps it from being used: nothing is taken from a directory that is only half right. */
 export function readClusterState(stateDir: string): Result<ClusterState, Problem> {
+  return readWith(stateDir, readCa);
+}
+
+/** From a directory that may lack the CA's key. */
+export function readMembership(stateDir: string): Result<Membership, Problem> {
+  return readWith(stateDir, readCaCertificate);
+}
+
+function readWith<C extends ClusterCaCertificate>(
+  stateDir: string,
+  read: (stateDir: string) => Result<C, Problem>,
+): Result<Membership & { readonly ca: C }, Problem> {
   const facts = readFacts(stateDir);
   if (!facts.ok) return facts;
   const trustDomain = parseTrustDomain(facts.value.trustDomain);
   if (!trustDomain.ok) return unusable(join(stateDir, STATE_FILES.cluster), trustDomain.error);
-  const ca = readCa(stateDir);
+  const ca = read(stateDir);
   if (!ca.ok) return ca;
   if (ca.value.trustDomain !== trustDomain.value) {
     const told = `is the CA of ${ca.value.trustDomain}, but the directory belongs to ${trustDomain.value}`;
@@ -74,7 +93,7 @@ export function readClusterState(stateDir: string): Result<ClusterState, Problem
 }
 
 /** Whether somebody has renewed it since: cheap enough to ask often. */
-export function isCaReplaced(stateDir: string, ca: ClusterCa): boolean {
+export function isCaReplaced(stateDir: string, ca: ClusterCaCertificate): boolean {
   const text = readText(join(stateDir, STATE_FILES.certificate));
   return text.ok && text.value !== undefined && text.value !== ca.certificatePem;
 }
@@ -145,6 +164,14 @@ function readCa(stateDir: string): Result<ClusterCa, Problem> {
   const ca = loadClusterCa({ certificatePem: certificate.value, privateKeyPem: key.value });
   if (ca.ok) return ca;
   return err(problem("state_unusable", `${keyPath} and ${certificatePath}: ${ca.error.detail}`));
+}
+
+function readCaCertificate(stateDir: string): Result<ClusterCaCertificate, Problem> {
+  const path = join(stateDir, STATE_FILES.certificate);
+  const certificate = readRequired(path);
+  if (!certificate.ok) return certificate;
+  const ca = loadClusterCaCertificate(certificate.value);
+  return ca.ok ? ca : err(problem("state_unusable", `${path}: ${ca.error.detail}`));
 }
 
 function readBundles(stateDir: string): Result<readonly TrustBundle[], Problem> {

@@ -17,11 +17,28 @@ import { type CallerTokenCache, createCallerTokenCache } from "./caller-token-ca
 export interface CredentialSource {
   /** This process's own SVID with its key; replaced whole at about half of its life. */
   readonly credential: Watch<Credential>;
-  /** A credential of any identity of this cluster's trust domain, minted on demand and cached. */
-  credentialFor(id: SpiffeId): Credential;
-  /** A caller token signed by the workload's own key; cached per workload and audience. */
-  callerToken(workload: SpiffeId, audience: string): string;
+  /** Whether it can speak for this workload now. */
+  has(id: SpiffeId): boolean;
+  /** The workloads that it should be able to speak for, where it has to ask for each. */
+  want(ids: readonly SpiffeId[]): void;
+  /** A caller token signed by the workload's own key, cached per workload and audience; `undefined`: no identity. */
+  callerToken(workload: SpiffeId, audience: string): string | undefined;
+  /** Absent where nobody has to be asked. */
+  identity?(): IdentityStatus;
   stop(): void;
+}
+
+/** How a process stands that is given its identities by another one. */
+export interface IdentityStatus {
+  readonly issuer: "answers" | "fails";
+  /** Identities that can be used now. */
+  readonly held: number;
+  /** SPIFFE IDs wanted and not there. */
+  readonly missing: readonly string[];
+  /** Of the process's own SVID. */
+  readonly notAfter: string;
+  readonly code?: string;
+  readonly detail?: string;
 }
 
 export interface CredentialSourceOptions {
@@ -52,11 +69,18 @@ interface Minted {
   readonly jitter: number;
 }
 
-export function createCredentialSource(options: CredentialSourceOptions): CredentialSource {
+/** For a process that holds the cluster's CA. */
+export function createCredentialSource(options: CredentialSourceOptions): MintingSource {
   return new RotatingSource(options);
 }
 
-class RotatingSource implements CredentialSource {
+export interface MintingSource extends CredentialSource {
+  /** A credential of any identity of this cluster's trust domain, minted on demand and cached. */
+  credentialFor(id: SpiffeId): Credential;
+  callerToken(workload: SpiffeId, audience: string): string;
+}
+
+class RotatingSource implements MintingSource {
   readonly credential: PublishableWatch<Credential>;
   readonly #options: CredentialSourceOptions;
   readonly #ttlMs: number;
@@ -93,6 +117,13 @@ class RotatingSource implements CredentialSource {
   callerToken(workload: SpiffeId, audience: string): string {
     return this.#tokens.get(workload, audience, () => this.credentialFor(workload));
   }
+
+  has(): boolean {
+    return true;
+  }
+
+  /** Anything of its trust domain can be had at once. */
+  want(): void {}
 
   stop(): void {
     this.#timer?.cancel();

@@ -5,12 +5,15 @@ import { ok, type Result } from "../../federation/model/result.ts";
 import type { Service } from "../../federation/model/service.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
 import { type SystemRole, systemSpiffeId, type TrustDomain } from "../../federation/model/spiffe-id.ts";
+import type { TrustBundle } from "../../federation/model/trust-bundle.ts";
+import type { ClusterCa } from "../../federation/trust/index.ts";
 import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Random } from "../process/clock.ts";
 import { type AddressBook, openAddressBook } from "./address-book.ts";
-import { openClusterStateSource } from "./ca-renewal.ts";
-import { type ClusterState, readClusterState } from "./cluster-state.ts";
+import { openClusterStateSource, openMembershipSource } from "./ca-renewal.ts";
+import { type ClusterState, type Membership, readClusterState, readMembership } from "./cluster-state.ts";
 import { type CredentialSource, createCredentialSource } from "./credential-source.ts";
+import { type IdentityIssuer, openIssuedCredentials } from "./issued-credentials.ts";
 import type { Fetch } from "./http-fetch.ts";
 import { createMemberClient, type MemberClient } from "./member-client.ts";
 import { createReporter, type Reporter } from "./reporter.ts";
@@ -28,6 +31,10 @@ export interface DiscoveryOptions {
   readonly servicesFile?: string;
   /** Instead of a file. */
   readonly servicesSource?: ServicesSource;
+  /** Who gives this process its identities; absent: it holds the cluster's CA and mints them itself. */
+  readonly issuer?: IdentityIssuer;
+  /** Why it has no identity yet. */
+  readonly onWaiting?: (reason: Problem) => void;
   /** Instead of the URL the cluster joined. */
   readonly registry?: string;
   readonly svidTtlMs?: number;
@@ -43,7 +50,9 @@ export type SelfReport = Pick<MemberReport, "listeners" | "tunnels" | "advertise
 
 /** Everything a gateway or agent learns, assembled; it is usable as soon as it is open, registry or not. */
 export interface Discovery {
-  readonly state: Watch<ClusterState>;
+  readonly state: Watch<Membership>;
+  /** Only where this process holds the cluster's CA. */
+  readonly ca?: Watch<{ readonly ca: ClusterCa }>;
   readonly credentials: CredentialSource;
   /** `undefined`: never had one. Starts from the last good one on disk. */
   readonly snapshot: Watch<Snapshot | undefined>;
@@ -61,25 +70,18 @@ export interface Discovery {
 export async function openDiscovery(
   options: DiscoveryOptions,
 ): Promise<Result<Discovery, Problem | StaticFileProblem>> {
-  const { role, stateDir, clock, random, log, servicesSource } = options;
-  const initial = readClusterState(stateDir);
-  if (!initial.ok) return initial;
-  const opened = await openServices(options, initial.value.trustDomain);
+  const { role, clock } = options;
+  const opened = openIdentity(options);
   if (!opened.ok) return opened;
-  const services = opened.value;
-
-  const stateSource = openClusterStateSource({ stateDir, initial: initial.value, clock, random, log });
-  const { state } = stateSource;
-  const bundles = createWatch(initial.value.bundles);
-  const credentials = createCredentialSource({
-    ...options,
-    self: systemSpiffeId(initial.value.trustDomain, role),
-    state,
-    bundles: () => bundles.current,
-  });
+  const { initial, state } = opened.value;
+  const found = await openServices(options, initial.trustDomain);
+  if (!found.ok) return found;
+  const services = found.value;
+  const bundles = createWatch(initial.bundles);
+  const credentials = await opened.value.credentials(() => bundles.current);
   const client = createMemberClient({
     ...options,
-    registry: options.registry ?? initial.value.registry,
+    registry: options.registry ?? initial.registry,
     credential: () => credentials.credential.current,
   });
   const source = await openSnapshotSource({ ...options, state, client });
@@ -88,28 +90,69 @@ export async function openDiscovery(
   };
   followBundles(source.snapshot.current);
   source.snapshot.subscribe(followBundles);
-  // Where a controller runs, it renews for all: only it may write the Secret that the others read.
-  const renews = servicesSource?.pods === undefined ? role === "gateway" : false;
-  if (renews || role === "controller") stateSource.startRenewing(client);
+  if (role === "gateway") opened.value.startRenewing?.(client);
+  const { pods } = services;
+  const follow = pods?.accounts?.subscribe((accounts) => credentials.want(accounts));
+  credentials.want(pods?.accounts?.current ?? []);
 
   let reporter: Reporter | undefined;
   return ok({
     state,
+    ...(opened.value.ca === undefined ? {} : { ca: opened.value.ca }),
     credentials,
     snapshot: source.snapshot,
     status: source.status,
     services,
-    addresses: openAddressBook({ stateDir, clock }),
+    addresses: openAddressBook({ stateDir: options.stateDir, clock }),
     registry: client,
     startReporting(describe) {
-      const { cluster } = initial.value;
+      const { cluster } = initial;
       const started = startReporting({ ...options, client, cluster }, source, services, describe);
       reporter = started;
       return { changed: started.reportChanged };
     },
     stop() {
-      for (const part of [reporter, source, credentials, stateSource, services]) part?.stop();
+      follow?.();
+      for (const part of [reporter, source, credentials, opened.value, services]) part?.stop();
     },
+  });
+}
+
+interface OpenedIdentity {
+  readonly initial: Membership;
+  readonly state: Watch<Membership>;
+  readonly ca?: Watch<ClusterState>;
+  credentials(bundles: () => readonly TrustBundle[]): Promise<CredentialSource>;
+  startRenewing?(client: MemberClient): void;
+  stop(): void;
+}
+
+/** With the cluster's CA in the state directory, or with somebody to ask. */
+function openIdentity(options: DiscoveryOptions): Result<OpenedIdentity, Problem> {
+  const { role, stateDir, issuer } = options;
+  const selfOf = ({ trustDomain }: Membership) => systemSpiffeId(trustDomain, role);
+  if (issuer !== undefined) {
+    const read = readMembership(stateDir);
+    if (!read.ok) return read;
+    const initial = read.value;
+    const source = openMembershipSource({ ...options, initial });
+    const self = selfOf(initial);
+    return ok({
+      ...source,
+      initial,
+      credentials: (bundles) => openIssuedCredentials({ ...options, ...source, issuer, self, bundles }),
+    });
+  }
+  const read = readClusterState(stateDir);
+  if (!read.ok) return read;
+  const initial = read.value;
+  const source = openClusterStateSource({ ...options, initial });
+  const self = selfOf(initial);
+  return ok({
+    ...source,
+    initial,
+    ca: source.state,
+    credentials: async (bundles) => createCredentialSource({ ...options, ...source, self, bundles }),
   });
 }
 

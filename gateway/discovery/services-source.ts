@@ -35,6 +35,8 @@ export interface Topology {
 export interface PodEntries {
   /** The workload that has this address; `undefined`: no pod of this cluster, or not one that may call. */
   callerOf(address: string): SpiffeId | undefined;
+  /** Whose pods this process speaks for, where it has to be given their identities. */
+  readonly accounts?: Watch<readonly SpiffeId[]>;
   readonly ports: Watch<readonly EntryPort[]>;
 }
 

@@ -20,8 +20,12 @@ export interface ProcessConfig {
   readonly kubernetes?: string;
   /** The Kubernetes node that this process serves. */
   readonly node?: string;
-  /** With which a controller joins, where the cluster has not joined yet. */
+  /** With which a gateway joins, where the cluster has not joined yet. */
   readonly joinTokenFile?: string;
+  /** Gateways in Kubernetes: where agents and controllers ask for their identities. */
+  readonly issuerListen?: Address;
+  /** Agents and controllers in Kubernetes: the projected token that they show to the issuer. */
+  readonly identityTokenFile?: string;
   readonly logLevel: LogLevel;
   /** Absent: no access log. */
   readonly accessLog?: AccessLogPolicy;
@@ -65,6 +69,8 @@ const KNOWN = [
   "ISTHMUS_KUBERNETES",
   "ISTHMUS_NODE",
   "ISTHMUS_JOIN_TOKEN_FILE",
+  "ISTHMUS_ISSUER_LISTEN",
+  "ISTHMUS_IDENTITY_TOKEN_FILE",
   "ISTHMUS_LOG_LEVEL",
   "ISTHMUS_ACCESS_LOG",
   "ISTHMUS_REGISTRY",
@@ -100,6 +106,8 @@ export function parseProcessConfig(
     kubernetes: read.optional("ISTHMUS_KUBERNETES"),
     node: read.optional("ISTHMUS_NODE"),
     joinTokenFile: read.optional("ISTHMUS_JOIN_TOKEN_FILE"),
+    issuerListen: read.optionalAddress("ISTHMUS_ISSUER_LISTEN"),
+    identityTokenFile: read.optional("ISTHMUS_IDENTITY_TOKEN_FILE"),
     logLevel: read.logLevel("ISTHMUS_LOG_LEVEL"),
     accessLog: read.accessLog("ISTHMUS_ACCESS_LOG"),
     registry: read.url("ISTHMUS_REGISTRY"),

@@ -5,15 +5,21 @@ import type { MemberReport } from "../../federation/model/resource.ts";
 import { ok, type Result } from "../../federation/model/result.ts";
 import type { SystemRole } from "../../federation/model/spiffe-id.ts";
 import { AccessLog, type MetricFamily, type PortClaims, type Tracing } from "../dataplane/index.ts";
-import { type Discovery, openDiscovery, type ServicesSource } from "../discovery/index.ts";
-import { type AdminServer, openAdminServer } from "./admin-server.ts";
+import {
+  type Discovery,
+  type IdentityIssuer,
+  openDiscovery,
+  type ServicesSource,
+} from "../discovery/index.ts";
+import { createFront } from "./admin-front.ts";
+import { type AdminHandlers, type AdminServer, openAdminServer } from "./admin-server.ts";
 import { systemClock, systemRandom } from "./clock.ts";
 import { parseProcessConfig, type ProcessConfig } from "./config.ts";
 import { exitCodeOf, listenProblem, renderFatal } from "./fatal.ts";
 import { type Ipc, openIpc } from "./ipc.ts";
 import { openPortClaims } from "./port-claims.ts";
 import { isProcessAlive } from "./process-alive.ts";
-import { NOTHING_OUTSIDE, openOutside, type Outside, type StoppableSecrets } from "./outside.ts";
+import { NOTHING_OUTSIDE, openOutside, type Outside } from "./outside.ts";
 import type { Proxy } from "./proxy.ts";
 import type { Telemetry } from "./telemetry/open-telemetry.ts";
 import { startTelemetry } from "./telemetry/start-telemetry.ts";
@@ -46,8 +52,14 @@ export type MemberRole = SystemRole;
 export interface Prepared {
   /** Instead of a file. */
   readonly servicesSource?: ServicesSource;
-  /** Beside those in files. */
-  readonly secrets?: StoppableSecrets;
+  /** Who gives this process its identities. */
+  readonly issuer?: IdentityIssuer;
+  /** What it serves beside its proxy, once it has an identity. */
+  readonly serve?: (discovery: Discovery) => Promise<Result<Closable, Problem>>;
+}
+
+export interface Closable {
+  close(): void;
 }
 
 export type Prepare = (config: ProcessConfig, log: Logger) => Promise<Result<Prepared, Problem>>;
@@ -72,8 +84,14 @@ export async function runMember(
     },
   );
   for (const { path, message } of warnings) log.warn("setting_ignored", { setting: path, detail: message });
+  // First: a probe is told what the process waits for, which may be an API server, a membership or an identity.
+  const front = createFront();
+  const admin = await openAdminServer(config.adminListen, front.handlers);
+  if (!admin.ok) return fail(admin.error);
+  front.waitFor("waiting for this cluster's membership");
   const prepared = await prepare(config, log);
   if (!prepared.ok) return fail(prepared.error);
+  front.waitFor("waiting for a mutual TLS identity");
   const discovery = await openDiscovery({
     ...config,
     ...prepared.value,
@@ -82,12 +100,13 @@ export async function runMember(
     log,
     clock: systemClock,
     random: systemRandom,
+    onWaiting: ({ name, detail }) =>
+      front.waitFor(`waiting for a mutual TLS identity: ${PROBLEMS[name].code} ${detail}`),
   });
   if (!discovery.ok) return fail(discovery.error);
-  const outside =
-    role === "gateway"
-      ? await openOutside(config, systemClock, log, prepared.value.secrets)
-      : NOTHING_OUTSIDE;
+  const served = await prepared.value.serve?.(discovery.value);
+  if (served?.ok === false) return fail(served.error);
+  const outside = role === "gateway" ? await openOutside(config, systemClock, log) : NOTHING_OUTSIDE;
   let member: Member | undefined;
   const telemetry = await startTelemetry((key) => process.env[key], {
     role,
@@ -97,7 +116,8 @@ export async function runMember(
     families: () => member?.families() ?? [],
     log,
   });
-  member = new Member(config, discovery.value, log, outside, telemetry, build);
+  member = new Member(config, discovery.value, log, outside, telemetry, admin.value, build);
+  front.serve(member.adminHandlers());
   await member.start();
 }
 
@@ -116,7 +136,8 @@ class Member {
   readonly #outside: Outside;
   readonly #ipc: Ipc;
   readonly #telemetry: Telemetry | undefined;
-  #admin: AdminServer | undefined;
+  readonly #admin: AdminServer;
+  #serving = false;
   #changed: () => void = () => {};
   #draining = false;
   #shutdown: Shutdown | undefined;
@@ -127,8 +148,10 @@ class Member {
     log: Logger,
     outside: Outside,
     telemetry: Telemetry | undefined,
+    admin: AdminServer,
     build: (context: MemberContext) => Proxy,
   ) {
+    this.#admin = admin;
     this.#outside = outside;
     this.#config = config;
     this.#discovery = discovery;
@@ -163,8 +186,8 @@ class Member {
     this.#installShutdown();
     try {
       const bound = formatAddress(await this.#proxy.start(asked));
-      const admin = await this.#openAdmin();
-      if (admin === undefined) return;
+      this.#serving = true;
+      const admin = this.#admin.address;
       const advertise = this.#config.advertise ?? bound;
       const reporter = this.#discovery.startReporting(() => ({
         listeners: this.#proxy.listeners(),
@@ -185,24 +208,21 @@ class Member {
     }
   }
 
-  async #openAdmin(): Promise<string | undefined> {
-    const opened = await openAdminServer(this.#config.adminListen, {
+  adminHandlers(): AdminHandlers {
+    const { egress } = this.#proxy;
+    return {
       ready: () => {
-        const waiting = this.#proxy.unready() ?? this.#discovery.services.unready?.();
+        const waiting = this.#serving
+          ? (this.#proxy.unready() ?? this.#discovery.services.unready?.())
+          : "opening its listeners";
         const reason = this.#draining ? "draining" : waiting;
         return { ready: reason === undefined, reason: reason ?? "serving" };
       },
       metrics: () => this.#proxy.metrics(),
       status: () => ({ ...this.#proxy.status(), discovery: this.#discovery.status.current }),
       probe: (request) => this.#proxy.probe(request),
-      egress: this.#proxy.egress,
-    });
-    if (!opened.ok) {
-      fail(opened.error);
-      return undefined;
-    }
-    this.#admin = opened.value;
-    return opened.value.address;
+      egress,
+    };
   }
 
   #onChange(): void {
@@ -224,7 +244,7 @@ class Member {
         this.#log.info("stopped", { drained });
         this.#discovery.stop();
         this.#outside.stop();
-        this.#admin?.close();
+        this.#admin.close();
         void this.#end();
       },
     });

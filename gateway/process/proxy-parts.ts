@@ -84,7 +84,13 @@ export function createPodListeners(
   return {
     async open(host) {
       const env = entryEnvironment(context, engine, ways);
-      const made = new PodListeners({ env, host, callerOf: pods.callerOf, log: context.log });
+      const made = new PodListeners({
+        env,
+        host,
+        callerOf: pods.callerOf,
+        hasIdentity: (caller) => context.discovery.credentials.has(caller),
+        log: context.log,
+      });
       listeners = made;
       pods.ports.subscribe((ports) => void made.set(ports));
       await made.set(pods.ports.current);

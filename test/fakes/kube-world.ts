@@ -63,7 +63,7 @@ function installManifests(kubeconfig: string): void {
 }
 
 /** A client with the rights of one of our service accounts; the double gives everyone all. */
-async function clientAs(api: KubeApi, account: string): Promise<KubeClient> {
+export async function clientAs(api: KubeApi, account: string): Promise<KubeClient> {
   if (api.real === undefined) return createKubeClient(api.access);
   const answer = await api.client.request({
     method: "POST",

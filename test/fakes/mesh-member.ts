@@ -93,7 +93,8 @@ function fakeDiscovery(
     } as ClusterState),
     credentials: {
       credential,
-      credentialFor,
+      has: () => true,
+      want: () => {},
       callerToken: (id, audience) => mintCallerToken({ credential: credentialFor(id), audience, now: now() }),
       stop: () => {},
     },

@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -48,6 +48,7 @@ function environment(
     ISTHMUS_KUBERNETES: join(directory, `${cluster.name}.kubeconfig`),
     ISTHMUS_MEMBER: `${role}-1`,
     ISTHMUS_NODE: cluster.node,
+    ISTHMUS_IDENTITY_TOKEN_FILE: join(directory, `${cluster.name}-${role}.identity`),
     ISTHMUS_REGISTRY: `http://${HOST}:${new URL(registry.url).port}`,
     ...more,
   };
@@ -78,13 +79,24 @@ async function startCluster(name: string, outside: string): Promise<Cluster> {
     ...pod("one", name === "east" ? "cart" : "web", POD),
     spec: { nodeName: node, serviceAccountName: name === "east" ? "cart" : "web" },
   });
-  for (const [of, port, address] of [
-    ["isthmus-gateway", 15008, gatewayAt],
-    ["isthmus-agent", 15009, outside],
+  for (const [of, port, address, portName] of [
+    ["isthmus-gateway", 15008, gatewayAt, "tunnel"],
+    ["isthmus-agent", 15009, outside, "tunnel"],
+    ["isthmus-issuer", 15012, gatewayAt, "issuer"],
   ] as const) {
-    const ports = [{ name: "tunnel", port }];
+    const ports = [{ name: portName, port }];
     api.put("services", service(of, { namespace: "isthmus-system", ports }));
     api.put("endpointslices", slice(of, { namespace: "isthmus-system", ports, addresses: [address] }));
+  }
+  for (const role of ["agent", "controller"]) {
+    const token = `${name}-${role}`;
+    writeFileSync(join(directory, `${token}.identity`), token);
+    const extra = {
+      "authentication.kubernetes.io/pod-name": [`isthmus-${role}-1`],
+      "authentication.kubernetes.io/node-name": [node],
+    };
+    const user = { username: `system:serviceaccount:isthmus-system:${role}`, extra };
+    api.tokens.set(token, { user, audiences: ["isthmus-issuer"] });
   }
   writeFileSync(
     join(directory, `${name}.kubeconfig`),
@@ -112,11 +124,10 @@ async function startCluster(name: string, outside: string): Promise<Cluster> {
       environment(facts, role, more),
       logs[role],
     );
-  run("controller", "agents/kubernetes/main.ts", {
-    ISTHMUS_LISTEN: "0.0.0.0:15012",
-    ISTHMUS_JOIN_TOKEN_FILE: tokenFile,
-  });
+  run("controller", "agents/kubernetes/main.ts", { ISTHMUS_LISTEN: "0.0.0.0:15013" });
   run("gateway", "gateway/main.ts", {
+    ISTHMUS_ISSUER_LISTEN: "0.0.0.0:15012",
+    ISTHMUS_JOIN_TOKEN_FILE: tokenFile,
     ISTHMUS_LISTEN: "0.0.0.0:15008",
     ISTHMUS_ADVERTISE: `${gatewayAt}:15008`,
   });
@@ -198,6 +209,17 @@ describe.skipIf(reason !== undefined)(
       expect(egress[0]).toMatchObject({ peer: "spiffe://west.demo.mesh/ns/isthmus-system/sa/agent" });
     });
 
+    it("keeps the key of the cluster's CA to its gateways", () => {
+      for (const { name } of clusters) {
+        const files = (role: string) => readdirSync(join(directory, `${name}-${role}`));
+        expect(files("gateway")).toContain("ca.key");
+        for (const role of ["agent", "controller"]) expect(files(role)).not.toContain("ca.key");
+      }
+      const issued = events(find("west").logs.gateway, "identity_issued").map(({ spiffeId }) => spiffeId);
+      expect(issued).toContain("spiffe://west.demo.mesh/ns/shop/sa/web");
+      expect(issued).toContain("spiffe://west.demo.mesh/ns/isthmus-system/sa/controller");
+    });
+
     it("does not let a pod speak as another pod", { timeout: 30_000 }, async () => {
       const west = find("west");
       netns.pod("nwest", "pbatch", OTHER_POD, "169.254.7.2");
@@ -209,7 +231,9 @@ describe.skipIf(reason !== undefined)(
       netns.run("pwest", `ip addr add ${OTHER_POD}/32 dev eth0`);
       const forged = await curl(clusterIP, "--interface", OTHER_POD);
       expect(forged.out).toBe("");
-      expect([...find("east").logs.agent, ...west.logs.gateway].join("\n")).not.toContain("sa/batch");
+      // The agent was given that identity, for the pod that has the address; nobody called by it.
+      const opened = events([...find("east").logs.agent, ...west.logs.gateway], "tunnel_opened");
+      expect(opened.map(({ caller }) => caller).join()).not.toContain("sa/batch");
       netns.run("pwest", `ip addr del ${OTHER_POD}/32 dev eth0`);
       expect((await netns.try("pbatch", ["curl", "-s", "-m", "3", `http://${clusterIP}/`])).out).toBe(
         "cart of east",

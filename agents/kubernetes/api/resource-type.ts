@@ -39,6 +39,7 @@ export const SERVICES = core("services", "Service");
 export const PODS = core("pods", "Pod");
 export const NODES = core("nodes", "Node", false);
 export const SECRETS = core("secrets", "Secret");
+export const CONFIG_MAPS = core("configmaps", "ConfigMap");
 export const NAMESPACES = core("namespaces", "Namespace", false);
 /** Newest first: the first that the API server serves is used. */
 export const ENDPOINT_SLICES = [discovery("v1"), discovery("v1beta1")] as const;

@@ -77,3 +77,14 @@ export function endpointNode(endpoint: string): string | undefined {
   const space = endpoint.indexOf(" ");
   return space === -1 ? undefined : endpoint.slice(space + 1);
 }
+
+/** `10.0.0.1:80` of every ready endpoint, for one port. */
+export function sliceAddresses(slice: KubeSlice, portName: string): readonly string[] {
+  const port = slice.ports.find(({ name, protocol }) => name === portName && protocol === "TCP");
+  if (port === undefined) return [];
+  const v6 = slice.addressType === "IPv6";
+  return slice.endpoints.map((endpoint) => {
+    const address = endpointAddress(endpoint);
+    return v6 ? `[${address}]:${port.port}` : `${address}:${port.port}`;
+  });
+}

@@ -39,7 +39,6 @@ export class DynamicTable {
   /** Entries before this one in `#entries` are evicted; the newest is the last. */
   #oldest = 0;
   #bytes = 0;
-  #generation = 0;
   #maxBytes: number;
   readonly #onEvict: ((entry: TableEntry) => void) | undefined;
 
@@ -52,11 +51,6 @@ export class DynamicTable {
     return this.#entries.length - this.#oldest;
   }
 
-  /** Another one after each change: until then the same octets stand for the same fields. */
-  get generation(): number {
-    return this.#generation;
-  }
-
   get maxBytes(): number {
     return this.#maxBytes;
   }
@@ -67,7 +61,6 @@ export class DynamicTable {
   }
 
   add(entry: TableEntry): void {
-    this.#generation += 1;
     const bytes = entryBytes(entry.name, entry.value);
     this.#evictTo(this.#maxBytes - bytes);
     // An entry larger than the table empties it (RFC 7541 §4.4).
@@ -77,7 +70,6 @@ export class DynamicTable {
   }
 
   resize(maxBytes: number): void {
-    this.#generation += 1;
     this.#maxBytes = maxBytes;
     this.#evictTo(maxBytes);
   }

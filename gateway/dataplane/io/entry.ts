@@ -1,3 +1,4 @@
+// Longer than other files: what an entry asks of rules, tunnels and counters is read in one place.
 import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
 import { serviceKey, type ServiceName } from "../../../federation/model/service.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
@@ -38,7 +39,8 @@ export interface EntryEnvironment {
   readonly upstreamFor: (destination: string) => Upstream | undefined;
   /** Present where workloads of our own cluster are dialled from here: the way to one, `undefined` if there is none. */
   readonly openLocal?: (target: EntryForward, avoid: string | undefined) => OpenedStream | undefined;
-  readonly callerToken: (caller: SpiffeId, audience: string) => string;
+  /** `undefined`: this process has no valid identity of the caller. */
+  readonly callerToken: (caller: SpiffeId, audience: string) => string | undefined;
   readonly metrics: Metrics;
   readonly events: EventLog;
   readonly claims: PortClaims;
@@ -193,11 +195,13 @@ export class Entry {
     avoid: string | undefined,
   ): OpenedStream | undefined {
     if (target.local && this.env.openLocal !== undefined) return this.env.openLocal(target, avoid);
+    const token = this.env.callerToken(this.key.caller, target.audience);
+    if (token === undefined) return undefined;
     const headers: RequestFields = {
       ":method": "CONNECT",
       ":authority": target.authority,
       [TUNNEL_HEADER.destination]: target.destination,
-      [TUNNEL_HEADER.caller]: this.env.callerToken(this.key.caller, target.audience),
+      [TUNNEL_HEADER.caller]: token,
       ...(target.version === undefined ? undefined : { [TUNNEL_HEADER.version]: target.version }),
       ...(target.endpoint === undefined ? undefined : { [TUNNEL_HEADER.endpoint]: target.endpoint }),
       ...(avoid === undefined ? undefined : { [TUNNEL_HEADER.avoid]: avoid }),
@@ -227,6 +231,8 @@ export class Entry {
       return problem("circuit_open", `maxConnections to ${target.authority} at ${target.destination}`);
     if (target.local && this.env.openLocal !== undefined)
       return problem("no_endpoint", `${target.authority} has no endpoint in this cluster`);
+    if (this.env.callerToken(this.key.caller, target.audience) === undefined)
+      return problem("identity_pending", `${this.key.caller.uri} has no valid SVID here`);
     const upstream = this.upstream(target);
     return upstream?.hasReadyTunnel === true
       ? problem("overloaded", `every tunnel to ${upstream.cluster} carries as many streams as it may`)

@@ -19,11 +19,14 @@ export interface PodListenersOptions {
   readonly host: string;
   /** The workload behind a source address. */
   readonly callerOf: (address: string) => SpiffeId | undefined;
+  /** Whether this process can speak for a workload. */
+  readonly hasIdentity: (caller: SpiffeId) => boolean;
   readonly log: Logger;
 }
 
-// A pod may call before the word of its address has come here; its first connection waits this long for it.
+// A pod may call before the word of its address has come here, or its identity; its first connection waits this long.
 const UNKNOWN_CALLER_MS = 1_000;
+const NO_IDENTITY_MS = 5_000;
 const ASK_AGAIN_MS = 20;
 const MAX_WAITING = 1_024;
 const RETRY_MS = 500;
@@ -135,32 +138,38 @@ class PodListener {
 
   #accept(socket: Socket): void {
     const caller = this.#options.callerOf(socket.remoteAddress ?? "");
-    if (caller !== undefined) return this.#listenerOf(caller).adopt(socket);
-    if (this.#waiting >= MAX_WAITING) return this.#refuseStranger(socket);
+    if (caller !== undefined && this.#options.hasIdentity(caller))
+      return this.#listenerOf(caller).adopt(socket);
+    if (this.#waiting >= MAX_WAITING) return this.#refuse(socket, caller);
     this.#waiting += 1;
     socket.once("error", () => socket.destroy());
-    this.#await(socket, this.#options.env.now() + UNKNOWN_CALLER_MS);
+    this.#await(socket, this.#options.env.now());
   }
 
-  #await(socket: Socket, untilMs: number): void {
+  #await(socket: Socket, sinceMs: number): void {
     setTimeout(() => {
-      const { env, callerOf } = this.#options;
+      const { env, callerOf, hasIdentity } = this.#options;
       const caller = callerOf(socket.remoteAddress ?? "");
-      const isOver = socket.destroyed || env.now() >= untilMs;
-      if (caller === undefined && !isOver) return this.#await(socket, untilMs);
+      const isReady = caller !== undefined && hasIdentity(caller);
+      const patienceMs = caller === undefined ? UNKNOWN_CALLER_MS : NO_IDENTITY_MS;
+      const isOver = socket.destroyed || env.now() >= sinceMs + patienceMs;
+      if (!isReady && !isOver) return this.#await(socket, sinceMs);
       this.#waiting -= 1;
       if (socket.destroyed) return;
-      if (caller === undefined) this.#refuseStranger(socket);
-      else this.#listenerOf(caller).adopt(socket);
+      if (isReady) this.#listenerOf(caller).adopt(socket);
+      else this.#refuse(socket, caller);
     }, ASK_AGAIN_MS);
   }
 
-  /** Nobody vouches for the address: no identity, no service. */
-  #refuseStranger(socket: Socket): void {
+  /** Nobody vouches for the address, or nobody gave us the identity: no service. */
+  #refuse(socket: Socket, caller: SpiffeId | undefined): void {
     const { env } = this.#options;
     const address = socket.remoteAddress ?? "unknown";
-    const reason = problem("caller_unknown", `${address} is no pod of this cluster`);
-    env.metrics.refusals.series({ code: PROBLEMS.caller_unknown.code }).value += 1;
+    const reason =
+      caller === undefined
+        ? problem("caller_unknown", `${address} is no pod of this cluster`)
+        : problem("identity_pending", `${caller.uri} has no valid SVID here`);
+    env.metrics.refusals.series({ code: PROBLEMS[reason.name].code }).value += 1;
     env.events.refusal("refused", reason, { peer: address, service: serviceKey(this.#entry.service) });
     socket.destroy();
   }

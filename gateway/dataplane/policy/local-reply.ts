@@ -6,6 +6,7 @@ export type RefusalName = Extract<
   | `peer_${string}`
   | `tls_${string}`
   | `caller_${string}`
+  | "identity_pending"
   | `http_${string}`
   | "http2_abuse"
   | `upstream_${string}`
@@ -61,6 +62,7 @@ export const LOCAL_REPLY: { readonly [N in RefusalName]: LocalReply } = {
   caller_token_expired: DENY,
   caller_token_audience: DENY,
   caller_unknown: DENY,
+  identity_pending: AWAY,
   export_denied: DENY,
   egress_denied: DENY,
   egress_host_denied: DENY,

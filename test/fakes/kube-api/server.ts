@@ -291,8 +291,11 @@ class Double implements FakeKubeApi {
   }
 
   #reviewToken(response: ServerResponse, body: unknown): void {
-    const { spec } = body as { spec: { token: string } };
-    const known = this.tokens.get(spec.token);
+    const { spec } = body as { spec: { token: string; audiences?: readonly string[] } };
+    const found: { readonly audiences?: readonly string[] } | undefined = this.tokens.get(spec.token);
+    const wanted = spec.audiences ?? ["https://kubernetes.default.svc"];
+    const audiences = wanted.filter((audience) => found?.audiences?.includes(audience) !== false);
+    const known = audiences.length === 0 ? undefined : found && { ...found, audiences };
     reply(response, 201, {
       kind: "TokenReview",
       apiVersion: "authentication.k8s.io/v1",

@@ -45,7 +45,7 @@ export function readWay(headers: ReceivedFields): Way | Problem {
 export interface ExternalTunnelOptions {
   readonly gateways: Upstream;
   readonly trustDomain: TrustDomain;
-  readonly callerToken: (caller: SpiffeId, audience: string) => string;
+  readonly callerToken: (caller: SpiffeId, audience: string) => string | undefined;
   readonly counters: RelayCounters;
   readonly log: Logger;
 }
@@ -61,13 +61,16 @@ export function createExternalTunnel(options: ExternalTunnelOptions) {
   };
   return (socket: Socket, caller: SpiffeId, way: Way): void => {
     socket.on("error", ignore);
+    const token = callerToken(caller, audience);
+    if (token === undefined)
+      return cut(socket, caller, problem("identity_pending", `${caller.uri} has no valid SVID here`));
     const open = (): OpenedStream | undefined =>
       gateways.open(
         {
           ":method": "CONNECT",
           ...wayFields(way),
           [TUNNEL_HEADER.destination]: EXTERNAL,
-          [TUNNEL_HEADER.caller]: callerToken(caller, audience),
+          [TUNNEL_HEADER.caller]: token,
         },
         ignore,
       );
