@@ -1,14 +1,19 @@
 import { describe, expect, it } from "vitest";
+import type { RouteRetry } from "../../federation/model/traffic-route.ts";
 import { until } from "../fakes/until.ts";
 import { useRulesScene } from "./rules-scene.ts";
 
 /** One row for every field of BackendTrafficPolicy, over the real path between clusters. */
-const scene = useRulesScene();
+const PROTOCOLS = ["HTTP/1.1", "HTTP/2"] as const;
 const TWO = [{ name: "a" }, { name: "b" }];
 const THREE = [...TWO, { name: "c" }];
 const outlier = { consecutiveErrors: 2, baseEjectionMs: 1_000, maxEjectionMs: 4_000, maxEjectionPercent: 50 };
 
-describe("BackendTrafficPolicy", () => {
+describe.each(PROTOCOLS)("BackendTrafficPolicy, by %s", (protocol) => {
+  const scene = useRulesScene(protocol);
+  // Connections mean something else where requests share them.
+  const oneOf = (which: string) => (which === protocol ? it : () => {});
+
   it("circuitBreaker.maxParallelRequests: refuses what is beyond it at once", async () => {
     const { rules, call, workload } = await scene([{ name: "a" }]);
     rules({ backends: [{ circuit: { maxParallelRequests: 2 } }] });
@@ -22,20 +27,37 @@ describe("BackendTrafficPolicy", () => {
     expect((await call()).what).toBe("200 a");
   });
 
-  it("circuitBreaker.maxConnections and maxPendingRequests: lets so many wait, and refuses the rest", async () => {
-    const { rules, call, workload } = await scene([{ name: "a" }]);
-    rules({ backends: [{ circuit: { maxConnections: 1, maxPendingRequests: 1 } }] });
-    workload("a").behave("silent");
-    const first = call();
-    await until("one is under way", 2_000, () => (workload("a").served === 1 ? true : undefined));
-    const second = call();
-    const third = call();
-    const refused = await Promise.race([second, third]);
-    expect(refused.what).toBe("503 ISTH-3302");
-    workload("a").behave(200);
-    workload("a").release();
-    const all = (await Promise.all([first, second, third])).map(({ what }) => what);
-    expect(all.toSorted()).toEqual(["200 a", "200 a", "503 ISTH-3302"]);
+  oneOf("HTTP/1.1")(
+    "circuitBreaker.maxConnections and maxPendingRequests: of requests that have a connection each, lets so many wait and refuses the rest",
+    async () => {
+      const { rules, call, workload } = await scene([{ name: "a" }]);
+      rules({ backends: [{ circuit: { maxConnections: 1, maxPendingRequests: 1 } }] });
+      workload("a").behave("silent");
+      const first = call();
+      await until("one is under way", 2_000, () => (workload("a").served === 1 ? true : undefined));
+      const second = call();
+      const third = call();
+      const refused = await Promise.race([second, third]);
+      expect(refused.what).toBe("503 ISTH-3302");
+      workload("a").behave(200);
+      workload("a").release();
+      const all = (await Promise.all([first, second, third])).map(({ what }) => what);
+      expect(all.toSorted()).toEqual(["200 a", "200 a", "503 ISTH-3302"]);
+    },
+  );
+
+  oneOf("HTTP/2")("circuitBreaker.maxConnections: requests share the connections there may be", async () => {
+    const { rules, call, workload } = await scene(THREE);
+    rules({ backends: [{ circuit: { maxConnections: 1 } }] });
+    for (const name of ["a", "b", "c"]) workload(name).behave("silent");
+    const all = () => ["a", "b", "c"].map(workload);
+    const waiting = Array.from({ length: 40 }, () => call());
+    await until("all are under way", 2_000, () =>
+      all().reduce((sum, { served }) => sum + served, 0) === 40 ? true : undefined,
+    );
+    expect(all().reduce((sum, { connections }) => sum + connections, 0)).toBe(1);
+    for (const one of all()) one.release();
+    expect(new Set((await Promise.all(waiting)).map(({ what }) => what)).size).toBe(1);
   });
 
   it("outlierDetection: ejects the endpoint that fails, and only that, and tries it again later", async () => {
@@ -143,94 +165,174 @@ describe("BackendTrafficPolicy", () => {
   });
 });
 
-describe("BackendTrafficPolicy failover, where two clusters have the service", () => {
-  const levels = [[{ cluster: "east", weight: 1 }], [{ cluster: "north", weight: 1 }]];
+describe.each(PROTOCOLS)(
+  "BackendTrafficPolicy failover, where two clusters have the service, by %s",
+  (protocol) => {
+    const scene = useRulesScene(protocol);
+    const levels = [[{ cluster: "east", weight: 1 }], [{ cluster: "north", weight: 1 }]];
+    const failover = {
+      levels,
+      overprovisioning: 1.4,
+      panicThreshold: 0.5,
+      failbackDelayMs: 1_000,
+      failbackRampMs: 1_000,
+    };
+    const inNorth = [{ name: "n1" }, { name: "n2" }];
+
+    it("priorities: goes to the first level while that is well, and to the next when its service is gone", async () => {
+      const { rules, calls, workload, advance } = await scene(TWO, { inNorth });
+      rules({ backends: [{ failover }] });
+      expect(Object.keys(await calls(20)).every((what) => /^200 [ab]$/.test(what))).toBe(true);
+      for (const name of ["a", "b"]) await workload(name).kill();
+      await until("north answers", 2_000, async () =>
+        (Object.keys(await calls(1))[0] ?? "").startsWith("200 n") ? true : undefined,
+      );
+      expect(Object.keys(await calls(20)).every((what) => /^200 n[12]$/.test(what))).toBe(true);
+      for (const name of ["a", "b"]) await workload(name).revive();
+      // The probe finds them within a moment; until the delay is over not one request goes back.
+      await until("they are served again", 5_000, async () => {
+        advance(200);
+        return /^200 [ab]$/.test(Object.keys(await calls(1))[0] ?? "") ? true : undefined;
+      });
+      advance(3_000);
+      expect(Object.keys(await calls(20)).every((what) => /^200 [ab]$/.test(what))).toBe(true);
+    });
+
+    it("weights: divides a level by weight, and composes with priorities", async () => {
+      const { rules, calls } = await scene([{ name: "a" }], { inNorth: [{ name: "n" }] });
+      const one = [
+        [
+          { cluster: "east", weight: 3 },
+          { cluster: "north", weight: 1 },
+        ],
+      ];
+      rules({ backends: [{ failover: { ...failover, levels: one } }] });
+      const { "200 n": north = 0, ...rest } = await calls(400);
+      expect(Object.keys(rest)).toEqual(["200 a"]);
+      expect(north).toBeGreaterThan(60);
+      expect(north).toBeLessThan(145);
+    });
+
+    it("readiness: sends on only what the ready endpoints cannot carry", async () => {
+      const { rules, crowd, workload } = await scene(TWO, { inNorth });
+      rules({ backends: [{ failover }] });
+      await crowd(10);
+      await workload("b").kill();
+      await crowd(20);
+      const counts = await crowd(300);
+      const { "200 a": a = 0, "200 n1": n1 = 0, "200 n2": n2 = 0, ...rest } = counts;
+      expect(rest).toEqual({});
+      // Half of them ready: 1.4 × 0.5 stays.
+      expect(a).toBeGreaterThan(170);
+      expect(a).toBeLessThan(250);
+      expect(n1 + n2).toBe(300 - a);
+    });
+
+    it("panic: goes on trying when every endpoint of every level is gone", async () => {
+      const { rules, calls, workload } = await scene([{ name: "a" }], { inNorth: [{ name: "n" }] });
+      rules({ backends: [{ failover }] });
+      for (const name of ["a", "n"]) await workload(name).kill();
+      expect(Object.keys(await calls(20)).every((what) => what === "503 ISTH-3004")).toBe(true);
+      await workload("a").revive();
+      await until("the first that is back is used", 3_000, async () =>
+        (await calls(1))["200 a"] === 1 ? true : undefined,
+      );
+    });
+
+    it("a killed endpoint costs no request that was not under way", async () => {
+      const { rules, crowd, workload, advance } = await scene(THREE, { agents: true });
+      rules({ backends: [{ outlier }] });
+      await crowd(30);
+      await workload("b").kill();
+      const counts = await crowd(60);
+      expect(Object.keys(counts).toSorted()).toEqual(["200 a", "200 c"]);
+      await workload("b").revive();
+      // It was ejected as well, for the requests that it broke.
+      advance(1_100);
+      await until("it is used again", 3_000, async () =>
+        (await crowd(40))["200 b"] === undefined ? undefined : true,
+      );
+    });
+  },
+);
+
+describe.each(PROTOCOLS)("a retry, by %s", (protocol) => {
+  const scene = useRulesScene(protocol);
+  const service = { namespace: "shop", name: "cart" };
+  const retrying = (retry: RouteRetry) => [
+    {
+      cluster: "west",
+      namespace: "shop",
+      name: "retry",
+      firstSeen: "2026-01-01T00:00:00Z",
+      mode: "enforce" as const,
+      parents: [service],
+      rules: [{ retry: { backoff: "1ms", ...retry } }],
+    },
+  ];
   const failover = {
-    levels,
     overprovisioning: 1.4,
     panicThreshold: 0.5,
     failbackDelayMs: 1_000,
     failbackRampMs: 1_000,
   };
-  const inNorth = [{ name: "n1" }, { name: "n2" }];
+  const east = { cluster: "east", weight: 1 };
+  const north = { cluster: "north", weight: 1 };
 
-  it("priorities: goes to the first level while that is well, and to the next when its service is gone", async () => {
-    const { rules, calls, workload, advance } = await scene(TWO, { inNorth });
-    rules({ backends: [{ failover }] });
-    expect(Object.keys(await calls(20)).every((what) => /^200 [ab]$/.test(what))).toBe(true);
-    for (const name of ["a", "b"]) await workload(name).kill();
-    await until("north answers", 2_000, async () =>
-      (Object.keys(await calls(1))[0] ?? "").startsWith("200 n") ? true : undefined,
-    );
-    expect(Object.keys(await calls(20)).every((what) => /^200 n[12]$/.test(what))).toBe(true);
-    for (const name of ["a", "b"]) await workload(name).revive();
-    // The probe finds them within a moment; until the delay is over not one request goes back.
-    await until("they are served again", 5_000, async () => {
-      advance(200);
-      return /^200 [ab]$/.test(Object.keys(await calls(1))[0] ?? "") ? true : undefined;
-    });
-    advance(3_000);
-    expect(Object.keys(await calls(20)).every((what) => /^200 [ab]$/.test(what))).toBe(true);
-  });
-
-  it("weights: divides a level by weight, and composes with priorities", async () => {
-    const { rules, calls } = await scene([{ name: "a" }], { inNorth: [{ name: "n" }] });
-    const one = [
-      [
-        { cluster: "east", weight: 3 },
-        { cluster: "north", weight: 1 },
-      ],
-    ];
-    rules({ backends: [{ failover: { ...failover, levels: one } }] });
-    const { "200 n": north = 0, ...rest } = await calls(400);
-    expect(Object.keys(rest)).toEqual(["200 a"]);
-    expect(north).toBeGreaterThan(60);
-    expect(north).toBeLessThan(145);
-  });
-
-  it("readiness: sends on only what the ready endpoints cannot carry", async () => {
-    const { rules, crowd, workload } = await scene(TWO, { inNorth });
-    rules({ backends: [{ failover }] });
-    await crowd(10);
-    await workload("b").kill();
-    await crowd(20);
-    const counts = await crowd(300);
-    const { "200 a": a = 0, "200 n1": n1 = 0, "200 n2": n2 = 0, ...rest } = counts;
-    expect(rest).toEqual({});
-    // Half of them ready: 1.4 × 0.5 stays.
-    expect(a).toBeGreaterThan(170);
-    expect(a).toBeLessThan(250);
-    expect(n1 + n2).toBe(300 - a);
-  });
-
-  it("panic: goes on trying when every endpoint of every level is gone", async () => {
-    const { rules, calls, workload } = await scene([{ name: "a" }], { inNorth: [{ name: "n" }] });
-    rules({ backends: [{ failover }] });
-    for (const name of ["a", "n"]) await workload(name).kill();
-    expect(Object.keys(await calls(20)).every((what) => what === "503 ISTH-3004")).toBe(true);
-    await workload("a").revive();
-    await until("the first that is back is used", 3_000, async () =>
-      (await calls(1))["200 a"] === 1 ? true : undefined,
-    );
-  });
-
-  it("a killed endpoint costs no request that was not under way", async () => {
-    const { rules, crowd, workload, advance } = await scene(THREE, { agents: true });
-    rules({ backends: [{ outlier }] });
+  it("costs no request when an endpoint is killed under them", async () => {
+    const { rules, call, crowd, workload } = await scene(THREE, { agents: true });
+    rules({ routes: retrying({}) });
     await crowd(30);
+    workload("b").behave("silent");
+    const before = workload("b").served;
+    const under = Array.from({ length: 30 }, () => call());
+    await until("some wait for it", 2_000, () => (workload("b").served > before + 3 ? true : undefined));
     await workload("b").kill();
-    const counts = await crowd(60);
-    expect(Object.keys(counts).toSorted()).toEqual(["200 a", "200 c"]);
-    await workload("b").revive();
-    // It was ejected as well, for the requests that it broke.
-    advance(1_100);
-    await until("it is used again", 3_000, async () =>
-      (await crowd(40))["200 b"] === undefined ? undefined : true,
-    );
+    const answers = new Set((await Promise.all(under)).map(({ what }) => what));
+    expect([...answers].toSorted()).toEqual(["200 a", "200 c"]);
+    expect(Object.keys(await crowd(30)).toSorted()).toEqual(["200 a", "200 c"]);
+  });
+
+  it("goes to another endpoint than the one that failed", async () => {
+    const { rules, crowd, workload } = await scene(THREE);
+    rules({ routes: retrying({ codes: [500] }) });
+    await crowd(20);
+    workload("b").behave(500);
+    const before = workload("b").served;
+    expect(Object.keys(await crowd(40)).toSorted()).toEqual(["200 a", "200 c"]);
+    expect(workload("b").served).toBeGreaterThan(before);
+  });
+
+  it("goes to another cluster of the same level, and is counted for that", async () => {
+    const { rules, calls, workload, metric } = await scene(TWO, { inNorth: [{ name: "n" }] });
+    rules({
+      routes: retrying({ codes: [503] }),
+      backends: [{ failover: { ...failover, levels: [[east, north]] } }],
+    });
+    for (const name of ["a", "b"]) workload(name).behave(503);
+    expect(await calls(30)).toEqual({ "200 n": 30 });
+    const counted = (destination: string) =>
+      metric(
+        `isthmus_requests_total{source_cluster="west",workload="ns/shop/sa/web",destination_cluster="${destination}"`,
+      );
+    expect([counted("east"), counted("north")]).toEqual([0, 30]);
+  });
+
+  it("goes to the next level only when its own has no other endpoint", async () => {
+    const { rules, calls, workload } = await scene(TWO, { inNorth: [{ name: "n" }] });
+    const backends = [{ failover: { ...failover, levels: [[east], [north]] } }];
+    rules({ routes: retrying({ codes: [503] }), backends });
+    workload("a").behave(503);
+    expect(await calls(20)).toEqual({ "200 b": 20 });
+    workload("b").behave(503);
+    rules({ routes: retrying({ codes: [503], attempts: 2 }), backends });
+    expect(await calls(20)).toEqual({ "200 n": 20 });
   });
 });
 
-describe("Rollout", () => {
+describe.each(PROTOCOLS)("Rollout, by %s", (protocol) => {
+  const scene = useRulesScene(protocol);
+
   it("divides the requests between two versions by weight", async () => {
     const { rules, calls } = await scene([
       { name: "a", version: "v1" },

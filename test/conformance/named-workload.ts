@@ -1,12 +1,13 @@
-import { once } from "node:events";
-import { createServer, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { ServerResponse } from "node:http";
+import { createBoth } from "../fakes/both-http.ts";
 
-/** An HTTP workload that answers its own name. */
+/** An HTTP workload, by either version, that answers its own name. */
 export interface NamedWorkload {
   readonly address: string;
   /** Requests that it has answered or begun. */
   readonly served: number;
+  /** Connections to it that are open now. */
+  readonly connections: number;
   /** From now on: another status, or silence until it is changed back. */
   behave(how: number | "silent"): void;
   /** Answers what was left unanswered. */
@@ -24,29 +25,21 @@ export async function startNamedWorkload(name: string): Promise<NamedWorkload> {
   const waiting: ServerResponse[] = [];
   const answer = (response: ServerResponse, status: number) =>
     response.writeHead(status, { "content-length": name.length + 1 }).end(`${name}\n`);
-  const server = createServer((request, response) => {
+  const server = createBoth((request, response) => {
     served += 1;
     request.resume();
     if (how === "silent") waiting.push(response);
     else answer(response, how);
   });
-  const listen = async (port: number) => {
-    server.listen(port, "127.0.0.1");
-    await once(server, "listening");
-  };
-  await listen(0);
-  const { port } = server.address() as AddressInfo;
-  const kill = async () => {
-    if (!server.listening) return;
-    const closed = once(server, "close");
-    server.close();
-    server.closeAllConnections();
-    await closed;
-  };
+  await server.listen();
+  const { port } = server;
   return {
     address: `127.0.0.1:${port}`,
     get served() {
       return served;
+    },
+    get connections() {
+      return server.connections;
     },
     behave(next) {
       how = next;
@@ -54,8 +47,8 @@ export async function startNamedWorkload(name: string): Promise<NamedWorkload> {
     release() {
       for (const response of waiting.splice(0)) answer(response, 200);
     },
-    kill,
-    revive: () => listen(port),
-    close: kill,
+    kill: () => server.close(),
+    revive: () => server.listen(port),
+    close: () => server.close(),
   };
 }

@@ -2,10 +2,11 @@ import { describe, expect, it } from "vitest";
 import { useRulesScene } from "./rules-scene.ts";
 
 /** One row for every field of RateLimit, over the real path between two clusters. */
-const scene = useRulesScene();
 const ONE = [{ name: "a" }];
 
-describe("RateLimit", () => {
+describe.each(["HTTP/1.1", "HTTP/2"] as const)("RateLimit, by %s", (protocol) => {
+  const scene = useRulesScene(protocol);
+
   it("limit: lets 95 to 105 of a flood through each second", async () => {
     const { rules, calls, advance } = await scene(ONE);
     rules({ rateLimits: [{}] });

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from "node:http";
 import { afterEach } from "vitest";
 import type { ServiceEndpoint } from "../../federation/model/service.ts";
 import type {
@@ -6,7 +7,9 @@ import type {
   SnapshotRateLimit,
   SnapshotRollout,
 } from "../../federation/model/snapshot.ts";
+import { H2Client } from "../fakes/h2-ask.ts";
 import { type Mesh, type MeshOptions, startMesh } from "../fakes/mesh.ts";
+import type { Protocol } from "../fakes/traffic-world.ts";
 import { startNamedWorkload, type NamedWorkload } from "./named-workload.ts";
 
 /** Where a workload runs; its answers say its name. */
@@ -45,7 +48,7 @@ export interface Reply {
 const service = { namespace: "shop", name: "cart" };
 
 /** Two clusters, or three, with real workloads, sockets and tunnels; the clock is the test's. */
-export function useRulesScene() {
+export function useRulesScene(protocol: Protocol = "HTTP/1.1") {
   const open: { close(): void | Promise<void> }[] = [];
   afterEach(async () => {
     for (const one of open.splice(0).reverse()) await one.close();
@@ -79,15 +82,21 @@ export function useRulesScene() {
     open.push(mesh);
     const entry = mesh.member(options.agents === true ? "west agent" : "west gateway");
     const url = `http://${mesh.address("ns/shop/sa/web")}/`;
+    const http2 = new H2Client();
+    open.push(http2);
+    const ask = async (headers: Readonly<Record<string, string>>): Promise<Answer> => {
+      if (protocol === "HTTP/1.1") {
+        const answer = await fetch(url, { headers });
+        return { status: answer.status, headers: answer.headers, text: await answer.text() };
+      }
+      const { status, headers: fields, text } = await http2.ask(new URL(url).host, "/", { headers });
+      return { status, headers: asHeaders(fields), text };
+    };
     const call: RulesScene["call"] = async (headers = {}) => {
-      const answer = await fetch(url, { headers }).catch((error: unknown) => error as Error);
-      if (answer instanceof Error) return { what: "broken", headers: new Headers() };
-      const body = (await answer.text()).trim();
-      const code = answer.headers.get("isthmus-code");
-      return {
-        what: code === null ? `${answer.status} ${body}` : `${answer.status} ${code}`,
-        headers: answer.headers,
-      };
+      const answer = await ask(headers).catch(() => undefined);
+      if (answer === undefined) return { what: "broken", headers: new Headers() };
+      const what = answer.headers.get("isthmus-code") ?? answer.text.trim();
+      return { what: `${answer.status} ${what}`, headers: answer.headers };
     };
     return {
       mesh,
@@ -145,6 +154,19 @@ export function useRulesScene() {
       },
     };
   };
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+}
+
+function asHeaders(fields: IncomingHttpHeaders): Headers {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(fields))
+    if (!name.startsWith(":")) for (const one of [value].flat()) headers.append(name, String(one));
+  return headers;
 }
 
 const LIMIT: SnapshotRateLimit = {

@@ -9,21 +9,23 @@ import { MATCH_ROWS } from "./rows/matches.ts";
 
 const TABLE = { MATCH_ROWS, FILTER_ROWS, BACKEND_ROWS, FAILURE_ROWS };
 
-let world: TrafficWorld;
-beforeAll(async () => {
-  world = await startTrafficWorld();
-}, 30_000);
-afterAll(() => world.stop());
-beforeEach(() => {
-  for (const backend of Object.values(world.backends)) backend.reset();
-  world.route();
-});
+describe.each(["HTTP/1.1", "HTTP/2"] as const)("every field of a TrafficRoute, by %s", (protocol) => {
+  let world: TrafficWorld;
+  beforeAll(async () => {
+    world = await startTrafficWorld({ protocol });
+  }, 30_000);
+  afterAll(() => world.stop());
+  beforeEach(() => {
+    for (const backend of Object.values(world.backends)) backend.reset();
+    world.route();
+  });
 
-describe("every field of a TrafficRoute, between two clusters", () => {
   for (const rows of Object.values(TABLE)) {
     for (const { fields, does, test } of rows) it(`${does}: ${fields.join(", ")}`, () => test(world));
   }
+});
 
+describe("every field of a TrafficRoute", () => {
   it("has a row", () => {
     const covered = new Set(Object.values(TABLE).flatMap((rows) => rows.flatMap(({ fields }) => fields)));
     expect([...covered].sort()).toEqual(fieldsOf(trafficRouteSpec));

@@ -1,5 +1,5 @@
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createBoth, plainHeaders } from "./both-http.ts";
 
 /** What a backend tells of a request that reached it. */
 export interface Echo {
@@ -21,7 +21,7 @@ export interface EchoBackend {
   stop(): Promise<void>;
 }
 
-/** A real HTTP server (Node's) that answers with what it got. */
+/** A real HTTP server (Node's, of either version) that answers with what it got. */
 export async function startEchoBackend(backend: string): Promise<EchoBackend> {
   const usual: Behaviour = () => false;
   const made = {
@@ -32,18 +32,14 @@ export async function startEchoBackend(backend: string): Promise<EchoBackend> {
       made.behave = usual;
       made.seen = [];
     },
-    async stop() {
-      if (!server.listening) return;
-      server.close();
-      server.closeAllConnections();
-      await once(server, "close");
-    },
+    stop: () => server.close(),
   };
-  const server: Server = createServer((request, response) => {
+  const server = createBoth((request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
-      const { method = "", url = "", headers } = request;
+      const { method = "", url = "" } = request;
+      const headers = plainHeaders(request.headers);
       const echo = { backend, method, url, headers, body: Buffer.concat(chunks).toString() };
       if (made.seen.length < 10_000) made.seen.push(echo);
       if (made.behave(request, response, echo)) return;
@@ -57,10 +53,7 @@ export async function startEchoBackend(backend: string): Promise<EchoBackend> {
     });
     request.on("error", () => {});
   });
-  server.keepAliveTimeout = 0;
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const bound = server.address();
-  made.address = `127.0.0.1:${typeof bound === "object" && bound !== null ? bound.port : 0}`;
+  await server.listen();
+  made.address = `127.0.0.1:${server.port}`;
   return made;
 }

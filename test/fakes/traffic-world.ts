@@ -9,6 +9,7 @@ import { decodeAppliedResource } from "../../federation/model/wire/resource.ts";
 import { compileSnapshot } from "../../federation/registry/compile-snapshot.ts";
 import { conditionsOf } from "../../federation/registry/conditions.ts";
 import { type Echo, type EchoBackend, startEchoBackend } from "./echo-backend.ts";
+import { H2Client } from "./h2-ask.ts";
 import { addressOf } from "./http-wire.ts";
 import { type MeshMember, startMember } from "./mesh-member.ts";
 import { createTestFederation } from "./pki.ts";
@@ -42,6 +43,7 @@ export type BackendName = "cart-v1" | "cart-v2" | "stock" | "west-cart";
  * and imports it from both clusters as everywhere.shop.
  */
 export interface TrafficWorld {
+  readonly protocol: Protocol;
   readonly backends: { readonly [N in BackendName]: EchoBackend };
   /** Puts exactly these routes in force; answers their conditions, `<type> <status> <reason>`. */
   route(...routes: readonly TrafficRouteResource[]): readonly string[];
@@ -52,6 +54,9 @@ export interface TrafficWorld {
   member(name: string): MeshMember;
   stop(): Promise<void>;
 }
+
+/** What the clients speak, and so what the backends are spoken to in. */
+export type Protocol = "HTTP/1.1" | "HTTP/2";
 
 const FEDERATION = "test.mesh";
 const API = "isthmus.dev/v1alpha1" as const;
@@ -86,7 +91,13 @@ export function trafficRoute(
 }
 
 /** Without agents the gateways serve workloads themselves. */
-export async function startTrafficWorld({ agents = true } = {}): Promise<TrafficWorld> {
+export async function startTrafficWorld({
+  agents = true,
+  protocol = "HTTP/1.1",
+}: {
+  readonly agents?: boolean;
+  readonly protocol?: Protocol;
+} = {}): Promise<TrafficWorld> {
   const federation = createTestFederation(FEDERATION, ["east", "west"]);
   const names = ["cart-v1", "cart-v2", "stock", "west-cart"] as const;
   const started = await Promise.all(names.map((name) => startEchoBackend(name)));
@@ -160,7 +171,9 @@ export async function startTrafficWorld({ agents = true } = {}): Promise<Traffic
       : undefined,
   );
   const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  const http2 = new H2Client();
   const world: TrafficWorld = {
+    protocol,
     backends,
     route(...routes) {
       for (const [name, { snapshot }] of members) {
@@ -180,7 +193,18 @@ export async function startTrafficWorld({ agents = true } = {}): Promise<Traffic
       if (found === undefined) throw new Error(`${caller} has no address for ${service}`);
       return found.address;
     },
-    ask: (path, ask = {}) => askOnce(agent, world.address(ask.caller ?? "web", ask.service), path, ask),
+    async ask(path, ask = {}) {
+      const address = world.address(ask.caller ?? "web", ask.service);
+      const answer = await (protocol === "HTTP/2"
+        ? http2.ask(address, path, ask)
+        : askOnce(agent, address, path, ask));
+      return {
+        ...answer,
+        get echo() {
+          return JSON.parse(answer.text) as Echo;
+        },
+      };
+    },
     metric(name, ...labels) {
       let sum = 0;
       for (const line of entry.proxy.metrics().split("\n")) {
@@ -196,6 +220,7 @@ export async function startTrafficWorld({ agents = true } = {}): Promise<Traffic
     },
     async stop() {
       agent.destroy();
+      http2.close();
       for (const { proxy } of members.values()) proxy.close();
       await Promise.all(Object.values(backends).map((backend) => backend.stop()));
     },
@@ -203,7 +228,7 @@ export async function startTrafficWorld({ agents = true } = {}): Promise<Traffic
   return world;
 }
 
-function askOnce(agent: Agent, address: string, path: string, ask: Ask): Promise<Reply> {
+function askOnce(agent: Agent, address: string, path: string, ask: Ask): Promise<Omit<Reply, "echo">> {
   return new Promise((resolve, reject) => {
     const { host, port } = addressOf(address);
     const headers = { host: "cart.shop", ...ask.headers } as { [name: string]: string | string[] };
@@ -216,14 +241,7 @@ function askOnce(agent: Agent, address: string, path: string, ask: Ask): Promise
         response.on("end", () => {
           const text = Buffer.concat(chunks).toString();
           const { statusCode: status = 0 } = response;
-          resolve({
-            status,
-            headers: response.headers,
-            text,
-            get echo() {
-              return JSON.parse(text) as Echo;
-            },
-          });
+          resolve({ status, headers: response.headers, text });
         });
       },
     );

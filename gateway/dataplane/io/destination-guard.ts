@@ -36,7 +36,8 @@ export class DestinationGuard {
   /** How many endpoints the service has there; 0: not known. */
   endpoints = 0;
   readonly #budget = new RetryBudget();
-  #ready = 0;
+  /** Endpoints that serve, as far as is known. */
+  ready = 0;
   #state: destination.DestinationState = destination.ADMITTED;
   /** Of the service there as a whole. */
   #whole: outlier.OutlierState = outlier.ADMITTING;
@@ -52,8 +53,8 @@ export class DestinationGuard {
   /** What is known of it now. */
   heard(readiness: Readiness | undefined): void {
     const ready = readiness?.ready ?? 0;
-    if (ready > this.#ready) this.generation += 1;
-    this.#ready = ready;
+    if (ready > this.ready) this.generation += 1;
+    this.ready = ready;
     this.endpoints = readiness?.total ?? 0;
   }
 

@@ -1,5 +1,6 @@
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { serviceKey } from "../../../federation/model/service.ts";
+import { type FailedTries, nextTry } from "../balance/failed-tries.ts";
 import { pickShare } from "../balance/failover.ts";
 import { hashText } from "../balance/rendezvous.ts";
 import { cookieValue, decodeSession, encodeSession, isExpired } from "../balance/session-token.ts";
@@ -59,6 +60,24 @@ export class EntryGuard {
   pick(sources: readonly EntryForward[]): EntryForward | undefined {
     if (sources.length < 2) return sources[0];
     return sources[pickShare(this.#guard.shares(this.#service, this.#rules, sources), this.#random())];
+  }
+
+  /** Where another try goes: not where tries have failed, as long as the rules leave anything else. */
+  pickOther(target: EntryForward, sources: readonly EntryForward[], failed: FailedTries): EntryForward {
+    if (sources.length < 2) return target;
+    const leavesEndpoint = failed.leaves(target.destination, this.#guard.env.readiness(target));
+    const hasFailed = sources.map(({ destination }) => failed.has(destination));
+    const choice = nextTry(
+      this.#guard.shares(this.#service, this.#rules, sources),
+      hasFailed,
+      leavesEndpoint,
+    );
+    if (choice === "same") return target;
+    const others = choice === "others" ? sources.filter((_, index) => hasFailed[index] !== true) : sources;
+    const shares = choice === "others" ? this.#guard.sharesAmong(this.#service, this.#rules, others) : choice;
+    const other = others[pickShare(shares, this.#random())];
+    if (other === undefined) return target;
+    return this.#rules === undefined ? other : this.#ofRollout(other, this.#rules);
   }
 
   /** Nearly every question of an entry is about the same target. */

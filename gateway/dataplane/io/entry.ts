@@ -3,6 +3,7 @@ import { type Problem, PROBLEMS, problem } from "../../../federation/model/probl
 import { serviceKey, type ServiceName } from "../../../federation/model/service.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../federation/model/workload-pattern.ts";
+import type { FailedTries } from "../balance/failed-tries.ts";
 import type { Watch } from "../lifecycle/watch.ts";
 import { type EntryDecision, type EntryForward, recheckTarget, refuse } from "../routing/decide.ts";
 import {
@@ -57,6 +58,13 @@ export interface EntryEnvironment {
   readonly accessLog?: AccessLog | undefined;
   /** What the rules of this process remember between requests. */
   readonly guard: Guard;
+}
+
+export interface OpenOptions {
+  /** Fields beside those that say where it goes. */
+  readonly extra?: RequestFields | undefined;
+  /** Names of endpoints that will not do, comma-separated. */
+  readonly avoid?: string | undefined;
 }
 
 export interface EntryKey {
@@ -141,6 +149,21 @@ export class Entry {
     return this.guard.hasRules ? ticketFor(this.guard, target, this.env.now) : NO_TICKET;
   }
 
+  /**
+   * Where another try goes, and its ticket: elsewhere than where tries have failed, if the rules leave a place that takes it.
+   * Answers `undefined` where it stays with its target.
+   */
+  moveOn(
+    target: EntryForward,
+    sources: readonly EntryForward[],
+    failed: FailedTries,
+  ): { readonly target: EntryForward; readonly ticket: Ticket } | undefined {
+    const other = this.guard.pickOther(target, sources, failed);
+    if (other === target || this.recheck(other) !== undefined) return undefined;
+    const ticket = this.enter(other);
+    return "name" in ticket ? undefined : { target: other, ticket };
+  }
+
   /** A connection to the target can take another request: the one that waits longest may have it. */
   connectionFree(target: EntryForward): void {
     if (this.guard.hasRules) this.guard.destination(target).idle();
@@ -176,10 +199,12 @@ export class Entry {
   }
 
   /** Opens a stream to the service through a ready tunnel; `undefined` when there is none. */
-  open(target: EntryForward, onDrain: () => void, extra?: RequestFields): OpenedStream | undefined {
+  open(target: EntryForward, onDrain: () => void, options: OpenOptions = {}): OpenedStream | undefined {
     const destination = this.guard.hasRules ? this.guard.destination(target) : undefined;
     if (destination?.mayConnect === false) return undefined;
-    const stream = this.#dial(target, onDrain, extra, destination?.avoided(this.env.now()));
+    const ejected = destination?.avoided(this.env.now());
+    const avoid = ejected && options.avoid ? `${options.avoid},${ejected}` : (options.avoid ?? ejected);
+    const stream = this.#dial(target, onDrain, options.extra, avoid);
     if (stream !== undefined)
       this.env.flows?.service(this.key.caller, target.service, target.permit.wouldDeny);
     if (stream === undefined || destination === undefined) return stream;

@@ -12,10 +12,12 @@ export interface Ticket {
   mayRetry(): boolean;
   /** The exchange is over, however it went. Only the first call counts. */
   leave(): void;
+  /** It goes on elsewhere: nothing is measured of it here. */
+  moved(): void;
 }
 
 /** Where no rule wants to know. */
-export const NO_TICKET: Ticket = { answered() {}, failed() {}, mayRetry: () => true, leave() {} };
+export const NO_TICKET: Ticket = { answered() {}, failed() {}, mayRetry: () => true, leave() {}, moved() {} };
 
 /** What a hop said about itself or the way, not what an endpoint did. */
 const NOT_ITS_FAULT: ReadonlySet<Problem["name"]> = new Set([
@@ -88,9 +90,13 @@ class GuardedTicket implements Ticket {
 
   leave(): void {
     if (this.#left) return;
+    this.moved();
+    this.#measure();
+  }
+
+  moved(): void {
     this.#left = true;
     this.#destination.load.requests -= 1;
-    this.#measure();
   }
 
   /** How it ended for the client: tries that were repeated do not count. */

@@ -51,18 +51,16 @@ function join(
 ): void {
   next.once("response", (headers) => {
     if (!isUnanswered(stream)) return abort(next);
+    const told = headers[TUNNEL_HEADER.endpoint];
+    const name = endpoint ?? (typeof told === "string" ? told : undefined);
     if (headers[":status"] === 200) {
-      const told = headers[TUNNEL_HEADER.endpoint];
-      stream.respond({
-        ":status": 200,
-        ...endpointField(endpoint ?? (typeof told === "string" ? told : undefined)),
-      });
+      stream.respond({ ":status": 200, ...endpointField(name) });
       // Not before: data may come ahead of this event, and a first write would answer 200 by itself.
       finishRelay(stream, next, counters);
     } else {
       const reason = refusalOf(headers);
       onRefused?.(reason);
-      refuseTunnel(stream, reason);
+      refuseTunnel(stream, reason, name);
       next.close(ErrorCode.cancel);
     }
   });
@@ -127,7 +125,8 @@ export function forwardToEndpoint(
     if (!isUnanswered(stream)) return;
     const other = endpoint.failed?.();
     if (other !== undefined) return forwardToEndpoint(stream, other, counters);
-    refuseTunnel(stream, problem("endpoint_unreachable", `${endpoint.address}: ${error.message}`));
+    const reason = problem("endpoint_unreachable", `${endpoint.address}: ${error.message}`);
+    refuseTunnel(stream, reason, endpoint.name);
   });
   socket.on("error", ignore);
   socket.once("close", () => {

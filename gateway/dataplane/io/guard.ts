@@ -111,6 +111,15 @@ export class Guard {
     return parts;
   }
 
+  /** The same among fewer of them, as if the others were not there. */
+  sharesAmong(
+    service: string,
+    rules: ServiceRules | undefined,
+    sources: readonly EntryForward[],
+  ): readonly number[] {
+    return this.#divide(service, rules, sources, this.env.now());
+  }
+
   canary(rollout: string): CanaryMeter {
     const known = this.#canaries.get(rollout) ?? new CanaryMeter();
     this.#canaries.set(rollout, known);

@@ -1,6 +1,8 @@
 // Longer than other files: the life of one connection is one state machine over the same private state.
 import type { Socket } from "node:net";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
+import type { FailureClass } from "../../../federation/model/traffic-route.ts";
+import { FailedTries } from "../balance/failed-tries.ts";
 import { editFields } from "../http1/edit-head.ts";
 import { fieldValue } from "../http1/head-fields.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
@@ -82,6 +84,8 @@ export class Http1Connection implements Http1Exchange, Bagged {
   #target: EntryForward | undefined;
   /** What the rule that it fits adds; `undefined` where no route is about the service. */
   #routed: RoutedRequest<string> | undefined;
+  /** Where its tries have failed. */
+  #failed: FailedTries | undefined;
   /** Counts requests, so that what comes late is told from what is under way. */
   #turn = 0;
   #ticket: Ticket = NO_TICKET;
@@ -223,6 +227,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
       this.record.refused(reason);
       return void this.socket.resetAndDestroy();
     }
+    this.#noteFailure(failureClass(reason.name), stream.endpoint);
     if (this.#routed?.routed.rule.retry !== undefined) return this.#tryFailed(reason, stream.reused);
     if (this.#target !== undefined && this.#mayRepeat(stream, reason))
       return this.#attempt(this.#target, false);
@@ -233,6 +238,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
   declines(head: ResponseHead): boolean {
     const retry = this.#routed?.routed.rule.retry;
     if (retry === undefined || !isFailure(retry, head) || !this.#tryAgain(retry, false)) return false;
+    this.#noteFailure(undefined, this.#upstream?.endpoint);
     this.#ticket.answered(head.status, this.#upstream?.endpoint);
     this.#upstream = undefined;
     return true;
@@ -424,7 +430,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
       if (this.socket.destroyed || turn !== this.#turn) return;
       const reason = this.entry.recheck(target);
       const late = ready && reason === undefined ? this.#late(target, mayReuse, sampled) : undefined;
-      if (late === undefined) this.#tryFailed(reason ?? this.entry.unavailable(target), false);
+      if (late === undefined) this.#cannotSend(reason ?? this.entry.unavailable(target));
       else this.#send(late);
       this.#resumePending();
     });
@@ -432,7 +438,8 @@ export class Http1Connection implements Http1Exchange, Bagged {
 
   #late(target: EntryForward, mayReuse: boolean, sampled?: TraceContext): Http1Stream | undefined {
     const pool = this.#host.poolOf(target);
-    return (mayReuse && sampled === undefined ? pool.take() : undefined) ?? pool.open(sampled);
+    const kept = mayReuse && sampled === undefined ? pool.take() : undefined;
+    return kept ?? pool.open(sampled, this.#failed?.avoid(target.destination));
   }
 
   #send(stream: Http1Stream): void {
@@ -445,6 +452,17 @@ export class Http1Connection implements Http1Exchange, Bagged {
     if (request === undefined) return;
     request.limitTry(() => this.#tryTimedOut());
     for (const chunk of request.copy?.chunks ?? []) stream.write(chunk, 0, chunk.length);
+  }
+
+  #cannotSend(reason: Problem): void {
+    this.#noteFailure("connect-failure", undefined);
+    this.#tryFailed(reason, false);
+  }
+
+  #noteFailure(failure: FailureClass | undefined, endpoint: string | undefined): void {
+    if (this.#target === undefined) return;
+    this.#failed ??= new FailedTries();
+    this.#failed.add(this.#target.destination, endpoint, failure);
   }
 
   /** A try came to nothing: another one, where the rule allows it, or the end. */
@@ -475,17 +493,30 @@ export class Http1Connection implements Http1Exchange, Bagged {
     request.retries += 1;
     request.endTry();
     this.#pause(retryPauseMs(retry, request.retries, env.random()), () => {
-      const reason = this.entry.recheck(target);
-      if (reason === undefined) this.#attempt(target, false);
+      const next = this.#moveOn(target, request.routed.sources);
+      const reason = this.entry.recheck(next);
+      if (reason === undefined) this.#attempt(next, false);
       else this.#refuse(reason);
     });
     return true;
+  }
+
+  /** The next try may have another cluster for its target. */
+  #moveOn(target: EntryForward, sources: readonly EntryForward[]): EntryForward {
+    const moved = this.#failed === undefined ? undefined : this.entry.moveOn(target, sources, this.#failed);
+    if (moved === undefined) return target;
+    this.#ticket.moved();
+    this.#ticket = moved.ticket;
+    this.#target = moved.target;
+    this.record.moved(moved.target);
+    return moved.target;
   }
 
   #tryTimedOut(): void {
     const retry = this.#routed?.routed.rule.retry;
     if (this.#responded || retry?.on.has("timeout") !== true)
       return this.#timedOut("the rule's backendRequest timeout is over");
+    this.#noteFailure("timeout", this.#upstream?.endpoint);
     this.#upstream?.abort();
     this.#upstream = undefined;
     this.#tryFailed(problem("upstream_timeout", "the rule's backendRequest timeout is over"), false);
@@ -603,6 +634,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
   #forget(): void {
     this.#routed?.end();
     this.#routed = undefined;
+    this.#failed = undefined;
     this.#turn += 1;
     clearTimeout(this.#pauseTimer);
     this.#pauseTimer = undefined;

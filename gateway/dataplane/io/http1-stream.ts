@@ -54,11 +54,9 @@ export class Http1Stream implements ByteSink, Bagged {
     readFrom(stream, this);
     stream.on("drain", () => this.#exchange?.resumeRequest());
     stream.once("response", (headers) => {
-      if (headers[":status"] === 200) {
-        const endpoint = headers[TUNNEL_HEADER.endpoint];
-        this.endpoint = typeof endpoint === "string" ? endpoint : undefined;
-        return;
-      }
+      const endpoint = headers[TUNNEL_HEADER.endpoint];
+      this.endpoint = typeof endpoint === "string" ? endpoint : undefined;
+      if (headers[":status"] === 200) return;
       this.#refusal = refusalOf(headers);
       stream.close(ErrorCode.cancel);
     });

@@ -1,5 +1,7 @@
 // Longer than other files: the life of one request is one state machine over the same private state.
 import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
+import type { FailureClass } from "../../../federation/model/traffic-route.ts";
+import { FailedTries } from "../balance/failed-tries.ts";
 import { NO_CONTENT } from "../http2/connection.ts";
 import { ErrorCode } from "../http2/error-code.ts";
 import type { Stream, StreamHandler } from "../http2/stream.ts";
@@ -67,6 +69,8 @@ export class Http2Exchange implements StreamHandler, Bagged {
   #ticket: Ticket = NO_TICKET;
   #upstream: Http2Upstream | undefined;
   #answering: Stream | undefined;
+  /** Where its tries have failed. */
+  #failed: FailedTries | undefined;
   #attempts = 0;
   #bodySent = false;
   /** For a try that the service certainly did not look at; a rule that retries or mirrors keeps its own. */
@@ -216,6 +220,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
     const reason = this.#lossOf(stream);
     this.#ticket.failed(reason, this.#upstream?.endpoint);
     if (this.#responded) return this.#fail(reason, stream.rstCode);
+    this.#noteFailure(failureClass(reason.name), this.#upstream?.endpoint);
     if (this.#routed?.routed.rule.retry !== undefined) return this.#tryFailed(reason);
     if (this.#target !== undefined && this.#mayRepeat(reason)) return this.#attempt(this.#target, true);
     this.#fail(reason);
@@ -301,14 +306,16 @@ export class Http2Exchange implements StreamHandler, Bagged {
     entry.whenAvailable(target, (worth) => {
       if (this.#isOver || this.#asking.isClosed) return;
       const reason = entry.recheck(target);
-      if (!worth || reason !== undefined || !this.#send(target, false))
+      if (!worth || reason !== undefined || !this.#send(target, false)) {
+        this.#noteFailure("connect-failure", undefined);
         this.#tryFailed(reason ?? entry.unavailable(target));
+      }
       this.#asking.resume();
     });
   }
 
   #send(target: EntryForward, fresh: boolean): boolean {
-    const upstream = this.#host.http2PoolOf(target).pick(fresh);
+    const upstream = this.#host.http2PoolOf(target).pick(fresh, this.#failed);
     if (upstream === undefined) return false;
     const request = this.#routed;
     const forwarded = forwardRequest(request?.head ?? this.#fields, {
@@ -341,6 +348,12 @@ export class Http2Exchange implements StreamHandler, Bagged {
     return [...fields, line.slice(0, colon).toLowerCase(), line.slice(colon + 2).trimEnd()];
   }
 
+  #noteFailure(failure: FailureClass | undefined, endpoint: string | undefined): void {
+    if (this.#target === undefined) return;
+    this.#failed ??= new FailedTries();
+    this.#failed.add(this.#target.destination, endpoint, failure);
+  }
+
   /** A try came to nothing: another one, where the rule allows it, or the end. */
   #tryFailed(reason: Problem): void {
     const retry = this.#routed?.routed.rule.retry;
@@ -358,6 +371,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
     const isFailure =
       retry.codes.has(status) || (grpcStatus !== undefined && retry.grpcCodes.has(Number(grpcStatus)));
     if (!isFailure || !this.#tryAgain(retry, false)) return false;
+    this.#noteFailure(undefined, this.#upstream?.endpoint);
     const declined = this.#answering;
     this.#answering = undefined;
     declined?.reset(ErrorCode.cancel);
@@ -382,17 +396,31 @@ export class Http2Exchange implements StreamHandler, Bagged {
     request.retries += 1;
     request.endTry();
     this.#pause(retryPauseMs(retry, request.retries, env.random()), () => {
-      const reason = this.#host.entry.recheck(target);
-      if (reason === undefined) this.#attempt(target, false);
+      const next = this.#moveOn(target, request.routed.sources);
+      const reason = this.#host.entry.recheck(next);
+      if (reason === undefined) this.#attempt(next, false);
       else this.#fail(reason);
     });
     return true;
+  }
+
+  /** The next try may have another cluster for its target. */
+  #moveOn(target: EntryForward, sources: readonly EntryForward[]): EntryForward {
+    const moved =
+      this.#failed === undefined ? undefined : this.#host.entry.moveOn(target, sources, this.#failed);
+    if (moved === undefined) return target;
+    this.#ticket.moved();
+    this.#ticket = moved.ticket;
+    this.#target = moved.target;
+    this.#record.moved(moved.target);
+    return moved.target;
   }
 
   #tryTimedOut(): void {
     const retry = this.#routed?.routed.rule.retry;
     const detail = "the rule's backendRequest timeout is over";
     if (this.#responded || retry?.on.has("timeout") !== true) return this.#timedOut(detail);
+    this.#noteFailure("timeout", this.#upstream?.endpoint);
     const answering = this.#answering;
     this.#answering = undefined;
     answering?.reset(ErrorCode.cancel);

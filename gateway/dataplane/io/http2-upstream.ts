@@ -9,6 +9,13 @@ import { abort, ignore, readFrom } from "./relay.ts";
 import { type ByteSink, ErrorCode, type OpenedStream } from "./tunnel-stream.ts";
 import { TUNNEL_HEADER, WORKLOAD_CONNECTION } from "./tunnel-settings.ts";
 
+export interface UpstreamOwner {
+  /** It takes no request any more. */
+  onGone(upstream: Http2Upstream): void;
+  /** It is connected, and `endpoint` says where, if the far gateway does. */
+  onEndpoint(upstream: Http2Upstream): void;
+}
+
 /**
  * An HTTP/2 session with one connection of the far workload, inside a tunnel stream: the hops between relay its bytes. It carries
  * requests of any connection of the same caller to the same target.
@@ -21,17 +28,17 @@ export class Http2Upstream implements ByteSink {
   idleSinceMs: number;
   readonly #session: Http2Session;
   readonly #stream: OpenedStream;
-  readonly #onGone: (upstream: Http2Upstream) => void;
+  readonly #owner: UpstreamOwner;
   readonly #conduct = new SessionConduct("workload");
   #refusal: Problem | undefined;
   #isRetired = false;
   #isGone = false;
 
-  constructor(stream: OpenedStream, now: number, onGone: (upstream: Http2Upstream) => void) {
+  constructor(stream: OpenedStream, now: number, owner: UpstreamOwner) {
     this.openedMs = now;
     this.idleSinceMs = now;
     this.#stream = stream;
-    this.#onGone = onGone;
+    this.#owner = owner;
     this.#session = new Http2Session(
       { ...WORKLOAD_CONNECTION, role: "client", asksAtOnce: true },
       stream instanceof Socket ? socketTransport(stream) : streamTransport(stream),
@@ -45,11 +52,9 @@ export class Http2Upstream implements ByteSink {
       },
     );
     stream.once("response", (headers) => {
-      if (headers[":status"] === 200) {
-        const endpoint = headers[TUNNEL_HEADER.endpoint];
-        this.endpoint = typeof endpoint === "string" ? endpoint : undefined;
-        return;
-      }
+      const endpoint = headers[TUNNEL_HEADER.endpoint];
+      this.endpoint = typeof endpoint === "string" ? endpoint : undefined;
+      if (headers[":status"] === 200) return owner.onEndpoint(this);
       this.#lose(refusalOf(headers));
       stream.close(ErrorCode.cancel);
     });
@@ -117,7 +122,7 @@ export class Http2Upstream implements ByteSink {
   #gone(): void {
     if (this.#isGone) return;
     this.#isGone = true;
-    this.#onGone(this);
+    this.#owner.onGone(this);
   }
 }
 

@@ -12,11 +12,13 @@ import { ErrorCode, type OpenedStream, type ReceivedFields } from "./tunnel-stre
  */
 export class LocalStream extends Socket implements OpenedStream {
   rstCode: number | undefined;
+  readonly #name: string | undefined;
   #answered = false;
 
   /** `onFailed`: the endpoint does not accept the connection. */
   constructor(endpoint: string, name?: string, onFailed: () => void = () => {}) {
     super({ allowHalfOpen: true });
+    this.#name = name;
     this.on("error", ignore);
     this.setNoDelay(true);
     const address = parseAddress(endpoint);
@@ -49,6 +51,7 @@ export class LocalStream extends Socket implements OpenedStream {
       ":status": 503,
       [TUNNEL_HEADER.code]: PROBLEMS.endpoint_unreachable.code,
       [TUNNEL_HEADER.detail]: detail,
+      [TUNNEL_HEADER.endpoint]: this.#name,
     };
     this.emit("response", fields);
     this.destroy();

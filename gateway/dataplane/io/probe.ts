@@ -34,7 +34,7 @@ function probeEntry(entry: Entry, monotonicMs: () => number): Promise<Result<num
     const startedMs = monotonicMs();
     const target = entry.decideConnection();
     if (target.kind === "refuse") return resolve(err(target.problem));
-    const stream = entry.open(target, ignore, { [TUNNEL_HEADER.probe]: "1" });
+    const stream = entry.open(target, ignore, { extra: { [TUNNEL_HEADER.probe]: "1" } });
     if (stream === undefined) return resolve(err(entry.unavailable(target)));
     const finish = (outcome: Result<number, Problem>): void => {
       clearTimeout(timer);

@@ -2,7 +2,7 @@ import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { RequestView } from "../routing/request-view.ts";
 import { parseTraceContext, type TraceContext } from "../telemetry/trace-context.ts";
-import type { Span } from "../telemetry/tracing.ts";
+import type { Span, SpanAttributes } from "../telemetry/tracing.ts";
 import type { Entry } from "./entry.ts";
 import type { RouteSeries, Verdict } from "./route-series.ts";
 
@@ -63,6 +63,12 @@ export class RequestRecord {
     this.#route = route;
     this.#series = this.#entry.seriesOf(target, route);
     this.#begin();
+  }
+
+  /** Another try goes elsewhere. */
+  moved(target: EntryForward): void {
+    this.#target = target;
+    this.#series = this.#entry.seriesOf(target, this.#route);
   }
 
   /** What the next hops are told of the trace, once `toward` was called; `undefined` where nobody traces. */
@@ -148,6 +154,17 @@ export class RequestRecord {
       "http.response.body.size": this.#received,
       "isthmus.verdict": verdict,
       "isthmus.retries": Math.max(0, this.#attempts - 1),
+      ...this.#destination(),
+    };
+  }
+
+  /** As it was in the end. */
+  #destination(): SpanAttributes | undefined {
+    if (this.#series === undefined || this.#attempts < 2) return undefined;
+    const { labels } = this.#series;
+    return {
+      "isthmus.destination.cluster": labels.destination_cluster,
+      "isthmus.destination.version": labels.version,
     };
   }
 

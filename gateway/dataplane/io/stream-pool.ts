@@ -46,11 +46,12 @@ export class StreamPool {
 
   /**
    * A fresh stream through a ready tunnel. With a trace it serves one request only, so that what the hops further on tell of
-   * the stream, they tell of that request.
+   * the stream, they tell of that request. `avoid`: endpoints where the request has failed.
    */
-  open(trace?: TraceContext): Http1Stream | undefined {
+  open(trace?: TraceContext, avoid?: string): Http1Stream | undefined {
     let opened: Http1Stream | undefined;
-    const stream = this.#entry.open(this.target, () => opened?.drain(), traceFields(trace));
+    const options = { extra: traceFields(trace), avoid };
+    const stream = this.#entry.open(this.target, () => opened?.drain(), options);
     if (stream === undefined) return undefined;
     opened = new Http1Stream(stream, this, trace === undefined);
     opened.generation = this.#destination.generation;

@@ -73,13 +73,13 @@ export class TcpConnection implements Bagged {
     if (target.kind === "refuse") return this.cut(target.problem);
     this.#target = target;
     this.#record.toward(target);
-    const trace = traceFields(this.#record.trace);
+    const extra = { extra: traceFields(this.#record.trace) };
     if (target.permit.wouldDeny) entry.counters.wouldDeny.value += 1;
-    const stream = entry.open(target, ignore, trace);
+    const stream = entry.open(target, ignore, extra);
     if (stream !== undefined) return this.#join(stream);
     entry.whenAvailable(target, (ready) => {
       if (this.socket.destroyed || this.#state === "abandoned") return;
-      const late = ready ? entry.open(target, ignore, trace) : undefined;
+      const late = ready ? entry.open(target, ignore, extra) : undefined;
       if (late === undefined) this.cut(entry.unavailable(target));
       else this.#join(late);
     });

@@ -242,13 +242,15 @@ export function isUnanswered(stream: ServedStream): boolean {
 }
 
 /** Answers a tunnel request with a refusal; peers are verified, so they may know the reason. */
-export function refuseTunnel(stream: ServedStream, reason: Problem): void {
+/** `endpoint`: the one that the refusal is about, so that another try can avoid it. */
+export function refuseTunnel(stream: ServedStream, reason: Problem, endpoint?: string): void {
   if (!isUnanswered(stream)) return abort(stream);
   stream.respond(
     {
       ":status": localReply(reason.name).http,
       [TUNNEL_HEADER.code]: PROBLEMS[reason.name].code,
       [TUNNEL_HEADER.detail]: headerText(reason.detail),
+      ...(endpoint === undefined ? undefined : { [TUNNEL_HEADER.endpoint]: endpoint }),
     },
     { endStream: true },
   );

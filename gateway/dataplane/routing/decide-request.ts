@@ -43,6 +43,8 @@ export interface Routed {
   readonly delayMs: number;
   /** Who gets a copy. */
   readonly mirrors: readonly EntryForward[];
+  /** Among what the target was chosen: where another try may go. */
+  readonly sources: readonly EntryForward[];
 }
 
 /** Answer at once, as a rule says. */
@@ -159,7 +161,7 @@ function forward(
   const target = dice.pick(sources);
   if (target === undefined) return NO_SOURCE;
   const mirrors = rule.mirrors.length === 0 ? NO_MIRRORS : drawMirrors(rules, rule, dice);
-  return { kind: "forward", target, routed: { rule, edits, prefix, delayMs, mirrors } };
+  return { kind: "forward", target, routed: { rule, edits, prefix, delayMs, mirrors, sources } };
 }
 
 /** A mirror that leads nowhere is left out: it must never harm the request. */

@@ -1,5 +1,6 @@
 import { expect } from "vitest";
 import type { RouteFault, RouteRetry } from "../../../federation/model/traffic-route.ts";
+import { breakOff } from "../../fakes/both-http.ts";
 import type { Behaviour } from "../../fakes/echo-backend.ts";
 import { trafficRoute, type TrafficWorld } from "../../fakes/traffic-world.ts";
 import { type Row, row, shares, V1 } from "./row.ts";
@@ -109,14 +110,14 @@ export const FAILURE_ROWS: readonly Row[] = [
     "rules[].retry.on[]",
     "HTTPRouteRetryConnectionError: classes of failure, and no other",
     async (world) => {
-      const reset: Behaviour = failing(1, (request) => void request.socket.resetAndDestroy());
+      const reset: Behaviour = failing(1, (request) => breakOff(request));
       retried(world, { on: ["reset"] });
       world.backends["cart-v1"].behave = reset;
       expect((await world.ask("/")).status).toBe(200);
       retried(world, { on: ["timeout"] });
       world.backends["cart-v1"].reset();
       await world.ask("/", { headers: { connection: "close" } });
-      world.backends["cart-v1"].behave = failing(9, (request) => void request.socket.resetAndDestroy());
+      world.backends["cart-v1"].behave = failing(9, (request) => breakOff(request));
       expect((await world.ask("/", { method: "POST", body: "x" })).status).toBe(502);
       expect(tries(world)).toBe(2);
     },
