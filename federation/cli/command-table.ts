@@ -419,6 +419,17 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import("./commands/registry.ts")).recoverCommand,
   },
   {
+    path: "registry rotate-key",
+    group: "Run a role",
+    summary: "announce a new key for signing snapshots and tokens; members follow by themselves",
+    options: [
+      ...CONNECTION,
+      { flags: "--compromised", summary: "at once: the old key, and every token signed with it, are void" },
+      DRY_RUN,
+    ],
+    load: async () => (await import("./commands/rotate-key.ts")).rotateKey,
+  },
+  {
     path: "gateway",
     group: "Run a role",
     summary: "run a gateway of a joined cluster in the foreground",

@@ -21,6 +21,8 @@ import {
   federationInfo,
   type OperatorTokenRequest,
   type OperatorTokenResponse,
+  type KeyRotation,
+  keyRotation,
   operatorTokenResponse,
   problemDocument,
   type RegisterResponse,
@@ -84,6 +86,10 @@ export interface RegistryClient {
     options?: { readonly dryRun?: boolean },
   ): Answer<RolloutAnswer>;
   audit(page?: { readonly after?: number; readonly limit?: number }): Answer<AuditList>;
+  rotateSigningKey(given?: {
+    readonly compromised?: boolean;
+    readonly dryRun?: boolean;
+  }): Answer<KeyRotation>;
   issueOperatorToken(request: OperatorTokenRequest): Answer<OperatorTokenResponse>;
 }
 
@@ -125,6 +131,7 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
       const path = [cluster, namespace, name, action].map(segment).join("/");
       return call("POST", `/v1/rollouts/${path}${queryOf(given)}`, rolloutAnswer);
     },
+    rotateSigningKey: (given = {}) => call("POST", "/v1/snapshot-keys/rotate", keyRotation, given),
     audit: (page = {}) => call("GET", `/v1/audit${queryOf(page)}`, auditList),
     issueOperatorToken: (request) => call("POST", "/v1/operator-tokens", operatorTokenResponse, request),
   };

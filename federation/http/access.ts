@@ -89,7 +89,7 @@ async function identify(registry: Registry, c: Context, body: Uint8Array): Promi
   const token = /^Bearer +([\x21-\x7e]+) *$/i.exec(header)?.[1];
   if (token === undefined)
     throw problemError("unauthenticated", "the Authorization header is not Bearer or Isthmus-Member");
-  return accept(await authority.verifyOperator(token, clock.now()));
+  return accept(await authority.verifyOperator(token, state, clock.now()));
 }
 
 function accept(verified: Result<Caller, Problem>): Caller {

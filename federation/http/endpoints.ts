@@ -8,6 +8,7 @@ import { MEMBER_ENDPOINTS } from "./handlers/members.ts";
 import { OPERATOR_TOKEN_ENDPOINTS } from "./handlers/operator-tokens.ts";
 import { RESOURCE_ENDPOINTS } from "./handlers/resources.ts";
 import { ROLLOUT_ENDPOINTS } from "./handlers/rollouts.ts";
+import { SIGNING_KEY_ENDPOINTS } from "./handlers/signing-keys.ts";
 import { SNAPSHOT_ENDPOINTS } from "./handlers/snapshot.ts";
 
 /** Every operation of the registry: what is served is what the OpenAPI document says. */
@@ -18,6 +19,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   ...JOIN_ENDPOINTS,
   ...MEMBER_ENDPOINTS,
   ...SNAPSHOT_ENDPOINTS,
+  ...SIGNING_KEY_ENDPOINTS,
   ...RESOURCE_ENDPOINTS,
   ...ROLLOUT_ENDPOINTS,
   ...AUDIT_ENDPOINTS,

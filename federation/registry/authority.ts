@@ -4,6 +4,7 @@ import type { SpiffeId, TrustDomain } from "../model/spiffe-id.ts";
 import type { Jwks, OperatorTokenRequest, Role } from "../model/wire/api.ts";
 import type { RootBundle } from "./compile-snapshot.ts";
 import type { IssuedCa, IssuedJoinToken } from "./plan/clusters.ts";
+import type { PublicSigningKey, SigningRing } from "./signing-ring.ts";
 import type { FederationState } from "./state.ts";
 
 /** Who asks: an operator by role, or a member of one cluster. */
@@ -28,7 +29,18 @@ export interface SignedRequest {
 /** What the registry needs of keys and signatures. */
 export interface Authority {
   readonly root: RootBundle;
-  readonly snapshotKeys: Jwks;
+  /** The only key there was before any was rotated. */
+  readonly foundingKey: PublicSigningKey;
+  /** Of the keys that members accept. */
+  snapshotKeys(state: FederationState): Jwks;
+  /** What members take, vouched for by the root. */
+  signKeySet(
+    set: Pick<SigningRing, "sequence"> & { readonly keys: readonly PublicSigningKey[] },
+  ): Promise<string>;
+  /** A new key, kept where keys are kept. */
+  makeSigningKey(): Promise<PublicSigningKey>;
+  /** It signs nothing any more. */
+  dropSigningKey(kid: string): Promise<void>;
   issueClusterCa(request: {
     readonly csr: string;
     readonly trustDomain: TrustDomain;
@@ -36,17 +48,19 @@ export interface Authority {
   }): Promise<Result<IssuedCa, Problem>>;
   /** Whether two CA certificates (DER, base64) are for the same key and begin within a few minutes of each other. */
   isSameIssue(a: string, b: string): boolean;
-  createJoinToken(cluster: string, now: number): Promise<IssuedJoinToken>;
+  createJoinToken(cluster: string, state: FederationState, now: number): Promise<IssuedJoinToken>;
   verifyJoinToken(
     token: string,
+    state: FederationState,
     now: number,
   ): Promise<Result<{ readonly cluster: string; readonly tokenId: string }, Problem>>;
   /** `snapshot` as JSON. */
-  signSnapshot(snapshot: string): Promise<string>;
+  signSnapshot(snapshot: string, state: FederationState): Promise<string>;
   issueOperatorToken(
     request: OperatorTokenRequest,
+    state: FederationState,
     now: number,
   ): Promise<{ readonly token: string; readonly expiresAtMs: number }>;
-  verifyOperator(token: string, now: number): Promise<Result<Caller, Problem>>;
+  verifyOperator(token: string, state: FederationState, now: number): Promise<Result<Caller, Problem>>;
   verifyMember(request: SignedRequest, state: FederationState, now: number): Result<Caller, Problem>;
 }

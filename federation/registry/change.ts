@@ -82,7 +82,9 @@ export function applyDraft(state: FederationState, draft: Draft, time: string): 
   for (const item of draft.puts) {
     put(clusters, owned, item);
   }
-  return { ...state, revision: draft.revision ?? state.revision + 1, clusters, firstSeen };
+  const signing = draft.puts.findLast((item) => item.kind === "SigningKeys")?.value ?? state.signing;
+  const next = { ...state, revision: draft.revision ?? state.revision + 1, clusters, firstSeen };
+  return signing === undefined ? next : { ...next, signing };
 }
 
 /** The state after a change that another instance made. */
@@ -123,6 +125,7 @@ function own(
 }
 
 function put(clusters: Map<string, ClusterState>, owned: Map<string, MutableCluster>, item: Item): void {
+  if (item.kind === "SigningKeys") return;
   if (item.kind === "Cluster") {
     const { name } = item.value;
     if (clusters.has(name)) own(clusters, owned, name).record = item.value;
@@ -147,6 +150,9 @@ function remove(clusters: Map<string, ClusterState>, owned: Map<string, MutableC
   switch (key.kind) {
     case "Cluster":
       clusters.delete(key.cluster);
+      return;
+    case "SigningKeys":
+      // They are replaced, never deleted.
       return;
     case "Services":
       // Only together with their cluster, which is gone by now or goes next.

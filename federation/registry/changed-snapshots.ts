@@ -87,6 +87,9 @@ function touchedBy(before: FederationState, after: FederationState, key: ItemKey
   switch (key.kind) {
     case "EgressPolicy":
       return [key.cluster];
+    case "SigningKeys":
+      // Nothing that a snapshot says; where another key signs, all of them get a new revision on purpose.
+      return [];
     case "ServiceImport":
       return [key.cluster, ...[before, after].flatMap((state) => ownerOf(findResource(state, key)))];
     case "ServiceExport": {

@@ -1,4 +1,3 @@
-// Longer than most: every use case of the registry, one after the other.
 // Longer than other files: one line or two for every use case, found in one place.
 import { bundlesToMap, encodePem } from "../trust/index.ts";
 import { ok, type Result } from "../model/result.ts";
@@ -28,6 +27,7 @@ import { createFollower } from "./follower.ts";
 import { Ledger, unavailable } from "./ledger.ts";
 import { type MemberDirectory, openMemberDirectory } from "./member-directory.ts";
 import { checkJoinToken, planDeleteCluster, planJoin, planRegister, planRenew } from "./plan/clusters.ts";
+import { KeyRotator } from "./key-rotation.ts";
 import { planAdvertise, planServices } from "./plan/members.ts";
 import { refuse } from "./plan/refuse.ts";
 import { planApply, planDeclare, planDeleteResource } from "./plan/resources.ts";
@@ -69,6 +69,7 @@ export class Registry {
   readonly #members: MemberDirectory;
   readonly #snapshots: SnapshotFeed;
   readonly rollouts: RolloutController;
+  readonly keys: KeyRotator;
 
   private constructor(deps: RegistryDeps, state: FederationState, members: MemberDirectory) {
     const { store, clock, random, authority } = deps;
@@ -89,6 +90,7 @@ export class Registry {
       for (const name of changed) this.wakeups.wake(name);
     });
     this.rollouts = new RolloutController(this.#ledger, clock);
+    this.keys = new KeyRotator(this.#ledger, authority, clock);
     void this.rollouts.look();
   }
 
@@ -116,7 +118,7 @@ export class Registry {
   }
 
   async register(actor: string, name: string, dryRun: boolean): Answer<RegisterResponse> {
-    const issued = await this.authority.createJoinToken(name, this.clock.now());
+    const issued = await this.authority.createJoinToken(name, this.state, this.clock.now());
     const answer = await this.#ledger.execute({ actor, dryRun }, (state) =>
       planRegister(state, { name, time: this.#time(), issued }),
     );
@@ -126,7 +128,7 @@ export class Registry {
   }
 
   async join(request: { readonly token: string; readonly csr: string }): Answer<JoinResponse> {
-    const claims = await this.authority.verifyJoinToken(request.token, this.clock.now());
+    const claims = await this.authority.verifyJoinToken(request.token, this.state, this.clock.now());
     if (!claims.ok) return { ok: false, error: { problem: claims.error } };
     const { cluster, tokenId } = claims.value;
     const trustDomain = trustDomainOf(this.state.federation, cluster);
@@ -299,12 +301,13 @@ export class Registry {
     return this.#snapshots.delta(cluster, from, signed);
   }
 
-  /** What has to be done now and then; nothing depends on when. */
-  async maintain(): Answer<void> {
+  /** What has to be done now and then; nothing depends on when. `makesKeys`: a new key is everywhere at once. */
+  async maintain({ makesKeys }: { readonly makesKeys: boolean }): Answer<void> {
     const refreshed = await this.refresh();
     if (!refreshed.ok) return refreshed;
     const cleaned = await this.#store.cleanUp(this.clock.now());
-    return cleaned.ok ? cleaned : unavailable(cleaned.error);
+    if (!cleaned.ok) return unavailable(cleaned.error);
+    return this.keys.advance("registry", makesKeys);
   }
 
   /** Lets go of everyone who waits, and writes down what was heard last. */
@@ -318,7 +321,7 @@ export class Registry {
   /** Its own bundle and nobody else's: whom else it may trust, its snapshot says. */
   #trust(trustDomain: TrustDomain, caCertificate: string): RenewResponse {
     const bundles = bundleMapOf([{ trustDomain, ...this.authority.root }]);
-    return { caCertificate, bundles, snapshotKeys: this.authority.snapshotKeys };
+    return { caCertificate, bundles, snapshotKeys: this.authority.snapshotKeys(this.state) };
   }
 
   #time(): string {

@@ -78,7 +78,7 @@ export class SnapshotFeed {
     if (archived !== undefined) return archived;
     const content = publishedText(state, cluster, this.#authority.root);
     const date = { revision, issuedAt: await this.#issuedAt(revision) };
-    const jws = await this.#authority.signSnapshot(dated(content, date));
+    const jws = await this.#authority.signSnapshot(dated(content, date), state);
     await this.#archive.save(name, revision, jws);
     return jws;
   }

@@ -31,6 +31,7 @@ export function toStateDocument(state: FederationState): StateDocument {
             ]),
         ...appliedResources(cluster).map((value): Item => ({ kind: "Applied", value })),
       ]),
+      ...(state.signing === undefined ? [] : [{ kind: "SigningKeys", value: state.signing } as const]),
     ],
     firstSeen: [...state.firstSeen.entries()],
     snapshots: clusters.map(({ record, snapshotRevision }) => [record.name, snapshotRevision]),

@@ -12,6 +12,7 @@ import type {
 import type { ServiceName } from "../model/service.ts";
 import type { SnapshotGateway } from "../model/snapshot.ts";
 import type { SeenNames } from "./seen-names.ts";
+import type { SigningRing } from "./signing-ring.ts";
 
 /**
  * Everything the registry decides from, as one immutable value. A change makes the next value; readers keep the one
@@ -24,6 +25,8 @@ export interface FederationState {
   readonly clusters: ReadonlyMap<string, ClusterState>;
   /** When a name was first used, RFC 3339; outlives the object, so that re-creating it does not make it younger. */
   readonly firstSeen: SeenNames;
+  /** Absent while the key that the federation was founded with is the only one there was. */
+  readonly signing?: SigningRing;
 }
 
 export interface ClusterState {
@@ -65,11 +68,12 @@ export interface ClusterRecord {
 export type Item =
   | { readonly kind: "Cluster"; readonly value: ClusterRecord }
   | { readonly kind: "Services"; readonly cluster: string; readonly value: readonly ServiceResource[] }
-  | { readonly kind: "Applied"; readonly value: AppliedResource };
+  | { readonly kind: "Applied"; readonly value: AppliedResource }
+  | { readonly kind: "SigningKeys"; readonly value: SigningRing };
 
 /** Names one stored object; `namespace` is empty where the kind has none. */
 export interface ItemKey {
-  readonly kind: "Cluster" | "Services" | AppliedKind;
+  readonly kind: "Cluster" | "Services" | "SigningKeys" | AppliedKind;
   readonly cluster: string;
   readonly namespace: string;
   readonly name: string;
@@ -83,6 +87,8 @@ export function keyOf(item: Item): ItemKey {
       return { kind: "Services", cluster: item.cluster, namespace: "", name: "" };
     case "Applied":
       return resourceKey(item.value);
+    case "SigningKeys":
+      return { kind: "SigningKeys", cluster: "", namespace: "", name: "" };
   }
 }
 
@@ -134,6 +140,7 @@ export function findResource(state: FederationState, key: ItemKey): AppliedResou
       return cluster?.rules.get(ruleId({ ...key, kind: key.kind }));
     case "Cluster":
     case "Services":
+    case "SigningKeys":
       return undefined;
   }
 }

@@ -10,8 +10,8 @@ import {
   issueOperatorToken,
   parseCertificate,
   type RootSigner,
-  signingKeySet,
   type SigningKey,
+  signKeySet,
   signSnapshot,
   type TrustAnchors,
   verifyJoinToken,
@@ -20,6 +20,13 @@ import {
 } from "../trust/index.ts";
 import type { Authority, Caller, SignedRequest } from "./authority.ts";
 import { timestamp } from "./clock.ts";
+import {
+  acceptedKeys,
+  activeKey,
+  foundingRing,
+  type PublicSigningKey,
+  verifyingKeys,
+} from "./signing-ring.ts";
 import { SpentIds } from "./spent-ids.ts";
 import type { FederationState } from "./state.ts";
 
@@ -28,20 +35,45 @@ const SAME_ISSUE_MS = 10 * 60_000;
 
 const SHARED_ROOT_SEQUENCE = 1;
 
+/** Where signing keys lie beside the one that the federation was founded with. */
+export interface KeyShelf {
+  make(): Promise<SigningKey>;
+  find(kid: string): Promise<SigningKey | undefined>;
+  remove(kid: string): Promise<void>;
+}
+
 /** The registry's authority over keys that lie at hand. */
 export function createTrustAuthority(options: {
   readonly federation: string;
   readonly root: RootSigner;
+  /** That the federation was founded with. */
   readonly key: SigningKey;
+  readonly shelf: KeyShelf;
   /** Hex; the one token that exists before any other can be issued. */
   readonly adminTokenSha256: string;
 }): Authority {
-  const { federation, root, key } = options;
-  const keySet = signingKeySet([key]);
+  const { federation, root, key, shelf } = options;
+  const foundingKey = publicKeyOf(key);
+  const founded = foundingRing(foundingKey, 0);
+  const ringOf = ({ signing }: FederationState) => signing ?? founded;
+  const verifying = (state: FederationState) => ({ keys: [...verifyingKeys(ringOf(state))] });
+  const signer = async (state: FederationState): Promise<SigningKey> => {
+    const { kid = "" } = activeKey(ringOf(state))?.key ?? {};
+    const found = kid === key.kid ? key : await shelf.find(kid);
+    if (found === undefined)
+      throw new Error(
+        `the signing key ${kid} is missing here: copy signing-${kid}.key from the registry that rotated it`,
+      );
+    return found;
+  };
   const verifyMember = createMemberVerifier(federation);
   return {
     root: { sequence: SHARED_ROOT_SEQUENCE, x509Authorities: [root.certificateDer.toString("base64")] },
-    snapshotKeys: { keys: keySet.keys.map(({ kty, ...rest }) => ({ kty: kty ?? "", ...rest })) },
+    foundingKey,
+    snapshotKeys: (state) => ({ keys: acceptedKeys(ringOf(state)).map((one) => ({ ...one })) }),
+    signKeySet: (set) => signKeySet({ federation, ...set }, root),
+    makeSigningKey: async () => publicKeyOf(await shelf.make()),
+    dropSigningKey: (kid) => shelf.remove(kid),
     async issueClusterCa({ csr, trustDomain, now }) {
       const issued = await issueClusterCaWith({ root, csrPem: csr, trustDomain, now });
       if (!issued.ok) return issued;
@@ -58,29 +90,36 @@ export function createTrustAuthority(options: {
       const apart = Math.abs(one.notBeforeMs - other.notBeforeMs);
       return apart <= SAME_ISSUE_MS && one.publicKeyInfo.equals(other.publicKeyInfo);
     },
-    async createJoinToken(cluster, now) {
-      const { token, jti, expiresAtMs } = await createJoinToken({ key, federation, cluster, now });
+    async createJoinToken(cluster, state, now) {
+      const request = { key: await signer(state), federation, cluster, now };
+      const { token, jti, expiresAtMs } = await createJoinToken(request);
       return { token, tokenId: jti, expiresAt: timestamp(expiresAtMs) };
     },
-    async verifyJoinToken(token, now) {
-      const claims = await verifyJoinToken(token, { keySet, federation, now });
+    async verifyJoinToken(token, state, now) {
+      const claims = await verifyJoinToken(token, { keySet: verifying(state), federation, now });
       return claims.ok ? ok({ cluster: claims.value.cluster, tokenId: claims.value.jti }) : claims;
     },
-    signSnapshot: (snapshot) => signSnapshot(snapshot, key),
-    issueOperatorToken: ({ subject, role, expiresInSeconds }, now) =>
-      issueOperatorToken({ key, federation, subject, role, now, lifetimeMs: expiresInSeconds * 1_000 }),
-    async verifyOperator(token, now) {
+    signSnapshot: async (snapshot, state) => signSnapshot(snapshot, await signer(state)),
+    async issueOperatorToken({ subject, role, expiresInSeconds }, state, now) {
+      const lifetimeMs = expiresInSeconds * 1_000;
+      return issueOperatorToken({ key: await signer(state), federation, subject, role, now, lifetimeMs });
+    },
+    async verifyOperator(token, state, now) {
       if (isAdminToken(token, options.adminTokenSha256))
         return ok({ kind: "operator", subject: "bootstrap-admin", role: "admin" });
       // Issued tokens are JWTs; anything else was meant to be the one secret of the first start.
       if (!token.includes("."))
         return err(problem("unauthenticated", "the token is not the admin token of this registry"));
-      const operator = await verifyOperatorToken(token, { keySet, federation, now });
+      const operator = await verifyOperatorToken(token, { keySet: verifying(state), federation, now });
       if (!operator.ok) return operator;
       return ok({ kind: "operator", subject: operator.value.subject, role: operator.value.role });
     },
     verifyMember,
   };
+}
+
+export function publicKeyOf({ kid, publicJwk }: SigningKey): PublicSigningKey {
+  return { kty: "OKP", crv: "Ed25519", x: publicJwk.x ?? "", kid, use: "sig", alg: "Ed25519" };
 }
 
 /** Of our own making; one that cannot be read is a fault of ours. */

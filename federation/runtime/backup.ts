@@ -5,6 +5,8 @@ import type { AuditRecord } from "../model/wire/api.ts";
 import { fromStateDocument, type StateDocument, toStateDocument } from "../registry/state-document.ts";
 import type { Foundation, RegistryStore } from "../registry/store.ts";
 import type { Vault } from "../registry/vault.ts";
+import type { FederationState } from "../registry/state.ts";
+import { shelfName } from "./key-shelf.ts";
 import { storeProblem } from "./keys.ts";
 
 /**
@@ -21,6 +23,13 @@ type Line =
 const API_VERSION = "isthmus.dev/v1alpha1";
 const KEYS = ["root", "signing"] as const;
 const PAGE = 1_000;
+
+/** Keys that sign, or will: what is retired is only verified with, and its private half is gone. */
+function rotatedKeys({ signing }: FederationState): readonly string[] {
+  return (signing?.keys ?? [])
+    .filter(({ phase }) => phase === "active" || phase === "announced")
+    .map(({ key }) => shelfName(key.kid));
+}
 
 export interface Place {
   readonly store: RegistryStore;
@@ -52,14 +61,14 @@ export async function exportRegistry(
   if (foundation.value === undefined)
     return err(problem("state_unusable", "there is no federation in this store"));
   put({ kind: "RegistryExport", apiVersion: API_VERSION, ...foundation.value });
-  for (const name of KEYS) {
+  const state = await store.load();
+  if (!state.ok) return err(storeProblem(state.error));
+  for (const name of [...KEYS, ...rotatedKeys(state.value)]) {
     const text = await vault.read(name);
     if (!text.ok) return err(storeProblem(text.error));
     if (text.value === undefined) return err(problem("state_unusable", `the key "${name}" is missing`));
     put({ kind: "Key", name, text: text.value });
   }
-  const state = await store.load();
-  if (!state.ok) return err(storeProblem(state.error));
   put({ kind: "State", state: toStateDocument(state.value) });
   let records = 0;
   for (let after = 0; ; ) {
@@ -94,20 +103,23 @@ export async function importRegistry(
     else if (line.kind === "State") document = line.state;
     else if (line.kind === "Audit") audit.push(line.record);
   }
-  if (foundation === undefined || document === undefined || KEYS.some((name) => !keys.has(name)))
-    return err(problem("file_invalid", "the export lacks the foundation, a key or the state"));
+  if (foundation === undefined || document === undefined)
+    return err(problem("file_invalid", "the export lacks the foundation or the state"));
+  const state = fromStateDocument(document);
+  const names = [...KEYS, ...rotatedKeys(state)];
+  const absent = names.find((name) => !keys.has(name));
+  if (absent !== undefined) return err(problem("file_invalid", `the export lacks the key "${absent}"`));
   const known = await store.foundation();
   if (!known.ok) return err(storeProblem(known.error));
   if (known.value !== undefined)
     return err(problem("state_unusable", `the store holds the federation ${known.value.federation} already`));
-  for (const name of KEYS) {
+  for (const name of names) {
     const wanted = keys.get(name) ?? "";
     const kept = await vault.create(name, wanted);
     if (!kept.ok) return err(storeProblem(kept.error));
     if (kept.value.trim() !== wanted.trim())
       return err(problem("state_unusable", `another key "${name}" lies where the export's should go`));
   }
-  const state = fromStateDocument(document);
   const restored = await store.restore({ foundation, state, audit });
   if (!restored.ok) return err(storeProblem(restored.error));
   if (!restored.value)

@@ -13,6 +13,7 @@ import type { RegistryStore } from "../registry/store.ts";
 import { createTrustAuthority } from "../registry/trust-authority.ts";
 import { createClient, openDynamoDbStore } from "../store/dynamodb/open.ts";
 import { createKmsClient, kmsRootKey, kmsSealer } from "./aws-kms.ts";
+import { createKeyShelf } from "./key-shelf.ts";
 import { openKeys } from "./keys.ts";
 import { SealedVault, type Sealer, secretSealer } from "./sealer.ts";
 import { parseServerlessConfig, type ServerlessConfig } from "./serverless-config.ts";
@@ -82,7 +83,8 @@ export function createServerless(tools: ServerlessTools): ServerlessRegistry {
     async scheduled() {
       const registry = await open();
       if (!registry.ok) return void unopened(registry.error, log);
-      await registry.value.maintain();
+      const done = await registry.value.maintain({ makesKeys: true });
+      if (!done.ok) log.warn("not_maintained", { detail: done.error.problem.detail });
       state = registry.value.state;
     },
   };
@@ -96,8 +98,9 @@ async function layGround(config: ServerlessConfig, tools: ServerlessTools): Prom
     seal.kind === "kms" ? ok(kmsSealer(kms, seal.keyId)) : await secretSealer(seal.secret);
   if (!sealer.ok) return sealer;
   const { store, vault, archive } = openDynamoDbStore(createClient(table), table, tools);
+  const sealed = new SealedVault(vault, sealer.value);
   const keys = await openKeys({
-    vault: new SealedVault(vault, sealer.value),
+    vault: sealed,
     store,
     federation,
     now: tools.clock.now(),
@@ -110,7 +113,13 @@ async function layGround(config: ServerlessConfig, tools: ServerlessTools): Prom
   const { adminTokenSha256 } = config;
   return ok({
     store,
-    authority: createTrustAuthority({ ...foundation, adminTokenSha256, root, key: signing }),
+    authority: createTrustAuthority({
+      ...foundation,
+      adminTokenSha256,
+      root,
+      key: signing,
+      shelf: createKeyShelf(sealed),
+    }),
     members: openMemberDirectory(store, tools.clock, []),
     archive: new MemoryArchive(archive, ARCHIVE_CHARACTERS),
   });

@@ -8,6 +8,7 @@ import { createTrustAuthority } from "../registry/trust-authority.ts";
 import { systemClock } from "./clock.ts";
 import type { RegistryConfig } from "./config.ts";
 import { FileVault } from "./file-vault.ts";
+import { createKeyShelf } from "./key-shelf.ts";
 import { openKeys } from "./keys.ts";
 import { openStore } from "./open-store.ts";
 import { type Listening, listen } from "./serve.ts";
@@ -29,8 +30,9 @@ export async function startRegistry(
   const opened = await openStore(config);
   if (!opened.ok) return opened;
   const { store, archive } = opened.value;
+  const vault = new FileVault(config.stateDir);
   const keys = await openKeys({
-    vault: new FileVault(config.stateDir),
+    vault,
     store,
     federation: config.federation,
     now: systemClock.now(),
@@ -41,7 +43,7 @@ export async function startRegistry(
     return keys;
   }
   const { root, signing, foundation } = keys.value;
-  const authority = createTrustAuthority({ ...foundation, root, key: signing });
+  const authority = createTrustAuthority({ ...foundation, root, key: signing, shelf: createKeyShelf(vault) });
   const registry = await Registry.open({
     store,
     clock: systemClock,
@@ -51,6 +53,7 @@ export async function startRegistry(
   });
   if (!registry.ok) return err(problem("state_unusable", registry.error.problem.detail));
   let accepting = true;
+  const maintenance = keepMaintained(registry.value, store.shared, log);
   const app = createApp({ registry: registry.value, log, version: VERSION, accepting: () => accepting });
   const listening = await listen(app.fetch, config.listen);
   if (!listening.ok) {
@@ -62,9 +65,28 @@ export async function startRegistry(
     adminTokenFile: adminTokenFile(config.stateDir),
     stop: () => {
       accepting = false;
+      maintenance.cancel();
       return stop(registry.value, listening.value);
     },
   });
+}
+
+const MAINTAIN_MS = 10 * 60_000;
+
+/** What cron does where nothing runs by itself. On a table that others use too, a new key would lie on this disk only. */
+function keepMaintained(registry: Registry, shared: boolean, log: Logger): { cancel(): void } {
+  let timer = { cancel: (): void => {} };
+  const run = async (): Promise<void> => {
+    timer = systemClock.after(MAINTAIN_MS, () => void run());
+    try {
+      const done = await registry.maintain({ makesKeys: !shared });
+      if (!done.ok) log.warn("not_maintained", { detail: done.error.problem.detail });
+    } catch (cause) {
+      log.error("not_maintained", { detail: String(cause) });
+    }
+  };
+  void run();
+  return { cancel: () => timer.cancel() };
 }
 
 async function stop(registry: Registry, listening: Listening): Promise<void> {

@@ -30,6 +30,8 @@ export type { Root, RootSigner } from "./root.ts";
 export { readSecretFile, writeSecretFile } from "./secret-file.ts";
 export { createSigningKey, loadSigningKey, signingKeySet } from "./signing-key.ts";
 export type { SigningKey } from "./signing-key.ts";
+export { signKeySet, verifyKeySet } from "./key-set-document.ts";
+export type { KeySet } from "./key-set-document.ts";
 export { signSnapshot, verifySnapshot } from "./snapshot-signature.ts";
 export { acceptSvid, issueSvid, rotationDueMs, shouldRotate, signSvid, svidPem } from "./svid.ts";
 export type { Credential, SignedSvid } from "./svid.ts";

@@ -90,6 +90,21 @@ function ecdsaDer(signature: Buffer): Buffer {
   return Buffer.concat([Buffer.of(0x30, body.length), body]);
 }
 
+/** r and s side by side, as JWS has them (RFC 7518 §3.4), from what services that keep keys answer. */
+export function derToRaw(der: Buffer): Buffer {
+  const raw = Buffer.alloc(SIGNATURE_BYTES);
+  const half = SIGNATURE_BYTES / 2;
+  let at = 2;
+  for (const end of [half, SIGNATURE_BYTES]) {
+    const length = der[at + 1] ?? 0;
+    const number = der.subarray(at + 2, at + 2 + length);
+    const body = number.subarray(Math.max(0, number.length - half));
+    body.copy(raw, end - body.length);
+    at += 2 + length;
+  }
+  return raw;
+}
+
 /**
  * A JSON object exactly as JSON.stringify writes it. A member that occurs twice, a blank, `1e3` for 1000, an escape
  * that is not needed, bytes that are not UTF-8: all come out differently, and are refused.

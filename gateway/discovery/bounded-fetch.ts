@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../../federation/model/result.ts";
+import { KEY_SET_HEADER } from "../../federation/model/wire/snapshot-delta.ts";
 import type { Clock } from "../process/clock.ts";
 import type { Fetch, FetchAnswer } from "./http-fetch.ts";
 
@@ -20,6 +21,8 @@ export interface BoundedResponse {
   readonly date?: string;
   /** As it was sent. */
   readonly retryAfter?: string;
+  /** `isthmus-key-set`, as it was sent. */
+  readonly keySet?: string;
 }
 
 /** One exchange that ends in time and in bounded memory, whatever the other side does. Never rejects. */
@@ -49,12 +52,14 @@ export async function fetchBounded(
     const etag = response.headers.get("etag");
     const date = response.headers.get("date");
     const retryAfter = response.headers.get("retry-after");
+    const keySet = response.headers.get(KEY_SET_HEADER);
     return ok({
       status: response.status,
       text: text.value,
       ...(etag === null ? {} : { etag }),
       ...(date === null ? {} : { date }),
       ...(retryAfter === null ? {} : { retryAfter }),
+      ...(keySet === null ? {} : { keySet }),
     });
   } catch (error) {
     return err(reasonOf(abort.signal.aborted ? abort.signal.reason : error));

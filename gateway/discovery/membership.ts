@@ -112,7 +112,9 @@ export async function renewClusterCa(options: {
   if (!answer.ok) return answer;
   const accepted = acceptMembership(answer.value, privateKey, state.trustDomain, clock.now());
   if (!accepted.ok) return accepted;
-  const renewed = { ...state, ...accepted.value };
+  // Which keys sign snapshots, the root says (snapshot-keys.ts), and not an answer that anybody on the way can write.
+  const { ca, bundles } = accepted.value;
+  const renewed = { ...state, ca, bundles };
   const written = writeClusterState(stateDir, renewed, "keep");
   return written.ok ? ok(renewed) : written;
 }

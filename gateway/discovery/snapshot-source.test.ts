@@ -38,6 +38,7 @@ function scene(stateDir = tempDir()) {
     cluster: "east",
     trustDomain,
     snapshotKeys: registry.snapshotKeys,
+    bundles: federation.bundles,
   });
   const client = createMemberClient({
     registry: registry.url,

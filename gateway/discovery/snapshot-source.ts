@@ -1,3 +1,4 @@
+// Longer than most: one question to the registry, from asking to keeping what came of it.
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "../../federation/model/log.ts";
@@ -13,6 +14,7 @@ import type { ClusterState } from "./cluster-state.ts";
 import type { MemberClient, RequestFailure } from "./member-client.ts";
 import { applyDelta } from "./snapshot-delta.ts";
 import { judgeSnapshot } from "./snapshot-judge.ts";
+import { SnapshotKeys } from "./snapshot-keys.ts";
 import {
   initialPoll,
   mayWait,
@@ -32,7 +34,9 @@ export interface SnapshotSource {
 
 export interface SnapshotSourceOptions {
   /** Its keys may change while we run. */
-  readonly state: Watch<Pick<ClusterState, "federation" | "cluster" | "trustDomain" | "snapshotKeys">>;
+  readonly state: Watch<
+    Pick<ClusterState, "federation" | "cluster" | "trustDomain" | "snapshotKeys" | "bundles">
+  >;
   readonly stateDir: string;
   readonly member: string;
   readonly client: MemberClient;
@@ -56,14 +60,19 @@ interface Verified {
   readonly snapshot: Snapshot;
 }
 
+/** What lay on disk. */
+interface Kept {
+  readonly keys: SnapshotKeys;
+  readonly verified?: Verified;
+}
+
 /**
  * The registry's word on what this cluster may do. It begins with the last good snapshot on disk, follows the registry
  * from there, and no answer of the registry, nor its silence, ever takes away what is in force.
  */
 export async function openSnapshotSource(options: SnapshotSourceOptions): Promise<SnapshotSource> {
   const path = join(options.stateDir, `snapshot-${options.member}.jws`);
-  const saved = await load(path, options);
-  return new PollingSource(options, path, saved);
+  return new PollingSource(options, path, await load(path, options));
 }
 
 /** The effects around `transition`: asks while it says so, waits while it says so. */
@@ -72,6 +81,7 @@ class PollingSource implements SnapshotSource {
   readonly status: PublishableWatch<SnapshotSourceStatus>;
   readonly #options: SnapshotSourceOptions;
   readonly #refusals: RefusalLog;
+  readonly #keys: SnapshotKeys;
   readonly #keeper: Keeper;
   readonly #abort = new AbortController();
   #poll: PollState;
@@ -81,9 +91,10 @@ class PollingSource implements SnapshotSource {
   /** After a delta that led nowhere. */
   #wantsWhole = false;
 
-  constructor(options: SnapshotSourceOptions, path: string, known: Verified | undefined) {
-    const saved = known?.snapshot;
-    this.#signed = known?.jws;
+  constructor(options: SnapshotSourceOptions, path: string, { keys, verified }: Kept) {
+    const saved = verified?.snapshot;
+    this.#signed = verified?.jws;
+    this.#keys = keys;
     this.#options = options;
     this.#refusals = createRefusalLog(options.log);
     this.#keeper = createKeeper(path, options);
@@ -128,11 +139,15 @@ class PollingSource implements SnapshotSource {
     const base = this.#base();
     const answer = await askRegistry(this.#options, this.#poll, base !== undefined, this.#abort.signal);
     if ("kind" in answer) return answer;
+    // Before anything is judged, so that a key that is new to us costs no snapshot.
+    await this.#followKeys(answer.keySet);
+    if (answer.text === undefined) return { kind: "unchanged" };
     const jws =
       answer.delta && base !== undefined
         ? applyDelta(answer.text, base, MAX_SNAPSHOT_BYTES)
         : ok(answer.text);
-    const verified = jws.ok ? await verify(jws.value, this.#options, this.snapshot.current?.revision) : jws;
+    const { current } = this.snapshot;
+    const verified = jws.ok ? await verify(jws.value, this.#options, this.#keys, current?.revision) : jws;
     this.#wantsWhole = !verified.ok && answer.delta;
     if (!verified.ok) {
       this.#refusals.note(verified.error);
@@ -149,13 +164,26 @@ class PollingSource implements SnapshotSource {
     return { revision, jws: this.#signed };
   }
 
+  async #followKeys(sequence: string | undefined): Promise<void> {
+    if (!(await this.#keys.follow(sequence)) || this.#signed === undefined) return;
+    // A set that does not know the key of what is in force is kept with the snapshot that comes next: what lies on disk
+    // must be believed at the next start.
+    const believed = await verifySnapshot(this.#signed, this.#keys.current);
+    if (believed.ok) this.#keepBoth(this.#signed);
+  }
+
+  #keepBoth(jws: string): void {
+    const { text } = this.#keys;
+    this.#keeper.keep(text === undefined ? jws : `${jws}\n${text}`);
+  }
+
   /** The same revision has the same content: publishing it would only make everybody compile again. */
   #takeIntoForce({ jws, snapshot }: Verified): void {
     if (snapshot.revision === this.snapshot.current?.revision) return;
     this.#signed = jws;
     this.snapshot.publish(snapshot);
     this.#options.log.info("snapshot_applied", { revision: snapshot.revision });
-    this.#keeper.keep(jws);
+    this.#keepBoth(jws);
   }
 }
 
@@ -164,7 +192,7 @@ async function askRegistry(
   poll: PollState,
   takesDelta: boolean,
   signal: AbortSignal,
-): Promise<PollEvent | { readonly text: string; readonly delta: boolean }> {
+): Promise<PollEvent | Answered> {
   const { revision } = poll;
   const wait = mayWait(poll) ? WAIT_S : 0;
   const response = await client.request({
@@ -182,8 +210,16 @@ async function askRegistry(
     signal,
   });
   if (!response.ok) return failed(response.error);
-  const { status, text } = response.value;
-  return status === 304 ? { kind: "unchanged" } : { text: text.trim(), delta: status === DELTA_STATUS };
+  const { status, text, keySet } = response.value;
+  return { keySet, text: status === 304 ? undefined : text.trim(), delta: status === DELTA_STATUS };
+}
+
+interface Answered {
+  /** Sequence of the registry's set of keys, as it says. */
+  readonly keySet: string | undefined;
+  /** `undefined`: nothing new. */
+  readonly text: string | undefined;
+  readonly delta: boolean;
 }
 
 function failed(error: RequestFailure): PollEvent {
@@ -199,33 +235,39 @@ function saysNo({ status }: RequestFailure): boolean {
 async function verify(
   jws: string,
   { state }: SnapshotSourceOptions,
+  keys: SnapshotKeys,
   revision: number | undefined,
 ): Promise<Result<Verified, Problem>> {
-  const payload = await verifySnapshot(jws, state.current.snapshotKeys);
+  const payload = await verifySnapshot(jws, keys.current);
   if (!payload.ok) return payload;
   const judged = judgeSnapshot(payload.value, state.current, revision);
   return judged.ok ? { ok: true, value: { jws, snapshot: judged.value } } : err(judged.error);
 }
 
-/** What lies on disk is judged as strictly as what comes over the network. */
-async function load(path: string, options: SnapshotSourceOptions): Promise<Verified | undefined> {
+/**
+ * What lies on disk is judged as strictly as what comes over the network. The second line, where there is one, is the
+ * set of keys that the first one is signed with a key of: one file, so that no crash can part them.
+ */
+async function load(path: string, options: SnapshotSourceOptions): Promise<Kept> {
   let jws: string;
+  let keySet: string | undefined;
   try {
-    jws = (await readFile(path, "utf8")).trim();
+    [jws = "", keySet] = (await readFile(path, "utf8")).trim().split("\n");
   } catch (error) {
     if (errorCode(error) !== "ENOENT") {
       options.log.warn("snapshot_file_unreadable", { file: path, reason: errorCode(error) });
     }
-    return undefined;
+    return { keys: new SnapshotKeys(options) };
   }
-  const verified = await verify(jws, options, undefined);
+  const keys = new SnapshotKeys(options, keySet);
+  const verified = await verify(jws, options, keys, undefined);
   if (verified.ok) {
     options.log.info("snapshot_loaded", { revision: verified.value.snapshot.revision });
-    return verified.value;
+    return { keys, verified: verified.value };
   }
   const { name, detail } = verified.error;
   options.log.warn("snapshot_file_refused", { code: PROBLEMS[name].code, file: path, detail });
-  return undefined;
+  return { keys };
 }
 
 /**
@@ -237,12 +279,12 @@ function createKeeper(path: string, { log, clock }: SnapshotSourceOptions): Keep
   let newest = "";
   let failing = "";
   let retry: Timer | undefined;
-  const keep = (jws: string): void => {
-    newest = jws;
+  const keep = (text: string): void => {
+    newest = text;
     retry?.cancel();
     last = last.then(async () => {
-      const written = await writeFileAtomic(path, `${jws}\n`);
-      if (!written.ok && jws === newest) retry = clock.after(KEEP_AGAIN_MS, () => keep(jws));
+      const written = await writeFileAtomic(path, `${text}\n`);
+      if (!written.ok && text === newest) retry = clock.after(KEEP_AGAIN_MS, () => keep(text));
       if (written.ok) {
         if (failing !== "") log.info("snapshot_kept", { file: path });
         failing = "";

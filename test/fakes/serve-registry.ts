@@ -4,6 +4,8 @@ import { type Logger, SILENT_LOGGER } from "../../federation/model/log.ts";
 import { Registry } from "../../federation/registry/registry.ts";
 import type { FederationState } from "../../federation/registry/state.ts";
 import type { RegistryStore } from "../../federation/registry/store.ts";
+import { createKeyShelf } from "../../federation/runtime/key-shelf.ts";
+import { createMemoryVault } from "./memory-vault.ts";
 import { createTrustAuthority } from "../../federation/registry/trust-authority.ts";
 import type { WakeupLimits } from "../../federation/registry/wakeups.ts";
 import { openSqliteStore } from "../../federation/store/sqlite/sqlite-store.ts";
@@ -57,6 +59,7 @@ export async function serveHere(options: SceneOptions, clock: ManualClock): Prom
     adminTokenSha256: ADMIN_TOKEN_SHA256,
     root,
     key,
+    shelf: createKeyShelf(createMemoryVault()),
   });
   const waiting = options.waiting === undefined ? {} : { waiting: options.waiting };
   const registry = unwrap(await Registry.open({ store, clock, random: () => 0.5, authority, ...waiting }));

@@ -200,6 +200,7 @@ function acknowledgingRegistry(behind = 0): RegistryClient {
     deleteCluster: unused,
     rollout: unused,
     bundles: unused,
+    rotateSigningKey: unused,
     forgetMember: unused,
     list: unused,
     delete: unused,

@@ -9,6 +9,8 @@ import { systemSpiffeId, type TrustDomain } from "../../federation/model/spiffe-
 import type { Clock } from "../../federation/registry/clock.ts";
 import { MemoryArchive } from "../../federation/registry/snapshot-archive.ts";
 import { Registry } from "../../federation/registry/registry.ts";
+import { createKeyShelf } from "../../federation/runtime/key-shelf.ts";
+import { createMemoryVault } from "../fakes/memory-vault.ts";
 import { createTrustAuthority } from "../../federation/registry/trust-authority.ts";
 import { openDynamoDbStore } from "../../federation/store/dynamodb/open.ts";
 import {
@@ -121,6 +123,7 @@ const adminTokenSha256 = "00".repeat(32);
 unwrap(await store.found({ federation, adminTokenSha256 }));
 const root = localRootSigner(unwrap(loadRoot(createRoot({ federation, now }))));
 const authority = createTrustAuthority({
+  shelf: createKeyShelf(createMemoryVault()),
   federation,
   adminTokenSha256,
   root,

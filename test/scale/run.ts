@@ -15,6 +15,8 @@ import type { Clock } from "../../federation/registry/clock.ts";
 import { compileSnapshot } from "../../federation/registry/compile-snapshot.ts";
 import { Registry } from "../../federation/registry/registry.ts";
 import type { RegistryStore } from "../../federation/registry/store.ts";
+import { createKeyShelf } from "../../federation/runtime/key-shelf.ts";
+import { createMemoryVault } from "../fakes/memory-vault.ts";
 import { createTrustAuthority } from "../../federation/registry/trust-authority.ts";
 import { openSqliteStore } from "../../federation/store/sqlite/sqlite-store.ts";
 import {
@@ -115,6 +117,7 @@ async function openScene(store: RegistryStore): Promise<Scene> {
     adminTokenSha256: "00".repeat(32),
     root,
     key,
+    shelf: createKeyShelf(createMemoryVault()),
   });
   const registry = unwrap(await Registry.open({ store, clock, random: Math.random, authority }));
   const app = createApp({ registry, log: SILENT_LOGGER, version: "0" });

@@ -14,7 +14,7 @@ export const FEDERATION_ENDPOINTS: readonly Endpoint[] = [
     handle: (c, { registry }) =>
       c.json({
         name: registry.state.federation,
-        snapshotKeys: registry.authority.snapshotKeys,
+        snapshotKeys: registry.authority.snapshotKeys(registry.state),
         time: timestamp(registry.clock.now()),
       }),
   },

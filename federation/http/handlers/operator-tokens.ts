@@ -17,6 +17,7 @@ export const OPERATOR_TOKEN_ENDPOINTS: readonly Endpoint[] = [
       const request = decodeBody(c, await readBody(c), operatorTokenRequest);
       const { token, expiresAtMs } = await registry.authority.issueOperatorToken(
         request,
+        registry.state,
         registry.clock.now(),
       );
       return c.json({ token, expiresAt: timestamp(expiresAtMs) }, 201);

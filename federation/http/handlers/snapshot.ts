@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import * as z from "zod";
-import { DELTA_MANIPULATION, DELTA_MEDIA_TYPE } from "../../model/wire/snapshot-delta.ts";
+import { DELTA_MANIPULATION, DELTA_MEDIA_TYPE, KEY_SET_HEADER } from "../../model/wire/snapshot-delta.ts";
 import type { Registry } from "../../registry/registry.ts";
 import type { SignedSnapshot } from "../../registry/snapshot-feed.ts";
 import { requireMember } from "../access.ts";
@@ -34,6 +34,9 @@ export const SNAPSHOT_ENDPOINTS: readonly Endpoint[] = [
         await waiting;
         c.header("preference-applied", `wait=${wait}`);
       }
+      // A hint, so that members need not ask for what has not changed; what they then take is signed by the root.
+      const { signing } = registry.state;
+      if (signing !== undefined) c.header(KEY_SET_HEADER, String(signing.sequence));
       const unchanged = current();
       if (unchanged !== undefined) return c.body(null, 304, { etag: unchanged, ...CACHING });
       const signed = registry.snapshot(name);

@@ -1,3 +1,4 @@
+// Longer than most: every document of the HTTP interface, in one place.
 import * as z from "zod";
 import type { ClusterStatus, Resource, WithStatus } from "../resource.ts";
 import type { Service } from "../service.ts";
@@ -143,6 +144,25 @@ export const registerResponse = z.object({
   expiresAt: timestamp.exactOptional(),
 });
 export type RegisterResponse = Answer<typeof registerResponse>;
+
+export const keyRotationRequest = z.strictObject({
+  /** Somebody else may have the key: it is worth nothing from now on. */
+  compromised: z.boolean().exactOptional(),
+  dryRun: z.boolean().exactOptional(),
+});
+export const keyRotation = z.object({
+  dryRun: z.boolean(),
+  revision,
+  keys: z.array(
+    z.object({
+      kid: z.string(),
+      phase: z.enum(["announced", "active", "retired", "past"]),
+      since: timestamp,
+    }),
+  ),
+  signsFrom: timestamp.exactOptional(),
+});
+export type KeyRotation = Answer<typeof keyRotation>;
 
 export const renewResponse = z.object({ caCertificate: z.string(), bundles: bundleMap, snapshotKeys: jwks });
 export type RenewResponse = Answer<typeof renewResponse>;

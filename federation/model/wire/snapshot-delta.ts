@@ -7,6 +7,8 @@ import { apiVersion, revision } from "./fields.ts";
 
 /** Name of the instance manipulation, as RFC 3229 has it in `A-IM` and `IM`. */
 export const DELTA_MANIPULATION = "isthmus-delta";
+/** On every answer about a snapshot, once keys were rotated: the sequence of the set of keys that now sign. */
+export const KEY_SET_HEADER = "isthmus-key-set";
 export const DELTA_MEDIA_TYPE = "application/isthmus-delta+json";
 
 /**

@@ -1,5 +1,6 @@
 import { crc32 } from "node:zlib";
 import type { AppliedResource, ServiceResource } from "../../model/resource.ts";
+import type { SigningRing } from "../../registry/signing-ring.ts";
 import { type ClusterRecord, type Item, type ItemKey, keyOf } from "../../registry/state.ts";
 
 /** One row of `items`. */
@@ -32,6 +33,7 @@ export function fromRow(row: Readonly<Record<string, unknown>>): Item {
   }
   const value: unknown = JSON.parse(body);
   if (kind === "Cluster") return { kind, value: value as ClusterRecord };
+  if (kind === "SigningKeys") return { kind, value: value as SigningRing };
   if (kind === "Services") return { kind, cluster, value: value as readonly ServiceResource[] };
   return { kind: "Applied", value: value as AppliedResource };
 }
