@@ -50,6 +50,7 @@ import { findKubeAccess } from "./config.ts";
 import { digestSlice, sliceAddresses } from "./digest/endpoint-slice.ts";
 import { fieldsOf, list } from "./digest/fields.ts";
 import { ISSUER_SERVICE, SYSTEM_NAMESPACE } from "./labels.ts";
+import { followSecrets } from "./secrets.ts";
 import { KubernetesSource } from "./source.ts";
 
 const RETRY_MS = 1_000;
@@ -106,8 +107,9 @@ export async function prepareMember(
   servicesSource.start();
   const common = { client, servicesSource, captured: servicesSource.captured };
   if (role === "agent") return ok({ ...common, ...given });
+  const secrets = followSecrets({ client, clock: systemClock, random: systemRandom, log });
   const serve = (discovery: Discovery) => serveIdentities(config, client, servicesSource, discovery, log);
-  return ok({ ...common, serve });
+  return ok({ ...common, secrets, serve });
 }
 
 /** Waits for the membership; a gateway that has a join token makes it. */

@@ -84,7 +84,7 @@ export type SubjectAltName =
   | { readonly type: "Hostname"; readonly hostname: string }
   | { readonly type: "URI"; readonly uri: string };
 
-/** The name of a directory of the gateway's secrets: `tls.crt`, `tls.key`, `ca.crt`, as Kubernetes mounts a secret. */
+/** A directory of the gateway's secrets, or a Secret of the namespace `isthmus-egress`: `tls.crt`, `tls.key`, `ca.crt`. */
 export interface SecretRef {
   readonly name: string;
 }

@@ -16,6 +16,14 @@ export type { IdentityIssuer } from "./issued-credentials.ts";
 export { type Discovery, type DiscoveryOptions, openDiscovery, type SelfReport } from "./discovery.ts";
 export { createMemberClient, type MemberClient } from "./member-client.ts";
 export { openFileSecrets } from "./file-secrets.ts";
+export {
+  joinSecrets,
+  SECRET_KEYS,
+  type SecretReader,
+  SecretStore,
+  type SecretTexts,
+  type StoredSecret,
+} from "./secret-store.ts";
 export { type JoinOptions, joinCluster } from "./membership.ts";
 export type { SnapshotSourceStatus } from "./snapshot-poll.ts";
 export type { EndpointListener, EntryPort, PodEntries, ServicesSource, Topology } from "./services-source.ts";

@@ -19,7 +19,7 @@ import { exitCodeOf, listenProblem, renderFatal } from "./fatal.ts";
 import { type Ipc, openIpc } from "./ipc.ts";
 import { openPortClaims } from "./port-claims.ts";
 import { isProcessAlive } from "./process-alive.ts";
-import { NOTHING_OUTSIDE, openOutside, type Outside } from "./outside.ts";
+import { NOTHING_OUTSIDE, openOutside, type Outside, type StoppableSecrets } from "./outside.ts";
 import type { Proxy } from "./proxy.ts";
 import type { Telemetry } from "./telemetry/open-telemetry.ts";
 import { startTelemetry } from "./telemetry/start-telemetry.ts";
@@ -52,6 +52,8 @@ export type MemberRole = SystemRole;
 export interface Prepared {
   /** Instead of a file. */
   readonly servicesSource?: ServicesSource;
+  /** Beside those in files. */
+  readonly secrets?: StoppableSecrets;
   /** Who gives this process its identities. */
   readonly issuer?: IdentityIssuer;
   /** What it serves beside its proxy, once it has an identity. */
@@ -106,7 +108,10 @@ export async function runMember(
   if (!discovery.ok) return fail(discovery.error);
   const served = await prepared.value.serve?.(discovery.value);
   if (served?.ok === false) return fail(served.error);
-  const outside = role === "gateway" ? await openOutside(config, systemClock, log) : NOTHING_OUTSIDE;
+  const outside =
+    role === "gateway"
+      ? await openOutside(config, systemClock, log, prepared.value.secrets)
+      : NOTHING_OUTSIDE;
   let member: Member | undefined;
   const telemetry = await startTelemetry((key) => process.env[key], {
     role,

@@ -14,7 +14,7 @@ import {
   type SecretSource,
   systemLookups,
 } from "../dataplane/index.ts";
-import { openFileSecrets } from "../discovery/index.ts";
+import { joinSecrets, openFileSecrets } from "../discovery/index.ts";
 import type { Clock } from "./clock.ts";
 import type { ProcessConfig } from "./config.ts";
 
@@ -30,21 +30,34 @@ export interface Outside {
   stop(): void;
 }
 
+export interface StoppableSecrets extends SecretSource {
+  stop(): void;
+}
+
 const SECRETS = "secrets";
 
-export async function openOutside(config: ProcessConfig, clock: Clock, log: Logger): Promise<Outside> {
+/** `more`: secrets from elsewhere than files, which stand behind those. */
+export async function openOutside(
+  config: ProcessConfig,
+  clock: Clock,
+  log: Logger,
+  more?: StoppableSecrets,
+): Promise<Outside> {
   const directory = config.secretsDir ?? join(config.stateDir, SECRETS);
-  const secrets = await openFileSecrets({ directory, clock, log });
+  const files = await openFileSecrets({ directory, clock, log });
   const resolver = new CachingResolver({ ...systemLookups(config.dnsServers), now: clock.now });
   const guarded = guardedRanges([...config.clusterCidrs, ...ownAddresses()]);
   const { ingressListen: listen, proxyListen } = config;
   return {
-    secrets,
+    secrets: more === undefined ? files : joinSecrets(files, more),
     resolver,
     guarded,
     ...(listen === undefined ? {} : { listen }),
     ...(proxyListen === undefined ? {} : { proxyListen }),
-    stop: () => secrets.stop(),
+    stop() {
+      files.stop();
+      more?.stop();
+    },
   };
 }
 

@@ -1,3 +1,4 @@
+// Longer than other files: one row for each field of the policy, over both versions of HTTP, read as a table.
 import { describe, expect, it } from "vitest";
 import type { RouteRetry } from "../../federation/model/traffic-route.ts";
 import { until } from "../fakes/until.ts";

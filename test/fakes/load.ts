@@ -28,11 +28,16 @@ const AFTER_FAILURE_MS = 5;
  * Keep-alive connections that each send the next request when the answer is complete. Raw sockets: a client library would
  * hide retries and connection errors, and these are what is counted.
  */
-export function startLoad(address: Address, connections: number, path = "/"): Load {
+export function startLoad(
+  address: Address,
+  connections: number,
+  path = "/",
+  host = "cart.shop.svc.clusterset.local",
+): Load {
   const failed: Failure[] = [];
   let ok = 0;
   let running = true;
-  const request = `GET ${path} HTTP/1.1\r\nHost: cart.shop.svc.clusterset.local\r\n\r\n`;
+  const request = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
   const count = (outcome: WireResponse | string) => {
     if (typeof outcome !== "string" && outcome.status === 200) ok++;
     else failed.push({ what: describeAnswer(outcome), at: performance.now() });

@@ -194,4 +194,35 @@ describe("an operator's commands", () => {
     });
     expect(await run(["cluster", "list", "--context", "other"], { env })).toMatchObject({ code: 64 });
   });
+
+  test("egress test says yes, no and cannot tell in a way that a script can rely on", async () => {
+    const federation = `apiVersion: isthmus.dev/v1alpha1
+kind: LocalFederation
+metadata: { name: demo.mesh }
+spec: { clusters: [{ name: west, workloads: [{ namespace: shop, name: web }] }] }
+---
+apiVersion: isthmus.dev/v1alpha1
+kind: EgressPolicy
+metadata: { cluster: west, name: payments }
+spec: { mode: enforce, from: [{ workload: "ns/shop/sa/web" }], to: [{ hostname: api.example.com }] }
+`;
+    writeFileSync(at("outside.yaml"), federation);
+    writeFileSync(at("nothing.yaml"), POLICY.replace("west", "east"));
+    const ask = (...args: string[]) => isthmus("egress", "test", ...args);
+    const web = "ns/shop/sa/web";
+    expect(await ask(web, "api.example.com", "-f", "outside.yaml")).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^yes: [^]*policy: payments/),
+    });
+    expect(await ask("ns/shop/sa/batch", "api.example.com", "-f", "outside.yaml")).toMatchObject({
+      code: 1,
+      out: expect.stringMatching(/^no: [^]*ISTH-2201/),
+    });
+    expect(await ask(web, "api.example.com", "-f", "nothing.yaml", "--cluster", "west")).toMatchObject({
+      code: 2,
+      out: expect.stringMatching(/^cannot tell: /),
+    });
+    expect(await ask(web, "api.example.com", "--cluster", "nowhere")).toMatchObject({ code: 2 });
+    expect(await ask("web", "api.example.com", "-f", "outside.yaml")).toMatchObject({ code: 64 });
+  });
 });

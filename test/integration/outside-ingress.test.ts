@@ -108,6 +108,10 @@ describe("callers from outside the mesh", () => {
   it.each([
     ["another path", { path: "/admin" }, "404 ISTH-3001"],
     ["a path that only begins alike", { path: "/cartoon" }, "404 ISTH-3001"],
+    ["a path that leads out of the one that is open", { path: "/cart/../admin" }, "404 ISTH-3001"],
+    ["the same in other spellings", { path: "/cart/%2e%2e/admin" }, "404 ISTH-3001"],
+    ["an encoded slash", { path: "/cart%2f..%2fadmin" }, "404 ISTH-3001"],
+    ["a path parameter beside dots", { path: "/cart/..;/admin" }, "404 ISTH-3001"],
     ["below an exact path", { path: "/health/x" }, "404 ISTH-3001"],
     ["a Host of another site", { host: STRICT }, "421 ISTH-2204"],
     ["a host that needs a certificate, without one", { sni: STRICT, path: "/" }, "403 ISTH-2211"],

@@ -1,3 +1,4 @@
+// Longer than other files: one world of namespaces, and what is tried in it.
 import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

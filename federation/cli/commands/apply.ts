@@ -26,6 +26,7 @@ export const apply: Command = async (invocation) => {
 /** All files are read before anything happens, and the mistakes of all are told at once. */
 export async function readResourceFiles(
   invocation: Invocation,
+  beside: readonly string[] = [],
 ): Promise<Result<readonly LocatedResource[], Failure>> {
   const files = invocation.flags.list("file");
   const resources: LocatedResource[] = [];
@@ -33,7 +34,7 @@ export async function readResourceFiles(
   for (const file of files) {
     const text = await readInput(file, invocation.terminal);
     if (!text.ok) return text;
-    const read = readResources(file, text.value);
+    const read = readResources(file, text.value, beside);
     resources.push(...read.resources);
     mistakes.push(...read.mistakes);
   }

@@ -8,7 +8,7 @@ import { parseSpiffeId } from "../../model/spiffe-id.ts";
 import { WORKLOAD_PATTERN } from "../../model/workload-pattern.ts";
 import { connect } from "../connection.ts";
 import { EXIT, type ExitCode } from "../exit.ts";
-import { type Failure, fail } from "../failure.ts";
+import { type Failure, fail, failureExit } from "../failure.ts";
 import { type Command, type Invocation, usage } from "../invocation.ts";
 import { isData, renderData } from "../output/format.ts";
 import { readResourceFiles } from "./apply.ts";
@@ -32,10 +32,15 @@ export const test: Command = async (invocation) => {
   const answer = offline
     ? await fromFiles(invocation, workload, destination)
     : await fromGateway(invocation, workload, destination);
-  if (!answer.ok) return answer;
+  if (!answer.ok) return err(unanswered(answer.error));
   tell(invocation, answer.value);
   return ok(EXIT_OF[answer.value.verdict]);
 };
+
+/** A cluster that is not there, or a token that may not ask: no answer, which a script must not take for a no. */
+function unanswered(failure: Failure): Failure {
+  return failureExit(failure) === EXIT.no ? { ...failure, exit: EXIT.unanswered } : failure;
+}
 
 function tell({ terminal, format, paint }: Invocation, answer: EgressAnswer): void {
   if (isData(format)) {
@@ -61,7 +66,8 @@ async function fromFiles(
   workload: string,
   destination: string,
 ): Promise<Result<EgressAnswer, Failure>> {
-  const read = await readResourceFiles(invocation);
+  // The file of `isthmus up` holds policies as well.
+  const read = await readResourceFiles(invocation, ["LocalFederation"]);
   if (!read.ok) return read;
   const policies = read.value
     .map(({ resource }) => resource)

@@ -1,6 +1,6 @@
 import type { AppliedResource } from "../../model/resource.ts";
 import { decodeAppliedResource } from "../../model/wire/resource.ts";
-import { parseDocuments, type SourceObject } from "./documents.ts";
+import { isRecord, parseDocuments, type SourceObject } from "./documents.ts";
 import type { Mistake } from "./mistake.ts";
 
 export interface ReadResources {
@@ -13,9 +13,12 @@ export interface LocatedResource {
   readonly source: SourceObject;
 }
 
-export function readResources(file: string, text: string): ReadResources {
+/** `beside`: kinds that the file may hold too, and that are left out. */
+export function readResources(file: string, text: string, beside: readonly string[] = []): ReadResources {
   const parsed = parseDocuments(file, text);
-  const decoded = decodeResources(parsed.objects);
+  const isLeftOut = ({ value }: SourceObject): boolean =>
+    isRecord(value) && typeof value["kind"] === "string" && beside.includes(value["kind"]);
+  const decoded = decodeResources(parsed.objects.filter((object) => !isLeftOut(object)));
   return { resources: decoded.resources, mistakes: [...parsed.mistakes, ...decoded.mistakes] };
 }
 

@@ -441,17 +441,17 @@ export class Connection implements FrameSink {
 
   #onRequest(id: number, ended: boolean): void {
     this.#lastPeerId = id;
-    const { fields, isIllegal, isTooLarge } = this.#decoder;
+    const { block } = this.#decoder;
+    const { fields, isIllegal, isTooLarge } = block;
     if (this.#isDraining || this.#streams.size >= this.#options.maxStreams) {
       this.#remember(id);
       this.#writeReset(id, ErrorCode.refusedStream);
       // While we drain, the peer may not have heard of it yet.
       return this.#isDraining ? undefined : this.#host.noticed("stream-error");
     }
-    const length = contentLength(fields);
-    const isMalformed =
-      !isTooLarge &&
-      (malformedRequest(fields) !== undefined || length === -2 || (ended && length > 0) || isIllegal);
+    const length = (block.contentLength ??= contentLength(fields));
+    const isSound = (block.isRequest ??= malformedRequest(fields) === undefined);
+    const isMalformed = !isTooLarge && (!isSound || length === -2 || (ended && length > 0) || isIllegal);
     if (isMalformed) {
       this.#remember(id);
       this.#writeReset(id, ErrorCode.protocolError);
@@ -466,8 +466,9 @@ export class Connection implements FrameSink {
   }
 
   #onResponse(stream: Stream, ended: boolean): void {
-    const { fields, isIllegal, isTooLarge } = this.#decoder;
-    if (isTooLarge || isIllegal || malformedResponse(fields) !== undefined)
+    const { block } = this.#decoder;
+    const { fields, isIllegal, isTooLarge } = block;
+    if (isTooLarge || isIllegal || !(block.isResponse ??= malformedResponse(fields) === undefined))
       return this.#refuse(stream, ErrorCode.protocolError);
     const status = fields[1] ?? "";
     const isInterim = status.charCodeAt(0) === 0x31;
@@ -476,7 +477,7 @@ export class Connection implements FrameSink {
       const length =
         status === "204" || status === "304" || stream.expectedBytes === NO_CONTENT
           ? -1
-          : contentLength(fields);
+          : (block.contentLength ??= contentLength(fields));
       if (length === -2 || (ended && length > 0)) return this.#refuse(stream, ErrorCode.protocolError);
       stream.headReceived = true;
       stream.expectedBytes = length;
@@ -487,9 +488,10 @@ export class Connection implements FrameSink {
   }
 
   #onTrailers(stream: Stream, ended: boolean): void {
-    const { fields, isIllegal, isTooLarge } = this.#decoder;
-    if (!ended || isTooLarge || isIllegal || malformedTrailers(fields) !== undefined)
-      return this.#refuse(stream, ErrorCode.protocolError);
+    const { block } = this.#decoder;
+    const { fields, isIllegal, isTooLarge } = block;
+    const isSound = (block.isTrailers ??= malformedTrailers(fields) === undefined);
+    if (!ended || isTooLarge || isIllegal || !isSound) return this.#refuse(stream, ErrorCode.protocolError);
     stream.receivedTrailers = fields;
     this.#onEnd(stream);
   }

@@ -8,6 +8,7 @@ import {
   type TableEntry,
 } from "./hpack-table.ts";
 import { decodeHuffman } from "./huffman.ts";
+import { keepFields } from "./kept-fields.ts";
 
 export interface HeaderLimits {
   /** Sum over the fields of name, value and 32 octets, as SETTINGS_MAX_HEADER_LIST_SIZE counts (RFC 9113 §6.5.2). */
@@ -17,17 +18,41 @@ export interface HeaderLimits {
 
 const STATIC: readonly TableEntry[] = STATIC_TABLE.map(([name, value]) => ({ name, value, isLegal: true }));
 
+/** A decoded block, and what was found out about its message. */
+export interface FieldBlock {
+  /** Name, value, name, value, … */
+  readonly fields: string[];
+  /** It had a field that HTTP forbids: its message is malformed. */
+  isIllegal: boolean;
+  /** It exceeded the limits; `fields` is not all of it. */
+  isTooLarge: boolean;
+  /** Of whoever reads the message, who finds it here when the block comes again. */
+  contentLength?: number;
+  isRequest?: boolean;
+  isResponse?: boolean;
+  isTrailers?: boolean;
+}
+
+/** A block that left the table as it was: as long as the table stays so, its octets mean the same. */
+interface Remembered {
+  readonly octets: Buffer;
+  readonly generation: number;
+  readonly block: FieldBlock;
+  isRepeated: boolean;
+}
+
+// Peers repeat a few heads all the time, each of some dozen octets once names and values stand in the table.
+const MAX_REMEMBERED = 8;
+const MAX_REMEMBERED_BYTES = 256;
+
 /**
  * HPACK decoding (RFC 7541) of one direction of a connection. A list beyond the limits is still decoded to its end, since the
  * dynamic table must stay in step, but nothing of it is kept.
  */
 export class HpackDecoder {
-  /** Of the last block: name, value, name, value, … */
-  fields: string[] = [];
-  /** The last block had a field that HTTP forbids: its message is malformed. */
-  isIllegal = false;
-  /** The last block exceeded the limits; `fields` is not all of it. */
-  isTooLarge = false;
+  /** The last block. */
+  block: FieldBlock = { fields: [], isIllegal: false, isTooLarge: false };
+  readonly #remembered: (Remembered | undefined)[] = [];
   readonly #limits: HeaderLimits;
   readonly #table = new DynamicTable(DEFAULT_TABLE_BYTES);
   readonly #maxTableBytes: number;
@@ -44,9 +69,29 @@ export class HpackDecoder {
 
   /** Decodes a whole header block; `false` for a COMPRESSION_ERROR, after which the connection is lost. */
   decode(buffer: Buffer, start: number, end: number): boolean {
-    this.fields = [];
-    this.isIllegal = false;
-    this.isTooLarge = false;
+    const slot = slotOf(buffer, start, end);
+    const known = slot < 0 ? undefined : this.#remembered[slot];
+    if (
+      known !== undefined &&
+      known.generation === this.#table.generation &&
+      isSame(known, buffer, start, end)
+    ) {
+      if (!known.isRepeated) keepFields(known.block.fields);
+      known.isRepeated = true;
+      this.block = known.block;
+      return true;
+    }
+    const { generation } = this.#table;
+    if (!this.#decode(buffer, start, end)) return false;
+    if (slot >= 0 && generation === this.#table.generation) {
+      const octets = Buffer.from(buffer.subarray(start, end));
+      this.#remembered[slot] = { octets, generation, block: this.block, isRepeated: false };
+    }
+    return true;
+  }
+
+  #decode(buffer: Buffer, start: number, end: number): boolean {
+    this.block = { fields: [], isIllegal: false, isTooLarge: false };
     this.#listBytes = 0;
     this.#buffer = buffer;
     this.#at = start;
@@ -99,11 +144,12 @@ export class HpackDecoder {
   }
 
   #add(entry: TableEntry): void {
-    if (!entry.isLegal) this.isIllegal = true;
+    const { block } = this;
+    if (!entry.isLegal) block.isIllegal = true;
     this.#listBytes += entry.name.length + entry.value.length + ENTRY_OVERHEAD_BYTES;
-    const { fields } = this;
+    const { fields } = block;
     if (this.#listBytes > this.#limits.listBytes || fields.length >= 2 * this.#limits.fields)
-      this.isTooLarge = true;
+      block.isTooLarge = true;
     else fields.push(entry.name, entry.value);
   }
 
@@ -145,6 +191,21 @@ export class HpackDecoder {
     if (decoded < 0) this.#ok = false;
     return decoded < 0 ? "" : target.toString("latin1", 0, decoded);
   }
+}
+
+/** Where a block would be remembered; -1: nowhere. */
+function slotOf(buffer: Buffer, start: number, end: number): number {
+  const length = end - start;
+  if (length <= 0 || length > MAX_REMEMBERED_BYTES) return -1;
+  const middle = buffer[start + (length >>> 1)] ?? 0;
+  return (31 * length + 7 * (buffer[start] ?? 0) + 3 * middle + (buffer[end - 1] ?? 0)) % MAX_REMEMBERED;
+}
+
+function isSame({ octets }: Remembered, buffer: Buffer, start: number, end: number): boolean {
+  const { length } = octets;
+  if (length !== end - start) return false;
+  for (let at = 0; at < length; at++) if (octets[at] !== buffer[start + at]) return false;
+  return true;
 }
 
 const EMPTY = Buffer.alloc(0);

@@ -1,5 +1,6 @@
 import { DEFAULT_TABLE_BYTES } from "./frame.ts";
 import { DynamicTable, entryBytes, STATIC_ENTRIES, STATIC_TABLE, type TableEntry } from "./hpack-table.ts";
+import { isKept } from "./kept-fields.ts";
 
 /**
  * HPACK encoding (RFC 7541) of one direction of a connection. Fields go into the dynamic table unless their values change with
@@ -15,6 +16,8 @@ export class HpackEncoder {
   #smallest: number | undefined;
   #buffer: Buffer = Buffer.allocUnsafeSlow(1_024);
   #length = 0;
+  /** Blocks of lists that come again, good while the table is as it was. */
+  #blocks: WeakMap<readonly string[], EncodedBlock> | undefined;
 
   constructor() {
     this.#table = new DynamicTable(DEFAULT_TABLE_BYTES, (entry) => this.#forget(entry));
@@ -30,6 +33,18 @@ export class HpackEncoder {
 
   /** Encodes one block. The answer is valid until the next call. */
   encode(fields: readonly string[]): Buffer {
+    const known = this.#blocks?.get(fields);
+    const { generation } = this.#table;
+    if (known?.generation === generation && this.#smallest === undefined) return known.octets;
+    const block = this.#encode(fields);
+    if (generation === this.#table.generation && isKept(fields)) {
+      this.#blocks ??= new WeakMap();
+      this.#blocks.set(fields, { octets: Buffer.from(block), generation });
+    }
+    return block;
+  }
+
+  #encode(fields: readonly string[]): Buffer {
     this.#length = 0;
     if (this.#smallest !== undefined) this.#announce(this.#smallest);
     for (let at = 0; at + 1 < fields.length; at += 2) this.#field(fields[at] ?? "", fields[at + 1] ?? "");
@@ -100,6 +115,11 @@ export class HpackEncoder {
     this.#buffer.copy(larger, 0, 0, this.#length);
     this.#buffer = larger;
   }
+}
+
+interface EncodedBlock {
+  readonly octets: Buffer;
+  readonly generation: number;
 }
 
 const INDEXED = 0;

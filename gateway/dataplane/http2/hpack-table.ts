@@ -39,6 +39,7 @@ export class DynamicTable {
   /** Entries before this one in `#entries` are evicted; the newest is the last. */
   #oldest = 0;
   #bytes = 0;
+  #generation = 0;
   #maxBytes: number;
   readonly #onEvict: ((entry: TableEntry) => void) | undefined;
 
@@ -51,6 +52,11 @@ export class DynamicTable {
     return this.#entries.length - this.#oldest;
   }
 
+  /** Another one after each change: until then the same octets stand for the same fields. */
+  get generation(): number {
+    return this.#generation;
+  }
+
   get maxBytes(): number {
     return this.#maxBytes;
   }
@@ -61,6 +67,7 @@ export class DynamicTable {
   }
 
   add(entry: TableEntry): void {
+    this.#generation += 1;
     const bytes = entryBytes(entry.name, entry.value);
     this.#evictTo(this.#maxBytes - bytes);
     // An entry larger than the table empties it (RFC 7541 §4.4).
@@ -70,6 +77,7 @@ export class DynamicTable {
   }
 
   resize(maxBytes: number): void {
+    this.#generation += 1;
     this.#maxBytes = maxBytes;
     this.#evictTo(maxBytes);
   }

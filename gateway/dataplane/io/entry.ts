@@ -1,4 +1,4 @@
-// Longer than other files: what an entry asks of rules, tunnels and counters is read in one place.
+// Longer than other files: what every protocol does at one way in, in the order of a request.
 import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
 import { serviceKey, type ServiceName } from "../../../federation/model/service.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";

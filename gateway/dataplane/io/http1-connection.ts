@@ -655,8 +655,9 @@ export class Http1Connection implements Http1Exchange, Bagged {
     this.#ended = true;
   }
 
-  /** Lingering close: the reply must reach a client that still sends (RFC 9112 §9.6). */
+  /** Lingering close: the reply must reach a client that still sends (RFC 9112 §9.6). One that said it will not needs none. */
   #finish(): void {
+    const isLast = this.#active && this.requestDone && this.#pending === undefined && !this.request.keepAlive;
     this.record.end(true);
     this.#forget();
     this.#leave();
@@ -667,6 +668,8 @@ export class Http1Connection implements Http1Exchange, Bagged {
     this.#upstream?.abort();
     this.#upstream = undefined;
     this.writer.flush();
+    // The kernel has all of the reply: half-closing first would only cost the wait for the client's own end.
+    if (isLast && this.socket.writableLength === 0) return void this.socket.destroy();
     this.socket.end();
     this.socket.removeAllListeners("data");
     this.socket.resume();
@@ -688,8 +691,12 @@ export class Http1Connection implements Http1Exchange, Bagged {
     this.#halfClosed = true;
     const waitsHere = this.#pending !== undefined && this.#scanned === 0;
     if (waitsHere) return;
-    if (!this.#active) this.socket.end();
-    else if (!this.requestDone) this.socket.resetAndDestroy();
+    if (this.#active) {
+      if (!this.requestDone) this.socket.resetAndDestroy();
+    } else if (!this.#ended) {
+      // A second end() would make an error with its stack, a tenth of what a short connection costs.
+      this.socket.end();
+    }
   }
 
   #onClose(): void {

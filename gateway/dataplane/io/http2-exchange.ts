@@ -5,7 +5,7 @@ import { FailedTries } from "../balance/failed-tries.ts";
 import { NO_CONTENT } from "../http2/connection.ts";
 import { ErrorCode } from "../http2/error-code.ts";
 import type { Stream, StreamHandler } from "../http2/stream.ts";
-import { DEADLINE_EXCEEDED, grpcMessage, grpcStatusOf, grpcTimeoutMs, isGrpc } from "../policy/grpc.ts";
+import { DEADLINE_EXCEEDED, grpcMessage, grpcStatusOf } from "../policy/grpc.ts";
 import { localReply } from "../policy/local-reply.ts";
 import { failureClass, isIdempotent, isUntouched, mayRepeat, retryPauseMs } from "../policy/retry.ts";
 import type { CompiledRetry } from "../routing/compile-rule.ts";
@@ -18,13 +18,14 @@ import type { Entry } from "./entry.ts";
 import { NO_TICKET, type Ticket } from "./exchange-ticket.ts";
 import { MAX_HELD, passedThrough } from "./http1-connection.ts";
 import {
-  authorityOf,
   changedRequest,
   edited,
+  factsOf,
   fieldValue,
   forwardRequest,
   Http2RequestView,
   isPath,
+  type RequestFacts,
   withoutClaims,
 } from "./http2-fields.ts";
 import type { Http2Pool } from "./http2-pool.ts";
@@ -61,6 +62,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
   readonly #asking: Stream;
   readonly #record: RequestRecord;
   #fields: readonly string[] = [];
+  #facts: RequestFacts | undefined;
   #method = "";
   #isGrpc = false;
   #target: EntryForward | undefined;
@@ -93,17 +95,18 @@ export class Http2Exchange implements StreamHandler, Bagged {
 
   start(fields: readonly string[], isTooLarge: boolean): void {
     const { entry } = this.#host;
-    const authority = authorityOf(fields);
+    const facts = factsOf(fields);
+    const { authority, timeoutMs } = facts;
     const view = VIEW.of(fields, authority ?? "");
     this.#fields = fields;
     this.#method = view.method;
-    this.#isGrpc = isGrpc(view.header("content-type"));
+    this.#isGrpc = facts.isGrpc;
+    this.#facts = facts;
     this.#record.start(view);
     const wrong = isTooLarge
       ? problem("http_head_too_large", "the header list is too large")
       : malformed(view, authority);
     if (wrong !== undefined) return this.#refuse(wrong);
-    const timeoutMs = this.#isGrpc ? grpcTimeoutMs(view.header("grpc-timeout")) : undefined;
     const decision = entry.decide(view);
     switch (decision.kind) {
       case "forward":
@@ -234,7 +237,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
     const { entry } = this.#host;
     this.#record.toward(target, routed === undefined ? "" : routed.rule.label);
     if (target.permit.wouldDeny) entry.counters.wouldDeny.value += 1;
-    const via = fieldValue(this.#fields, "via");
+    const via = this.#facts?.via;
     if (via !== undefined && passedThrough(via, entry.pseudonym))
       return this.#refuse(problem("loop", `Via names ${entry.pseudonym} already`));
     const ticket = entry.enter(target);
@@ -318,10 +321,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
     const upstream = this.#host.http2PoolOf(target).pick(fresh, this.#failed);
     if (upstream === undefined) return false;
     const request = this.#routed;
-    const forwarded = forwardRequest(request?.head ?? this.#fields, {
-      via: this.#host.entry.pseudonym,
-      trace: this.#record.trace,
-    });
+    const forwarded = this.#forwarded(request?.head ?? this.#fields);
     const asking = this.#asking;
     const chunks = this.#copy?.chunks ?? [];
     const isWhole = asking.endReceived && asking.queuedBytes === 0;
@@ -335,6 +335,14 @@ export class Http2Exchange implements StreamHandler, Bagged {
     for (const chunk of chunks) stream.write(chunk, 0, chunk.length);
     if (asking.endDelivered) stream.end(this.#trailers);
     return true;
+  }
+
+  #forwarded(head: readonly string[]): readonly string[] {
+    const via = this.#host.entry.pseudonym;
+    const { trace } = this.#record;
+    if (trace === undefined && head === this.#fields && this.#facts !== undefined)
+      return this.#facts.forwardedBy(via);
+    return forwardRequest(head, { via, trace });
   }
 
   /** With the field that brings the client back to the same endpoint, where a rule asks for it. */

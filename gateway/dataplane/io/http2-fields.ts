@@ -1,5 +1,7 @@
 import { isDroppedName } from "../http1/field-kinds.ts";
 import { isHost } from "../http1/host.ts";
+import { isKept, keepFields } from "../http2/kept-fields.ts";
+import { grpcTimeoutMs, isGrpc } from "../policy/grpc.ts";
 import type { Routed } from "../routing/decide-request.ts";
 import { type HeadEdits, modifiedPath } from "../routing/head-edits.ts";
 import { pathOf, queryOf, type RequestView } from "../routing/request-view.ts";
@@ -58,6 +60,51 @@ export function authorityOf(fields: readonly string[]): string | undefined {
 /** Whether `:path` is a path: a request target with a space or a control character would be another one in HTTP/1.1. */
 export function isPath(target: string): boolean {
   return /^(?:\/[!-~\x80-\xff]*|\*)$/.test(target);
+}
+
+/** What the head of a request says, whatever the rules are. */
+export class RequestFacts {
+  readonly authority: string | undefined;
+  readonly isGrpc: boolean;
+  /** Of a gRPC call. */
+  readonly timeoutMs: number | undefined;
+  /** Who passed it on before us. */
+  readonly via: string | undefined;
+  readonly #fields: readonly string[];
+  readonly #isKept: boolean;
+  #forwarded: readonly string[] | undefined;
+  #pseudonym = "";
+
+  constructor(fields: readonly string[], isKeptList: boolean) {
+    this.authority = authorityOf(fields);
+    this.isGrpc = isGrpc(fieldValue(fields, "content-type"));
+    this.timeoutMs = this.isGrpc ? grpcTimeoutMs(fieldValue(fields, "grpc-timeout")) : undefined;
+    this.via = fieldValue(fields, "via");
+    this.#fields = fields;
+    this.#isKept = isKeptList;
+  }
+
+  /** The head as it goes on where no rule changes it and nobody traces. */
+  forwardedBy(via: string): readonly string[] {
+    if (this.#forwarded !== undefined && this.#pseudonym === via) return this.#forwarded;
+    const forwarded = forwardRequest(this.#fields, { via, trace: undefined });
+    if (!this.#isKept) return forwarded;
+    this.#pseudonym = via;
+    this.#forwarded = keepFields(forwarded);
+    return forwarded;
+  }
+}
+
+const FACTS = new WeakMap<readonly string[], RequestFacts>();
+
+/** Found out once for a head that comes again. */
+export function factsOf(fields: readonly string[]): RequestFacts {
+  const known = FACTS.get(fields);
+  if (known !== undefined) return known;
+  const isKeptList = isKept(fields);
+  const facts = new RequestFacts(fields, isKeptList);
+  if (isKeptList) FACTS.set(fields, facts);
+  return facts;
 }
 
 export interface Forwarding {
@@ -120,6 +167,16 @@ function replaced(fields: readonly string[], name: string, value: string): reado
 
 /** Answers and trailers: the same list where nothing has to be left out, which is nearly always. */
 export function withoutClaims(fields: readonly string[]): readonly string[] {
+  const known = WITHOUT_CLAIMS.get(fields);
+  if (known !== undefined) return known;
+  const stripped = withoutDropped(fields);
+  if (isKept(fields)) WITHOUT_CLAIMS.set(fields, keepFields(stripped));
+  return stripped;
+}
+
+const WITHOUT_CLAIMS = new WeakMap<readonly string[], readonly string[]>();
+
+function withoutDropped(fields: readonly string[]): readonly string[] {
   for (let at = 0; at < fields.length; at += 2) {
     if (isDroppedName(fields[at] ?? "")) return strip(fields);
   }

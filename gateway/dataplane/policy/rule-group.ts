@@ -1,5 +1,6 @@
 import { compareRanks } from "../../../federation/model/egress-precedence.ts";
 import type { ExternalRule } from "./external-rule.ts";
+import { hasTwoReadings } from "./path-readings.ts";
 
 /** The rules of one caller pattern for one place, port and protocol, so arranged that a request does not try them one by one. */
 export interface RuleGroup {
@@ -115,9 +116,4 @@ function better(
 export function firstOf(a: ExternalRule | undefined, b: ExternalRule | undefined): ExternalRule | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return compareRanks(a.rank, b.rank) <= 0 ? a : b;
-}
-
-/** Whether the far server may take the path for another one: dot segments, doubled or encoded slashes and dots. */
-function hasTwoReadings(path: string): boolean {
-  return /\/\/|\\|;|\/\.{1,2}(?:\/|$)|%2e|%2f|%5c|%00|%25/i.test(path);
 }

@@ -2,6 +2,7 @@ import type { ExternalPath } from "../../../federation/model/egress-policy.ts";
 import type { OutsideIngress } from "../../../federation/model/ingress.ts";
 import type { ServiceName } from "../../../federation/model/service.ts";
 import type { SnapshotIngress } from "../../../federation/model/snapshot.ts";
+import { hasTwoReadings } from "../policy/path-readings.ts";
 
 /** One host and path prefix that leads to one port of one exported service. */
 export interface IngressRule {
@@ -38,7 +39,11 @@ function narrowerFirst(a: IngressRule, b: IngressRule): number {
 export function selectIngress(table: IngressTable, host: string, target: string): IngressRule | undefined {
   const end = target.search(/[?#]/);
   const path = end === -1 ? target : target.slice(0, end);
-  return table.get(host)?.find((rule) => fits(rule.path, path));
+  const rules = table.get(host);
+  if (rules === undefined) return undefined;
+  // Behind `/cart/../admin` the service may see another path than the one that was opened.
+  const isPlain = !hasTwoReadings(path);
+  return rules.find((rule) => (isPlain || rule.path.value === "/") && fits(rule.path, path));
 }
 
 function fits({ type, value }: ExternalPath, path: string): boolean {
