@@ -4,6 +4,7 @@ import type { Registry } from "../registry/registry.ts";
 import { honoPath, type RequestBindings } from "./endpoint.ts";
 import { ENDPOINTS } from "./endpoints.ts";
 import { orThrow, problemError } from "./problem-error.ts";
+import type { RegistryMetrics } from "./metrics.ts";
 import { RateLimits } from "./rate-limit.ts";
 import { createProblemRenderer } from "./render-problem.ts";
 
@@ -15,13 +16,29 @@ export interface AppOptions {
   readonly accepting?: () => boolean;
   /** False where a request must be answered at once. */
   readonly waits?: boolean;
+  /** Absent: none are told. */
+  readonly metrics?: RegistryMetrics;
+  /** Told of every request that was answered. */
+  readonly onAnswered?: (answered: Answered) => void;
 }
+
+export interface Answered {
+  readonly method: string;
+  /** The pattern, or `other`. */
+  readonly route: string;
+  readonly status: number;
+  /** It waited for news. */
+  readonly held: boolean;
+}
+
+const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "PUT", "POST", "DELETE"]);
 
 /** The registry as one fetch function: every runtime serves this. */
 export function createApp(options: AppOptions): {
   readonly fetch: (request: Request, registry?: Registry) => Response | Promise<Response>;
 } {
-  const { log, version, accepting = () => true, waits = true } = options;
+  const { log, version, accepting = () => true, waits = true, metrics } = options;
+  const deps = { accepting, waits, ...(metrics === undefined ? {} : { metrics }) };
   const limits = new RateLimits();
   const app = new Hono<{ Bindings: RequestBindings }>();
   app.onError(createProblemRenderer(log));
@@ -30,10 +47,11 @@ export function createApp(options: AppOptions): {
   });
   for (const { method, path, handle, stateless } of ENDPOINTS) {
     app.on(method, honoPath(path), async (c) => {
+      c.env.route = path;
       const { registry } = c.env;
       // Before anything is decided, so that no instance decides on what another one has changed already.
       if (stateless !== true) orThrow(await registry.refresh());
-      return handle(c, { registry, accepting, waits });
+      return handle(c, { registry, ...deps });
     });
   }
   app.get("/openapi.json", async (c) => {
@@ -41,9 +59,20 @@ export function createApp(options: AppOptions): {
     return c.json(openApiDocument(ENDPOINTS, version));
   });
   return {
-    fetch(request, registry = options.registry) {
+    async fetch(request, registry = options.registry) {
       if (registry === undefined) throw new TypeError("a request needs a registry");
-      return app.fetch(request, { registry, limits } satisfies RequestBindings);
+      const bindings: RequestBindings = { registry, limits };
+      const began = metrics?.monotonicMs() ?? 0;
+      const response = await app.fetch(request, bindings);
+      const answered = {
+        method: METHODS.has(request.method) ? request.method : "other",
+        route: bindings.route ?? "other",
+        status: response.status,
+        held: response.headers.has("preference-applied"),
+      };
+      metrics?.request({ ...answered, ms: metrics.monotonicMs() - began });
+      options.onAnswered?.(answered);
+      return response;
     },
   };
 }

@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import type * as z from "zod";
+import type { RegistryMetrics } from "./metrics.ts";
 import type { RateLimits } from "./rate-limit.ts";
 import type { Registry } from "../registry/registry.ts";
 
@@ -9,12 +10,16 @@ export interface EndpointDeps {
   readonly accepting: () => boolean;
   /** Whether a request may be held until there is news; where a request is paid by its time, it may not. */
   readonly waits: boolean;
+  /** Absent where instances come and go: what one of them counted says nothing. */
+  readonly metrics?: RegistryMetrics;
 }
 
 /** What comes with each request. */
 export interface RequestBindings {
   readonly registry: Registry;
   readonly limits: RateLimits;
+  /** The pattern that the request fitted; absent: none. */
+  route?: string;
 }
 
 /** Who may call: `token` is the join token in the body. */

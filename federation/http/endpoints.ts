@@ -4,6 +4,7 @@ import { CLUSTER_ENDPOINTS } from "./handlers/clusters.ts";
 import { FEDERATION_ENDPOINTS } from "./handlers/federation.ts";
 import { HEALTH_ENDPOINTS } from "./handlers/health.ts";
 import { JOIN_ENDPOINTS } from "./handlers/join.ts";
+import { METRICS_ENDPOINTS } from "./handlers/metrics.ts";
 import { MEMBER_ENDPOINTS } from "./handlers/members.ts";
 import { OPERATOR_TOKEN_ENDPOINTS } from "./handlers/operator-tokens.ts";
 import { RESOURCE_ENDPOINTS } from "./handlers/resources.ts";
@@ -14,6 +15,7 @@ import { SNAPSHOT_ENDPOINTS } from "./handlers/snapshot.ts";
 /** Every operation of the registry: what is served is what the OpenAPI document says. */
 export const ENDPOINTS: readonly Endpoint[] = [
   ...HEALTH_ENDPOINTS,
+  ...METRICS_ENDPOINTS,
   ...FEDERATION_ENDPOINTS,
   ...CLUSTER_ENDPOINTS,
   ...JOIN_ENDPOINTS,

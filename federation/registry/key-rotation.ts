@@ -78,6 +78,12 @@ export class KeyRotator {
     return announced.ok ? ok(undefined) : announced;
   }
 
+  /** How long the key that signs has been the one. */
+  ageMs(): number {
+    const now = this.#clock.now();
+    return now - (activeKey(this.#ring)?.sinceMs ?? now);
+  }
+
   get #ring(): Keys {
     const { signing, clusters } = this.#ledger.state;
     if (signing !== undefined) return signing;

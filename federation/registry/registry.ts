@@ -113,6 +113,10 @@ export class Registry {
     return this.#ledger.state;
   }
 
+  get snapshotTimes(): SnapshotFeed["times"] {
+    return this.#snapshots.times;
+  }
+
   get writable(): boolean {
     return this.#ledger.writable;
   }

@@ -37,6 +37,9 @@ export class SnapshotFeed {
     this.#clock = deps.clock;
   }
 
+  /** What compiling and signing took so far, in milliseconds. */
+  readonly times = { made: 0, ms: 0 };
+
   /** `undefined` where there is no such cluster. */
   current(state: FederationState, name: string): SignedSnapshot | undefined {
     const cluster = state.clusters.get(name);
@@ -76,9 +79,12 @@ export class SnapshotFeed {
     const revision = cluster.snapshotRevision;
     const archived = await this.#archive.find(name, revision);
     if (archived !== undefined) return archived;
+    const began = this.#clock.now();
     const content = publishedText(state, cluster, this.#authority.root);
     const date = { revision, issuedAt: await this.#issuedAt(revision) };
     const jws = await this.#authority.signSnapshot(dated(content, date), state);
+    this.times.made += 1;
+    this.times.ms += this.#clock.now() - began;
     await this.#archive.save(name, revision, jws);
     return jws;
   }

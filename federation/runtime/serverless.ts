@@ -1,4 +1,4 @@
-import { createApp } from "../http/app.ts";
+import { type Answered, createApp } from "../http/app.ts";
 import { createLogger, type Logger } from "../model/log.ts";
 import { type Problem, problem, PROBLEMS } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
@@ -13,6 +13,7 @@ import type { RegistryStore } from "../registry/store.ts";
 import { createTrustAuthority } from "../registry/trust-authority.ts";
 import { createClient, openDynamoDbStore } from "../store/dynamodb/open.ts";
 import { createKmsClient, kmsRootKey, kmsSealer } from "./aws-kms.ts";
+import { InstanceFigures } from "./instance-figures.ts";
 import { createKeyShelf } from "./key-shelf.ts";
 import { openKeys } from "./keys.ts";
 import { SealedVault, type Sealer, secretSealer } from "./sealer.ts";
@@ -52,7 +53,9 @@ export function createServerless(tools: ServerlessTools): ServerlessRegistry {
   const log = createLogger(tools.write, tools.clock.now, config.ok ? config.value.logLevel : "info").with({
     role: "registry",
   });
-  const app = createApp({ log, version: VERSION, waits: false });
+  const figures = new InstanceFigures(tools.clock.now());
+  let last: Answered | undefined;
+  const app = createApp({ log, version: VERSION, waits: false, onAnswered: (answered) => (last = answered) });
   let ground: Ground | undefined;
   let state: FederationState | undefined;
   const open = async (): Promise<Result<Registry, Problem>> => {
@@ -60,7 +63,7 @@ export function createServerless(tools: ServerlessTools): ServerlessRegistry {
       return err(
         problem("config_invalid", config.error.map(({ path, message }) => `${path}: ${message}`).join("; ")),
       );
-    const opened = ground === undefined ? await layGround(config.value, tools) : ok(ground);
+    const opened = ground === undefined ? await layGround(config.value, tools, figures) : ok(ground);
     if (!opened.ok) return opened;
     ground = opened.value;
     const { clock, random } = tools;
@@ -76,8 +79,13 @@ export function createServerless(tools: ServerlessTools): ServerlessRegistry {
     async fetch(request) {
       const registry = await open().catch((cause: unknown) => err(problem("internal", String(cause))));
       if (!registry.ok) return unopened(registry.error, log);
+      const began = tools.clock.now();
       const response = await app.fetch(request, registry.value);
       state = registry.value.state;
+      const now = tools.clock.now();
+      if (last !== undefined) figures.answered(last, now - began);
+      const line = figures.flush(now, { Revision: state.revision, Clusters: state.clusters.size });
+      if (line !== undefined) tools.write(line);
       return response;
     },
     async scheduled() {
@@ -90,14 +98,22 @@ export function createServerless(tools: ServerlessTools): ServerlessRegistry {
   };
 }
 
-async function layGround(config: ServerlessConfig, tools: ServerlessTools): Promise<Result<Ground, Problem>> {
+async function layGround(
+  config: ServerlessConfig,
+  tools: ServerlessTools,
+  figures: InstanceFigures,
+): Promise<Result<Ground, Problem>> {
   const { federation, table, seal, rootKmsKey, kmsEndpoint } = config;
   const { endpoint: _tableEndpoint, ...place } = table;
   const kms = createKmsClient({ ...place, ...(kmsEndpoint === undefined ? {} : { endpoint: kmsEndpoint }) });
   const sealer: Result<Sealer, Problem> =
     seal.kind === "kms" ? ok(kmsSealer(kms, seal.keyId)) : await secretSealer(seal.secret);
   if (!sealer.ok) return sealer;
-  const { store, vault, archive } = openDynamoDbStore(createClient(table), table, tools);
+  const { store, vault, archive } = openDynamoDbStore(
+    createClient(table, (cost) => figures.charged(cost)),
+    table,
+    tools,
+  );
   const sealed = new SealedVault(vault, sealer.value);
   const keys = await openKeys({
     vault: sealed,

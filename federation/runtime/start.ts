@@ -1,8 +1,10 @@
 import { createApp } from "../http/app.ts";
+import { RegistryMetrics } from "../http/metrics.ts";
 import type { Logger } from "../model/log.ts";
 import { type Problem, problem } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
 import { VERSION } from "../model/version.ts";
+import { measureStore } from "../registry/measured-store.ts";
 import { Registry } from "../registry/registry.ts";
 import { createTrustAuthority } from "../registry/trust-authority.ts";
 import { systemClock } from "./clock.ts";
@@ -29,7 +31,9 @@ export async function startRegistry(
   if (unusable !== undefined) return err(unusable);
   const opened = await openStore(config);
   if (!opened.ok) return opened;
-  const { store, archive } = opened.value;
+  const { archive, units } = opened.value;
+  const monotonicMs = (): number => performance.now();
+  const { store, measured } = measureStore(opened.value.store, monotonicMs, units);
   const vault = new FileVault(config.stateDir);
   const keys = await openKeys({
     vault,
@@ -54,7 +58,14 @@ export async function startRegistry(
   if (!registry.ok) return err(problem("state_unusable", registry.error.problem.detail));
   let accepting = true;
   const maintenance = keepMaintained(registry.value, store.shared, log);
-  const app = createApp({ registry: registry.value, log, version: VERSION, accepting: () => accepting });
+  const metrics = new RegistryMetrics({ monotonicMs, store: measured });
+  const app = createApp({
+    registry: registry.value,
+    log,
+    version: VERSION,
+    accepting: () => accepting,
+    metrics,
+  });
   const listening = await listen(app.fetch, config.listen);
   if (!listening.ok) {
     await registry.value.close();

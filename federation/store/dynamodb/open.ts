@@ -36,15 +36,70 @@ const CONNECT_MS = 1_000;
 const ANSWER_MS = 3_000;
 const TABLE_READY_S = 60;
 
-export function createClient(place: TablePlace): DynamoDBClient {
+/** What the table charged, and what had to be repeated: throttled, late or failed. */
+export interface TableCost {
+  readonly read: number;
+  readonly write: number;
+  readonly retries: number;
+}
+
+const READS: ReadonlySet<string> = new Set(["GetItemCommand", "QueryCommand", "BatchGetItemCommand"]);
+const WRITES: ReadonlySet<string> = new Set([
+  "PutItemCommand",
+  "UpdateItemCommand",
+  "DeleteItemCommand",
+  "BatchWriteItemCommand",
+  "TransactWriteItemsCommand",
+]);
+
+/** `onCall` is told what each call of the table's items cost. */
+export function createClient(place: TablePlace, onCall?: (cost: TableCost) => void): DynamoDBClient {
   const { region, endpoint, credentials } = place;
-  return new DynamoDBClient({
+  const client = new DynamoDBClient({
     ...CLIENT,
     region,
     requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: ANSWER_MS },
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(credentials === undefined ? {} : { credentials }),
   });
+  if (onCall !== undefined) countCosts(client, onCall);
+  return client;
+}
+
+function countCosts(client: DynamoDBClient, onCall: (cost: TableCost) => void): void {
+  client.middlewareStack.add(
+    (next, { commandName = "" }) =>
+      async (args) => {
+        const [reads, writes] = [READS.has(commandName), WRITES.has(commandName)];
+        if (!reads && !writes) return next(args);
+        const input = { ...args.input, ReturnConsumedCapacity: "TOTAL" } as typeof args.input;
+        try {
+          const done = await next({ ...args, input });
+          const units = unitsOf(done.output);
+          onCall({ read: reads ? units : 0, write: writes ? units : 0, retries: retriesOf(done.output) });
+          return done;
+        } catch (cause) {
+          onCall({ read: 0, write: 0, retries: retriesOf(cause) });
+          throw cause;
+        }
+      },
+    { step: "initialize", name: "isthmusCosts" },
+  );
+}
+
+function unitsOf(output: object): number {
+  const consumed: unknown = "ConsumedCapacity" in output ? output.ConsumedCapacity : undefined;
+  const parts: readonly unknown[] = Array.isArray(consumed) ? consumed : [consumed];
+  return parts.reduce<number>((sum, part) => {
+    const has = typeof part === "object" && part !== null && "CapacityUnits" in part;
+    return sum + (has && typeof part.CapacityUnits === "number" ? part.CapacityUnits : 0);
+  }, 0);
+}
+
+function retriesOf(answer: unknown): number {
+  if (typeof answer !== "object" || answer === null || !("$metadata" in answer)) return 0;
+  const { attempts = 1 } = answer.$metadata as { readonly attempts?: number };
+  return attempts - 1;
 }
 
 export function openDynamoDbStore(
