@@ -33,13 +33,20 @@ export interface FieldBlock {
   isTrailers?: boolean;
 }
 
-/** A block that left the table as it was: as long as the table stays so, its octets mean the same. */
+/**
+ * A block whose octets mean the same when they come again: at any time if it refers to nothing in the dynamic table, else while
+ * the table is as it was. What it adds to the table it adds every time, as encoders without memory do (nginx).
+ */
 interface Remembered {
   readonly octets: Buffer;
-  readonly generation: number;
+  /** Of the table; `undefined`: of no matter. */
+  readonly generation: number | undefined;
+  readonly added: readonly TableEntry[];
   readonly block: FieldBlock;
   isRepeated: boolean;
 }
+
+const NONE_ADDED: TableEntry[] = [];
 
 // Peers repeat a few heads all the time, each of some dozen octets once names and values stand in the table.
 const MAX_REMEMBERED = 8;
@@ -60,6 +67,10 @@ export class HpackDecoder {
   #at = 0;
   #end = 0;
   #listBytes = 0;
+  /** Of the block at hand. */
+  #added: TableEntry[] = NONE_ADDED;
+  #isResized = false;
+  #refersToTable = false;
   #ok = true;
 
   constructor(limits: HeaderLimits, maxTableBytes: number = DEFAULT_TABLE_BYTES) {
@@ -71,23 +82,31 @@ export class HpackDecoder {
   decode(buffer: Buffer, start: number, end: number): boolean {
     const slot = slotOf(buffer, start, end);
     const known = slot < 0 ? undefined : this.#remembered[slot];
-    if (
-      known !== undefined &&
-      known.generation === this.#table.generation &&
-      isSame(known, buffer, start, end)
-    ) {
+    if (known !== undefined && this.#stillHolds(known) && isSame(known, buffer, start, end)) {
+      for (const entry of known.added) this.#table.add(entry);
       if (!known.isRepeated) keepFields(known.block.fields);
       known.isRepeated = true;
       this.block = known.block;
       return true;
     }
-    const { generation } = this.#table;
+    this.#added = NONE_ADDED;
+    this.#isResized = false;
+    this.#refersToTable = false;
     if (!this.#decode(buffer, start, end)) return false;
-    if (slot >= 0 && generation === this.#table.generation) {
-      const octets = Buffer.from(buffer.subarray(start, end));
-      this.#remembered[slot] = { octets, generation, block: this.block, isRepeated: false };
-    }
+    if (slot >= 0) this.#remember(slot, buffer, start, end);
     return true;
+  }
+
+  #stillHolds({ generation }: Remembered): boolean {
+    return generation === undefined || generation === this.#table.generation;
+  }
+
+  #remember(slot: number, buffer: Buffer, start: number, end: number): void {
+    const added = this.#added;
+    if (this.#isResized || (this.#refersToTable && added.length > 0)) return;
+    const generation = this.#refersToTable ? this.#table.generation : undefined;
+    const octets = Buffer.from(buffer.subarray(start, end));
+    this.#remembered[slot] = { octets, generation, added, block: this.block, isRepeated: false };
   }
 
   #decode(buffer: Buffer, start: number, end: number): boolean {
@@ -116,6 +135,7 @@ export class HpackDecoder {
 
   #resize(): void {
     const bytes = this.#integer(5);
+    this.#isResized = true;
     if (bytes > this.#maxTableBytes) this.#ok = false;
     else this.#table.resize(bytes);
   }
@@ -135,12 +155,18 @@ export class HpackDecoder {
     if (!this.#ok) return;
     const nameIsLegal = named === undefined ? isLegalName(name) : named.isLegal || isLegalName(name);
     const entry = { name, value, isLegal: nameIsLegal && isLegalValue(value) };
-    if (keep) this.#table.add(entry);
+    if (keep) {
+      this.#table.add(entry);
+      if (this.#added === NONE_ADDED) this.#added = [];
+      this.#added.push(entry);
+    }
     this.#add(entry);
   }
 
   #entry(index: number): TableEntry | undefined {
-    return index <= STATIC_ENTRIES ? STATIC[index - 1] : this.#table.at(index - STATIC_ENTRIES - 1);
+    if (index <= STATIC_ENTRIES) return STATIC[index - 1];
+    this.#refersToTable = true;
+    return this.#table.at(index - STATIC_ENTRIES - 1);
   }
 
   #add(entry: TableEntry): void {

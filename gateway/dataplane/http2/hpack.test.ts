@@ -241,4 +241,39 @@ describe("blocks that come again", () => {
       ),
     );
   });
+
+  it("keep the table in step also where each adds its fields anew", () => {
+    const literal = (name: string, value: string) =>
+      Buffer.concat([
+        Buffer.of(0x40, name.length),
+        Buffer.from(name),
+        Buffer.of(value.length),
+        Buffer.from(value),
+      ]);
+    const blocks = [
+      literal("a", "1"),
+      Buffer.concat([literal("b", "2"), literal("c", "x".repeat(100))]),
+      Buffer.of(0xbe), // the newest entry
+      Buffer.of(0xbf, 0xbe),
+      Buffer.of(0x82), // of the static table
+      Buffer.concat([Buffer.of(0xbe), literal("d", "4")]),
+      Buffer.concat([Buffer.of(0x20), literal("e", "5")]), // empties the table, for good
+    ];
+    fc.assert(
+      fc.property(fc.array(fc.nat(blocks.length - 1), { maxLength: 60 }), (order) => {
+        const [decoder, oracle] = [new HpackDecoder(LIMITS), new HpackDecoder(LIMITS)];
+        for (const [index, at] of order.entries()) {
+          const block = blocks[at] ?? Buffer.alloc(0);
+          // A field that no other block has: the oracle never sees one again.
+          const number = String(index).padStart(4, "0");
+          const unique = Buffer.concat([block, Buffer.of(0x00, 1, 0x7a, 4), Buffer.from(number)]);
+          const isSound = oracle.decode(unique, 0, unique.length);
+          expect(decoder.decode(block, 0, block.length)).toBe(isSound);
+          if (!isSound) return;
+          expect([...decoder.block.fields, "z", number]).toEqual(oracle.block.fields);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
 });

@@ -427,8 +427,9 @@ export class HttpRelay implements Http1Exchange, Bagged {
     if (this.#upgraded) return void this.#upstream?.end("");
     this.#halfClosed = true;
     if (this.#pending !== undefined && this.#scanned === 0) return;
-    if (!this.#active) this.socket.end();
-    else if (!this.requestDone) abort(this.socket);
+    if (!this.#active) {
+      if (!this.#ended) this.socket.end();
+    } else if (!this.requestDone) abort(this.socket);
   };
 
   #onClose = (): void => {

@@ -1,6 +1,7 @@
 import { DEFAULT_CHUNKED_LIMITS, readTrailers } from "../../http1/chunked-lines.ts";
 import type { BodyFraming } from "../../http1/framing.ts";
 import { NO_BODY, UNTIL_CLOSE } from "../../http1/framing.ts";
+import { isKept } from "../../http2/kept-fields.ts";
 import { statusWord } from "../problem-reply.ts";
 import type { ResponseHead } from "../../http1/response-head.ts";
 
@@ -51,6 +52,22 @@ export function lastChunk(trailers: readonly string[] | undefined): string {
 
 /** An HTTP/2 response head as HTTP/1.1 would have it. `ended`: no content follows. */
 export function responseHead(
+  fields: readonly string[],
+  ended: boolean,
+  request: { readonly method: string; readonly minor: 0 | 1 },
+): ResponseHead {
+  const isPlain = !ended && request.method !== "HEAD" && request.minor === 1;
+  const known = isPlain ? PLAIN_HEADS.get(fields) : undefined;
+  if (known !== undefined) return known;
+  const head = makeResponseHead(fields, ended, request);
+  if (isPlain && isKept(fields)) PLAIN_HEADS.set(fields, head);
+  return head;
+}
+
+/** Heads of answers with a body to clients of HTTP/1.1, where the same fields came before. */
+const PLAIN_HEADS = new WeakMap<readonly string[], ResponseHead>();
+
+function makeResponseHead(
   fields: readonly string[],
   ended: boolean,
   request: { readonly method: string; readonly minor: 0 | 1 },

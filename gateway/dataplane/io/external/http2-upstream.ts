@@ -3,6 +3,7 @@ import { type Problem, problem } from "../../../../federation/model/problem.ts";
 import type { ResponseHead } from "../../http1/response-head.ts";
 import type { ConnectionOptions } from "../../http2/connection.ts";
 import { ErrorCode } from "../../http2/error-code.ts";
+import { keepFields } from "../../http2/kept-fields.ts";
 import type { Stream, StreamHandler } from "../../http2/stream.ts";
 import type { Http1Exchange } from "../http1-exchange.ts";
 import { Http2Session, socketTransport } from "../http2-session.ts";
@@ -65,7 +66,7 @@ export class Http2Upstream {
     const known = this.#heads.get(head);
     if (known !== undefined) return known;
     if (this.#heads.size >= MAX_HEADS || head.length > MAX_HEAD_BYTES) this.#heads.clear();
-    const fields = requestFields(head);
+    const fields = keepFields(requestFields(head));
     this.#heads.set(head, fields);
     return fields;
   }
