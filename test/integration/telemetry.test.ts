@@ -3,10 +3,12 @@ import { request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type BothServer, createBoth } from "../fakes/both-http.ts";
 import { type Federation, startFederation, twoClusters } from "../fakes/federation.ts";
+import { H2Client } from "../fakes/h2-ask.ts";
 import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from "../fakes/otlp-receiver.ts";
 import { until } from "../fakes/until.ts";
-import { startEchoWorkload, startHttpWorkload, type Workload } from "../fakes/workloads.ts";
+import { startEchoWorkload, type Workload } from "../fakes/workloads.ts";
 
 const TRACE = "0af7651916cd43dd8448eb211c80319c";
 const CALLERS_SPAN = "b7ad6b7169203331";
@@ -30,15 +32,24 @@ function call(
 
 describe("a federation with telemetry switched on", () => {
   let receiver: OtlpReceiver;
-  let cart: Workload;
+  let cart: BothServer;
+  const heads: string[] = [];
+  const http2 = new H2Client();
   let echo: Workload;
   let federation: Federation;
   beforeAll(async () => {
     receiver = await startOtlpReceiver();
-    cart = await startHttpWorkload();
+    cart = createBoth((request, response) => {
+      const { rawHeaders } = request;
+      const lines = rawHeaders.map((text, at) => (at % 2 === 0 ? `${text}: ${rawHeaders[at + 1]}` : ""));
+      heads.push(lines.join("\n"));
+      request.resume();
+      response.writeHead(200).end("a".repeat(100));
+    });
+    await cart.listen();
     echo = await startEchoWorkload();
     const directory = mkdtempSync(join(tmpdir(), "isthmus-telemetry-"));
-    const documents = twoClusters({ cart: cart.address, echo: echo.address });
+    const documents = twoClusters({ cart: `127.0.0.1:${cart.port}`, echo: echo.address });
     federation = await startFederation(documents, directory, {
       OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
       OTEL_BSP_SCHEDULE_DELAY: "100",
@@ -48,7 +59,8 @@ describe("a federation with telemetry switched on", () => {
   }, 90_000);
   afterAll(async () => {
     await federation?.stop();
-    await Promise.all([cart.stop(), echo.stop(), receiver.stop()]);
+    http2.close();
+    await Promise.all([cart.close(), echo.stop(), receiver.stop()]);
   });
 
   const trace = (traceId: string): readonly ReceivedSpan[] =>
@@ -57,7 +69,7 @@ describe("a federation with telemetry switched on", () => {
     until(`four spans of ${traceId}`, 10_000, () =>
       trace(traceId).length >= HOPS.length ? trace(traceId) : undefined,
     );
-  const lastHead = () => cart.seen.at(-1) ?? "";
+  const lastHead = () => heads.at(-1) ?? "";
 
   it("joins the caller's trace on every hop, each span the child of the one before", async () => {
     expect(
@@ -93,6 +105,40 @@ describe("a federation with telemetry switched on", () => {
     expect(lastHead()).toContain(`traceparent: 00-${TRACE}-${entry?.spanId}-01`);
     expect(lastHead()).toContain("tracestate: vendor=value");
     expect(lastHead().match(/traceparent/gi)).toHaveLength(1);
+  });
+
+  it("has spans of every hop of an HTTP/2 request and of a gRPC call, beside others of the same connection", async () => {
+    const { host, port } = federation.address("web");
+    const ids = ["4444", "5555", "6666"].map((start) => TRACE.replace("0af7", start));
+    const asked = ids.map((traceId, at) =>
+      http2.ask(`${host}:${port}`, "/shop.Cart/Add", {
+        method: "POST",
+        headers: {
+          traceparent: `00-${traceId}-${CALLERS_SPAN}-01`,
+          "content-type": at === 0 ? "text/plain" : "application/grpc",
+        },
+        body: "body",
+      }),
+    );
+    expect((await Promise.all(asked)).map(({ status }) => status)).toEqual([200, 200, 200]);
+    for (const traceId of ids) {
+      const spans = await wholeTrace(traceId);
+      let parent = CALLERS_SPAN;
+      for (const hop of HOPS) {
+        const span = spans.find((one) => one.attributes["isthmus.hop"] === hop);
+        expect(span, hop).toMatchObject({
+          parentSpanId: parent,
+          status: 0,
+          attributes: {
+            "isthmus.source.id": "spiffe://west.test.mesh/ns/shop/sa/web",
+            "isthmus.destination.cluster": "east",
+            "isthmus.destination.service": "cart.shop",
+            "isthmus.verdict": "permitted",
+          },
+        });
+        parent = span?.spanId ?? "";
+      }
+    }
   });
 
   it("says which process each span came from", async () => {

@@ -318,7 +318,10 @@ export class Http2Exchange implements StreamHandler, Bagged {
   }
 
   #send(target: EntryForward, fresh: boolean): boolean {
-    const upstream = this.#host.http2PoolOf(target).pick(fresh, this.#failed);
+    const pool = this.#host.http2PoolOf(target);
+    const { trace } = this.#record;
+    const traced = trace?.sampled === true ? pool.openTraced(trace, this.#failed) : undefined;
+    const upstream = traced ?? pool.pick(fresh, this.#failed);
     if (upstream === undefined) return false;
     const request = this.#routed;
     const forwarded = this.#forwarded(request?.head ?? this.#fields);
@@ -327,6 +330,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
     const isWhole = asking.endReceived && asking.queuedBytes === 0;
     const isBare = isWhole && chunks.length === 0 && this.#trailers === undefined;
     const stream = upstream.request(forwarded, isBare, this);
+    traced?.retire();
     if (stream === undefined) return false;
     if (this.#method === "HEAD") stream.expectedBytes = NO_CONTENT;
     this.#upstream = upstream;

@@ -1,8 +1,10 @@
 import type { FailedTries } from "../balance/failed-tries.ts";
 import type { EntryForward } from "../routing/decide.ts";
+import type { TraceContext } from "../telemetry/trace-context.ts";
 import type { DestinationGuard } from "./destination-guard.ts";
 import type { Entry } from "./entry.ts";
 import { Http2Upstream } from "./http2-upstream.ts";
+import { traceFields } from "./trace-fields.ts";
 
 // The far gateway picks an endpoint for each session, so one session for everything would be one endpoint for everything. So
 // there is one for each endpoint, up to a few, and from so many requests at a time on for each of the others.
@@ -63,6 +65,19 @@ export class Http2Pool {
     const { endpoints } = this.#destination;
     const reachesAll = endpoints > 0 && this.#sessions.length >= endpoints;
     return reachesAll ? CROWDED_SESSION_STREAMS : FULL_SESSION_STREAMS;
+  }
+
+  /**
+   * A session for one traced request alone, so that what the hops further on tell of its stream, they tell of that request. It is
+   * to be retired as soon as it has that.
+   */
+  openTraced(trace: TraceContext, failed?: FailedTries): Http2Upstream | undefined {
+    let opened: Http2Upstream | undefined;
+    const options = { extra: traceFields(trace), avoid: failed?.avoid(this.target.destination) };
+    const stream = this.#entry.open(this.target, () => opened?.retire(), options);
+    if (stream === undefined) return undefined;
+    opened = new Http2Upstream(stream, this.#entry.env.now(), { onGone() {}, onEndpoint() {} });
+    return opened;
   }
 
   /** About once a second. */
