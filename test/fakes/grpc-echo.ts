@@ -21,6 +21,8 @@ export const ECHO = {
   serverStream: method("ServerStream", false, true),
   clientStream: method("ClientStream", true, false),
   bidi: method("Bidi", true, true),
+  /** The same as `unary`, of another service. */
+  other: { ...method("Unary", false, false), path: "/test.Other/Unary" },
 } satisfies grpc.ServiceDefinition;
 
 export interface EchoServer {
@@ -30,8 +32,9 @@ export interface EchoServer {
   stop(): Promise<void>;
 }
 
-const HANDLERS = (cancelled: string[]): grpc.UntypedServiceImplementation => ({
-  unary: (call: grpc.ServerUnaryCall<string, string>, done: grpc.sendUnaryData<string>) => {
+const unaryHandler =
+  (cancelled: string[], name: string) =>
+  (call: grpc.ServerUnaryCall<string, string>, done: grpc.sendUnaryData<string>) => {
     call.once("cancelled", () => cancelled.push("unary"));
     if (call.request === "never") return;
     if (call.request.startsWith("fail ")) {
@@ -40,11 +43,17 @@ const HANDLERS = (cancelled: string[]): grpc.UntypedServiceImplementation => ({
     }
     const answer = new grpc.Metadata();
     answer.set("x-caller", String(call.metadata.get("x-caller")[0] ?? ""));
+    answer.set("x-backend", name);
+    answer.set("x-seen", JSON.stringify(call.metadata.toJSON()));
     call.sendMetadata(answer);
     const trailers = new grpc.Metadata();
     trailers.set("x-length", String(call.request.length));
     done(null, call.request, trailers);
-  },
+  };
+
+const HANDLERS = (cancelled: string[], name: string): grpc.UntypedServiceImplementation => ({
+  unary: unaryHandler(cancelled, name),
+  other: unaryHandler(cancelled, name),
   serverStream: (call: grpc.ServerWritableStream<string, string>) => {
     call.once("cancelled", () => cancelled.push("serverStream"));
     const [count = 0, size = 0] = call.request.split(" ").map(Number);
@@ -74,10 +83,11 @@ const HANDLERS = (cancelled: string[]): grpc.UntypedServiceImplementation => ({
   },
 });
 
-export async function startEcho(): Promise<EchoServer> {
+/** `name`: what it calls itself in the head of unary answers. */
+export async function startEcho(name = "echo"): Promise<EchoServer> {
   const server = new grpc.Server();
   const cancelled: string[] = [];
-  server.addService(ECHO, HANDLERS(cancelled));
+  server.addService(ECHO, HANDLERS(cancelled, name));
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, bound) =>
       error === null ? resolve(bound) : reject(error),
@@ -111,21 +121,14 @@ export function unary(
   message: string,
   options: grpc.CallOptions = {},
   metadata = new grpc.Metadata(),
+  path = ECHO.unary.path,
 ): Promise<UnaryAnswer> {
   return new Promise((resolve) => {
     let value: string | undefined;
     let head: grpc.Metadata | undefined;
-    const call = client.makeUnaryRequest(
-      ECHO.unary.path,
-      text,
-      untext,
-      message,
-      metadata,
-      options,
-      (_error, answer) => {
-        value = answer;
-      },
-    );
+    const call = client.makeUnaryRequest(path, text, untext, message, metadata, options, (_error, answer) => {
+      value = answer;
+    });
     call.once("metadata", (received) => {
       head = received;
     });

@@ -21,6 +21,8 @@ export interface Ask {
   readonly caller?: "web" | "batch" | "reader";
   /** `cart.shop` unless given. */
   readonly service?: string;
+  /** 80 unless given. */
+  readonly port?: number;
   readonly method?: string;
   readonly headers?: { readonly [name: string]: string | readonly string[] };
   readonly body?: string;
@@ -48,7 +50,7 @@ export interface TrafficWorld {
   /** Puts exactly these routes in force; answers their conditions, `<type> <status> <reason>`. */
   route(...routes: readonly TrafficRouteResource[]): readonly string[];
   ask(path: string, ask?: Ask): Promise<Reply>;
-  address(caller: string, service?: string): string;
+  address(caller: string, service?: string, port?: number): string;
   /** Sum of a counter's series of the entry whose labels contain all of these. */
   metric(name: string, ...labels: readonly string[]): number;
   member(name: string): MeshMember;
@@ -108,6 +110,8 @@ export async function startTrafficWorld({
     workload("shop", "cart-v1", service("cart", backends["cart-v1"].address, "v1")),
     workload("shop", "cart-v2", service("cart", backends["cart-v2"].address, "v2")),
     workload("shop", "stock", service("stock", backends.stock.address)),
+    // Another port, with another workload behind it.
+    workload("shop", "stock-admin", { ...service("stock", backends["cart-v2"].address), port: 8080 }),
   ];
   const west: readonly StaticWorkload[] = [
     workload("shop", "web"),
@@ -166,7 +170,7 @@ export async function startTrafficWorld({
       ?.proxy.tunnels()
       .some(({ cluster, state: is }) => cluster === "east" && is === "up") === true &&
     entry.proxy.unready() === undefined &&
-    entry.proxy.listeners().length === 12
+    entry.proxy.listeners().length === 16
       ? true
       : undefined,
   );
@@ -185,16 +189,16 @@ export async function startTrafficWorld({
         conditionsOf(now, one).map(({ type, status, reason }) => `${type} ${status} ${reason}`),
       );
     },
-    address(caller, service = "cart.shop") {
+    address(caller, service = "cart.shop", port = 80) {
       const workloadName = caller === "reader" ? "ns/blog/sa/reader" : `ns/shop/sa/${caller}`;
       const found = entry.proxy
         .listeners()
-        .find((one) => one.workload === workloadName && one.service === service);
+        .find((one) => one.workload === workloadName && one.service === service && one.port === port);
       if (found === undefined) throw new Error(`${caller} has no address for ${service}`);
       return found.address;
     },
     async ask(path, ask = {}) {
-      const address = world.address(ask.caller ?? "web", ask.service);
+      const address = world.address(ask.caller ?? "web", ask.service, ask.port);
       const answer = await (protocol === "HTTP/2"
         ? http2.ask(address, path, ask)
         : askOnce(agent, address, path, ask));

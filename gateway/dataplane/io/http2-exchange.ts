@@ -487,7 +487,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
     this.#record.refused(reason);
     if (this.#isGrpc) {
       this.#record.answered(http);
-      return this.#answer(grpcRefusal(reason, grpcCode ?? grpcStatusOf(http)));
+      return this.#answer(grpcRefusal(reason, grpcCode ?? grpcStatusOf(http, reason.name)));
     }
     const body = Buffer.from(problemDocument(reason, http), "utf8");
     this.#reply(http, refusalFields(reason, http, body.length, retryAfterS), body);

@@ -32,7 +32,7 @@ describe("gRPC as a proxy knows it", () => {
 
   it("has a status of its own for every refusal there is", () => {
     for (const { http } of Object.values(LOCAL_REPLY)) expect(grpcStatusOf(http)).toBeGreaterThan(0);
-    expect([403, 404, 429, 502, 503, 504].map(grpcStatusOf)).toEqual([7, 5, 8, 14, 14, 4]);
+    expect([403, 404, 429, 502, 503, 504].map((http) => grpcStatusOf(http))).toEqual([7, 12, 8, 14, 14, 4]);
   });
 
   it("encodes any message as printable ASCII that decodes to it", () => {

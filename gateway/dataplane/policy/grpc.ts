@@ -1,5 +1,7 @@
 /** gRPC over HTTP/2, as far as a proxy has to know it (the protocol's PROTOCOL-HTTP2 document). */
 
+import type { ProblemName } from "../../../federation/model/problem.ts";
+
 export function isGrpc(contentType: string | undefined): boolean {
   return (
     contentType?.startsWith("application/grpc") === true && !contentType.startsWith("application/grpc-web")
@@ -10,10 +12,10 @@ export function isGrpc(contentType: string | undefined): boolean {
 const GRPC = {
   unknown: 2,
   deadlineExceeded: 4,
-  notFound: 5,
   permissionDenied: 7,
   resourceExhausted: 8,
   aborted: 10,
+  unimplemented: 12,
   internal: 13,
   unavailable: 14,
   unauthenticated: 16,
@@ -25,7 +27,8 @@ const BY_HTTP: ReadonlyMap<number, number> = new Map([
   [400, GRPC.internal],
   [401, GRPC.unauthenticated],
   [403, GRPC.permissionDenied],
-  [404, GRPC.notFound],
+  // As gRPC maps HTTP statuses, and as GRPCRoute has it where no rule fits.
+  [404, GRPC.unimplemented],
   [407, GRPC.unauthenticated],
   [408, GRPC.deadlineExceeded],
   [429, GRPC.resourceExhausted],
@@ -37,7 +40,9 @@ const BY_HTTP: ReadonlyMap<number, number> = new Map([
 ]);
 
 /** What a gRPC client is told in place of the HTTP status that the table of local replies has. */
-export function grpcStatusOf(http: number): number {
+export function grpcStatusOf(http: number, reason?: ProblemName): number {
+  // GRPCRoute's own word for a backend that is not there; HTTPRoute's is 500.
+  if (reason === "route_backend_missing") return GRPC.unavailable;
   return BY_HTTP.get(http) ?? GRPC.unknown;
 }
 
