@@ -145,6 +145,36 @@ describe("callers from outside the mesh", () => {
     expect(await call({ sni: STRICT, path: "/", client: stranger })).toBe("403 ISTH-2211");
   });
 
+  it("are served by another endpoint where one is gone, from the first request on", async () => {
+    const { port: gone } = await startOutsideServer({}).then(async (server) => (await server.stop(), server));
+    const { services } = mesh.member("east gateway");
+    const before = services.current;
+    const withEndpoints = (endpoints: readonly string[]) =>
+      services.publish({
+        ...before,
+        spec: {
+          ...before.spec,
+          workloads: before.spec.workloads.map((workload) => ({
+            ...workload,
+            services: workload.services?.map((service) => ({ ...service, endpoints })) ?? [],
+          })),
+        },
+      });
+    withEndpoints([`127.0.0.1:${gone}`, `127.0.0.1:${cart.port}`]);
+    for (let round = 0; round < 8; round++) {
+      // Known as well again: each round may pick it first.
+      withEndpoints([`127.0.0.1:${cart.port}`]);
+      withEndpoints([`127.0.0.1:${gone}`, `127.0.0.1:${cart.port}`]);
+      // Another snapshot: connections that stand are not used any more.
+      mesh.publish((snapshot) => snapshot);
+      expect(await call({})).toBe("200");
+    }
+    withEndpoints([`127.0.0.1:${gone}`]);
+    mesh.publish((snapshot) => snapshot);
+    expect(await call({})).toBe("503 ISTH-3004");
+    services.publish(before);
+  });
+
   it("cannot claim an identity by a header", async () => {
     const claims = {
       "isthmus-client": "admin",

@@ -18,6 +18,8 @@ import type { UpstreamExchange } from "./upstream-exchange.ts";
 import type { UpstreamPool } from "./upstream-pool.ts";
 
 const LINGER_MS = 2_000;
+// With more endpoints gone than that, the next request knows better.
+const MAX_OTHER_ENDPOINTS = 2;
 const NO_DEADLINE = 0;
 
 /** Where one request goes. */
@@ -70,7 +72,7 @@ export class HttpRelay implements Http1Exchange, Bagged {
   #upstream: UpstreamExchange | undefined;
   #active = false;
   #responded = false;
-  #retried = false;
+  #repeats = 0;
   #bodySent = false;
   #upgraded = false;
   #ended = false;
@@ -189,13 +191,16 @@ export class HttpRelay implements Http1Exchange, Bagged {
     this.#upstream = undefined;
     if (this.#responded) return abort(this.socket);
     if (!this.#mayRepeat(stream, reason)) return this.#refuse(reason);
-    this.#retried = true;
+    this.#repeats += 1;
     if (this.#route !== undefined) this.#acquire(this.#route);
   }
 
   /** A pooled connection may have been closed by the far side just then; a fresh one that breaks is an answer. */
   #mayRepeat(stream: { readonly reused: boolean }, reason: Problem): boolean {
-    if (this.#retried || this.#bodySent) return false;
+    if (this.#bodySent) return false;
+    // It was never sent, and another endpoint is picked the next time.
+    if (reason.name === "endpoint_unreachable") return this.#repeats < MAX_OTHER_ENDPOINTS;
+    if (this.#repeats > 0) return false;
     // It was certainly not processed (RFC 9113 §8.7).
     if (reason.name === "draining") return true;
     return stream.reused && reason.name === "upstream_reset" && isIdempotent(this.request.method);
@@ -262,7 +267,7 @@ export class HttpRelay implements Http1Exchange, Bagged {
     this.#active = true;
     this.#responded = false;
     this.#bodySent = false;
-    this.#retried = false;
+    this.#repeats = 0;
     const route = this.#host.route(head);
     if ("name" in route) this.#refuse(route);
     else if ("takeOver" in route) {
