@@ -22,6 +22,8 @@ export interface Http1Exchange {
   /** The head, in one write with the body where that is at hand (`buffer` from `bodyAt` to `end`). */
   writeResponseHead(head: ResponseHead, buffer?: Buffer, bodyAt?: number, end?: number): void;
   writeInterim(head: string): void;
+  /** Of an answer over HTTP/2, before `responseDone`; a chunked body has them in it. */
+  trailers?(fields: readonly string[]): void;
   /** Bytes of an upgraded connection. */
   write(bytes: Buffer, start: number, end: number): void;
   /** Stops the response while the reader does not read. */

@@ -1,11 +1,11 @@
 // Longer than other files: the life of one request is one state machine over the same private state.
-import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
+import { type Problem, problem } from "../../../federation/model/problem.ts";
 import type { FailureClass } from "../../../federation/model/traffic-route.ts";
 import { FailedTries } from "../balance/failed-tries.ts";
 import { NO_CONTENT } from "../http2/connection.ts";
 import { ErrorCode } from "../http2/error-code.ts";
 import type { Stream, StreamHandler } from "../http2/stream.ts";
-import { DEADLINE_EXCEEDED, grpcMessage, grpcStatusOf } from "../policy/grpc.ts";
+import { DEADLINE_EXCEEDED, grpcStatusOf } from "../policy/grpc.ts";
 import { localReply } from "../policy/local-reply.ts";
 import { failureClass, isIdempotent, isUntouched, mayRepeat, retryPauseMs } from "../policy/retry.ts";
 import type { CompiledRetry } from "../routing/compile-rule.ts";
@@ -28,13 +28,13 @@ import {
   type RequestFacts,
   withoutClaims,
 } from "./http2-fields.ts";
+import { grpcRefusal, refusalFields } from "./http2-refusal.ts";
 import type { Http2Pool } from "./http2-pool.ts";
 import type { Http2Upstream } from "./http2-upstream.ts";
 import type { Mirrors } from "./mirrors.ts";
 import { problemDocument } from "./problem-reply.ts";
 import { RequestRecord } from "./request-record.ts";
 import { RoutedRequest } from "./routed-request.ts";
-import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 
 /** What the connection does for its exchanges. */
 export interface ExchangeHost {
@@ -541,41 +541,4 @@ function malformed(view: Http2RequestView, authority: string | undefined): Probl
     return problem("http_method", `${view.method} is not forwarded`);
   if (authority === undefined) return problem("http_host", ":authority and Host name no host, or two");
   return isPath(view.target) ? undefined : problem("http_malformed", ":path is no path");
-}
-
-/** A trailers-only answer. */
-function grpcRefusal(reason: Problem, grpcStatus: number): readonly string[] {
-  const { code, title } = PROBLEMS[reason.name];
-  return [
-    ":status",
-    "200",
-    "content-type",
-    "application/grpc",
-    "grpc-status",
-    String(grpcStatus),
-    "grpc-message",
-    grpcMessage(`${code} ${title}: ${reason.detail}`),
-    TUNNEL_HEADER.code,
-    code,
-  ];
-}
-
-function refusalFields(
-  reason: Problem,
-  http: number,
-  length: number,
-  retryAfterS = http === 503 ? 1 : undefined,
-): readonly string[] {
-  const fields = [
-    "content-type",
-    "application/problem+json",
-    "content-length",
-    String(length),
-    TUNNEL_HEADER.code,
-    PROBLEMS[reason.name].code,
-    "cache-control",
-    "no-store",
-  ];
-  if (retryAfterS !== undefined) fields.push("retry-after", String(retryAfterS));
-  return fields;
 }

@@ -84,7 +84,7 @@ export function compileTables(snapshot: Snapshot): RouteTables {
     exports,
     routes: compileServiceRoutes(snapshot),
     egress: compileEgress(snapshot.egress),
-    ingress: compileIngress(snapshot.ingress),
+    ingress: compileIngress(snapshot.ingress, snapshot.exports),
     rules: compileRuleTables(snapshot),
   };
 }

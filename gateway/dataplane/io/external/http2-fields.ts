@@ -105,3 +105,40 @@ function framingOf(length: number | undefined, ended: boolean, minor: 0 | 1): Bo
   if (ended) return { kind: "length", length: 0 };
   return minor === 1 ? { kind: "chunked" } : UNTIL_CLOSE;
 }
+
+/** An HTTP/2 request's fields as HTTP/1.1 writes a head, whole. `ended`: no content follows. */
+export function headText(fields: readonly string[], authority: string, ended: boolean): string {
+  let [method, path, rest, cookie] = ["", "", "", ""];
+  let hasLength = false;
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    const name = fields[at] ?? "";
+    const value = fields[at + 1] ?? "";
+    if (name === ":method") method = value;
+    else if (name === ":path") path = value;
+    else if (name === "cookie") cookie += cookie === "" ? value : `; ${value}`;
+    else if (name.charCodeAt(0) !== 0x3a && !LEFT_OUT.has(name)) {
+      hasLength ||= name === "content-length";
+      rest += `${name}: ${value}\r\n`;
+    }
+  }
+  if (cookie !== "") rest += `cookie: ${cookie}\r\n`;
+  if (!ended && !hasLength) rest += "transfer-encoding: chunked\r\n";
+  return `${method} ${path} HTTP/1.1\r\nhost: ${authority}\r\n${rest}\r\n`;
+}
+
+/** An answer's head as HTTP/2 writes it. */
+export function responseFields({ status, forwardable }: ResponseHead): readonly string[] {
+  const fields = [":status", String(status)];
+  for (const line of forwardable.split("\r\n").slice(1)) {
+    const [name, value] = fieldOf(line);
+    if (name !== "" && !LEFT_OUT.has(name)) fields.push(name, value);
+  }
+  return fields;
+}
+
+/** HTTP/2 trailers, one line each. */
+export function trailerText(fields: readonly string[]): string {
+  let text = "";
+  for (let at = 0; at + 1 < fields.length; at += 2) text += `${fields[at]}: ${fields[at + 1]}\r\n`;
+  return text;
+}

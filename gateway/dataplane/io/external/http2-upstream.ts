@@ -167,6 +167,7 @@ class Http2Exchange implements UpstreamExchange, StreamHandler {
 
   onTrailers(_stream: Stream, fields: readonly string[]): void {
     this.#trailers = fields;
+    this.#exchange?.trailers?.(fields);
   }
 
   onData(_stream: Stream, buffer: Buffer, start: number, end: number): void {

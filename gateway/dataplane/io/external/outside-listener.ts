@@ -7,13 +7,19 @@ import { type Problem, PROBLEMS, problem } from "../../../../federation/model/pr
 import { err, ok } from "../../../../federation/model/result.ts";
 import { serviceKey } from "../../../../federation/model/service.ts";
 import type { Watch } from "../../lifecycle/watch.ts";
-import { type IngressRule, type IngressTable, selectIngress } from "../../routing/ingress-table.ts";
+import {
+  type IngressRule,
+  type IngressTable,
+  offersHttp2,
+  selectIngress,
+} from "../../routing/ingress-table.ts";
 import type { RequestHead } from "../../http1/request-head.ts";
 import type { RouteTables } from "../../routing/tables.ts";
 import { Bag } from "../bag.ts";
 import { PATIENT_READER_MS } from "../client-patience.ts";
 import type { Metrics } from "../counters.ts";
 import type { EventLog } from "../event-log.ts";
+import { refusalOf } from "../forward.ts";
 import type { RelayCounters } from "../relay.ts";
 import { ignore } from "../relay.ts";
 import { listenShared, type PortClaims } from "../shared-port.ts";
@@ -21,6 +27,7 @@ import { expireDue, TICK_MS } from "../ticker.ts";
 import type { OpenedStream } from "../tunnel-stream.ts";
 import { CIPHERS } from "./client-contexts.ts";
 import { HttpRelay, type RelayHost, type RequestRoute } from "./http-relay.ts";
+import { OutsideHttp2 } from "./outside-http2.ts";
 import type { SecretSource } from "./secrets.ts";
 import { UpstreamPools } from "./upstream-pool.ts";
 
@@ -47,6 +54,7 @@ export class OutsideListener {
   readonly options: OutsideListenerOptions;
   readonly pools: UpstreamPools;
   readonly relays = new Bag<HttpRelay>();
+  readonly connections = new Bag<OutsideHttp2>();
   readonly counters: RelayCounters;
   coarseNow: number;
   draining = false;
@@ -65,7 +73,7 @@ export class OutsideListener {
       metrics.bytes.series({ direction: "outside", service: "outside", way: name });
     this.counters = { up: way("up"), down: way("down") };
     this.#server = tls.createServer({
-      ALPNProtocols: ["http/1.1"],
+      ALPNCallback: ({ servername, protocols }) => this.#protocolOf(servername, protocols),
       minVersion: "TLSv1.2",
       ciphers: CIPHERS,
       secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
@@ -95,7 +103,15 @@ export class OutsideListener {
 
   left(relay: HttpRelay): void {
     this.relays.delete(relay);
-    if (this.draining && this.relays.size === 0) this.#onDrained?.();
+    this.#hasLeft();
+  }
+
+  #hasLeft(): void {
+    if (this.draining && this.#isEmpty) this.#onDrained?.();
+  }
+
+  get #isEmpty(): boolean {
+    return this.relays.size === 0 && this.connections.size === 0;
   }
 
   drain(): Promise<void> {
@@ -103,7 +119,8 @@ export class OutsideListener {
     this.#server.close();
     return new Promise((resolve) => {
       this.#onDrained = resolve;
-      if (this.relays.size === 0) resolve();
+      for (const connection of this.connections.all()) connection.drain();
+      if (this.#isEmpty) resolve();
     });
   }
 
@@ -112,7 +129,13 @@ export class OutsideListener {
     for (const unsubscribe of this.#subscriptions) unsubscribe();
     this.#server.close();
     for (const { socket } of this.relays.all()) if ("destroy" in socket) socket.destroy();
+    for (const connection of this.connections.all()) connection.destroy();
     this.pools.retireAll();
+  }
+
+  #protocolOf(servername: string, offered: readonly string[]): string | undefined {
+    const wanted = offersHttp2(this.table, servername.toLowerCase()) ? ["h2", "http/1.1"] : ["http/1.1"];
+    return wanted.find((name) => offered.includes(name));
   }
 
   /** Never somebody else's certificate: a name that is not ours ends the handshake. */
@@ -155,7 +178,16 @@ export class OutsideListener {
     socket.on("error", ignore);
     const sni = (socket as TLSSocket & { readonly servername?: string | false }).servername;
     if (socket.isSessionReused() || typeof sni !== "string") return void socket.destroy();
-    const relay = new HttpRelay(socket, new OutsideCaller(this, socket, sni.toLowerCase()));
+    const caller = new OutsideCaller(this, socket, sni.toLowerCase());
+    if (socket.alpnProtocol === "h2") {
+      const connection = new OutsideHttp2(socket, caller, () => {
+        this.connections.delete(connection);
+        this.#hasLeft();
+      });
+      this.connections.add(connection);
+      return;
+    }
+    const relay = new HttpRelay(socket, caller);
     this.relays.add(relay);
   }
 
@@ -168,6 +200,7 @@ export class OutsideListener {
   #tick(now: number): void {
     this.coarseNow = now;
     expireDue(this.relays.all(), now);
+    for (const connection of this.connections.all()) connection.tick(now);
     this.pools.sweep(now);
     if (!this.draining) return;
     for (const relay of this.relays.all()) relay.endIfIdle();
@@ -216,10 +249,15 @@ class OutsideCaller implements RelayHost {
     const { options, pools } = this.#listener;
     const pool = pools.get(`${serviceKey(rule.service)}:${rule.port}`, (_http1, done) => {
       const stream = options.open(rule);
-      done(
-        stream === undefined
-          ? err(problem("no_endpoint", `${serviceKey(rule.service)} has no endpoint`))
-          : ok(stream),
+      if (stream === undefined)
+        return done(err(problem("no_endpoint", `${serviceKey(rule.service)} has no endpoint`)));
+      if (!rule.http2) return done(ok(stream));
+      stream.once("response", (headers) =>
+        done(
+          headers[":status"] === 200
+            ? ok(Object.assign(stream, { alpnProtocol: "h2" }))
+            : err(refusalOf(headers)),
+        ),
       );
     });
     const identity = validation === undefined ? "" : this.#identity;

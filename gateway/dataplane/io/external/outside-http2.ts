@@ -1,0 +1,81 @@
+import type { Socket } from "node:net";
+import { type Problem, problem } from "../../../../federation/model/problem.ts";
+import { ErrorCode } from "../../http2/error-code.ts";
+import type { Stream, StreamHandler } from "../../http2/stream.ts";
+import { SessionConduct } from "../../lifecycle/session-conduct.ts";
+import { Bag, type Bagged } from "../bag.ts";
+import { IDLE_TIMEOUT_MS } from "../client-patience.ts";
+import { Http2Session, socketTransport } from "../http2-session.ts";
+import { ignore } from "../relay.ts";
+import { WORKLOAD_CONNECTION } from "../tunnel-settings.ts";
+import type { RelayHost } from "./http-relay.ts";
+import { OutsideExchange } from "./outside-exchange.ts";
+
+/** One HTTP/2 connection of a caller from outside, to a host whose services speak HTTP/2: gRPC above all. */
+export class OutsideHttp2 implements Bagged {
+  bagSlot = -1;
+  readonly #socket: Socket;
+  readonly #host: RelayHost;
+  readonly #session: Http2Session;
+  readonly #conduct = new SessionConduct("workload");
+  readonly #exchanges = new Bag<OutsideExchange>();
+  #idleSinceMs: number;
+
+  constructor(socket: Socket, host: RelayHost, onClosed: () => void) {
+    this.#socket = socket;
+    this.#host = host;
+    this.#idleSinceMs = host.coarseNow;
+    this.#session = new Http2Session({ ...WORKLOAD_CONNECTION, role: "server" }, socketTransport(socket), {
+      onReady: ignore,
+      onPong: ignore,
+      onGoaway: ignore,
+      onFault: ({ detail }) => {
+        if (this.#conduct.end()) host.refused(problem("http2_abuse", detail), undefined);
+      },
+      onNotice: (event) => this.#cut(this.#conduct.notice(event)),
+      onRequest: (stream, fields, ended, isTooLarge) => this.#onRequest(stream, fields, ended, isTooLarge),
+    });
+    socket.setNoDelay(true);
+    socket.on("data", (chunk: Buffer) => {
+      host.counters.up.value += chunk.length;
+      this.#session.receive(chunk, 0, chunk.length);
+    });
+    socket.once("end", () => socket.end());
+    socket.once("close", () => {
+      this.#session.lost();
+      onClosed();
+    });
+  }
+
+  drain(): void {
+    this.#session.drain();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  /** About once a second. */
+  tick(now: number): void {
+    this.#cut(this.#conduct.tick());
+    for (const exchange of this.#exchanges.all()) exchange.tick(now);
+    if (this.#exchanges.size > 0) this.#idleSinceMs = now;
+    else if (now - this.#idleSinceMs > IDLE_TIMEOUT_MS) this.drain();
+  }
+
+  #onRequest(stream: Stream, fields: readonly string[], ended: boolean, isTooLarge: boolean): StreamHandler {
+    const exchange = new OutsideExchange(stream, this.#host, ended, (wasAnswered) => {
+      this.#exchanges.delete(exchange);
+      if (wasAnswered) this.#conduct.answered();
+    });
+    this.#exchanges.add(exchange);
+    exchange.start(fields, isTooLarge);
+    return exchange;
+  }
+
+  #cut(reason: Problem | undefined): void {
+    if (reason === undefined) return;
+    this.#host.refused(reason, undefined);
+    this.#session.abort(ErrorCode.enhanceYourCalm, reason.detail);
+  }
+}
