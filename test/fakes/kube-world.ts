@@ -21,6 +21,7 @@ import { systemClock } from "../../gateway/process/clock.ts";
 import { NOTHING_OUTSIDE } from "../../gateway/process/outside.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
 import type { Proxy } from "../../gateway/process/proxy.ts";
+import { foreignDefinitions } from "./kube-api/foreign-crds.ts";
 import { type FakeKubeApi, startFakeKubeApi } from "./kube-api/server.ts";
 import { KUBE_APISERVER, type RealKubeApi, startRealKubeApi } from "./kube-api/real.ts";
 import { unwrap } from "./pki.ts";
@@ -47,7 +48,12 @@ export async function startKubeApi(options: { readonly serviceRange?: string } =
     return kubeApi({ url: new URL(double.url), token: () => undefined }, () => double.close(), { double });
   }
   const real = await startRealKubeApi(options);
-  installManifests(real.kubeconfig);
+  try {
+    installManifests(real.kubeconfig);
+  } catch (error) {
+    await real.stop();
+    throw error;
+  }
   return kubeApi(real.access, () => real.stop(), { real });
 }
 
@@ -59,6 +65,7 @@ function installManifests(kubeconfig: string): void {
     if (done.status !== 0) throw new Error(`kubectl ${args.join(" ")}: ${done.stderr}`);
   };
   kubectl(manifest, "apply", "--validate=strict", "-f", "-");
+  kubectl(foreignDefinitions(), "apply", "-f", "-");
   kubectl("", "wait", "--for", "condition=established", "--timeout=30s", "crd", "--all");
 }
 

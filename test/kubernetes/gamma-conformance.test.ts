@@ -2,6 +2,8 @@
 import { createServer, type IncomingMessage } from "node:http";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
+import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
+import * as grpc from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   ENDPOINT_SLICES,
@@ -11,7 +13,6 @@ import {
   SERVICE_EXPORTS,
   SERVICES,
 } from "../../agents/kubernetes/api/resource-type.ts";
-import { KUBE_APISERVER } from "../fakes/kube-api/real.ts";
 import {
   dial,
   type KubeCluster,
@@ -32,6 +33,7 @@ const route = (plural: string, kind: string): ResourceType => ({
   namespaced: true,
 });
 const HTTP_ROUTES = route("httproutes", "HTTPRoute");
+const GRPC_ROUTES = route("grpcroutes", "GRPCRoute");
 const SPLITS: ResourceType = {
   group: "split.smi-spec.io",
   version: "v1alpha4",
@@ -41,6 +43,7 @@ const SPLITS: ResourceType = {
 };
 const WEB = localAddress(31);
 const GUEST = localAddress(32);
+const GRPC_NAMES = ["grpc-echo", "grpc-v1", "grpc-v2"];
 
 let world: KubeWorld;
 let west: KubeCluster;
@@ -73,8 +76,37 @@ async function echo(east: KubeCluster, name: string, host: number): Promise<void
   await east.api.put(EXPORTS, serviceExport(name));
 }
 
+/** A gRPC server by @grpc/grpc-js that says who it is and which metadata came. */
+async function grpcEcho(east: KubeCluster, name: string, host: number): Promise<void> {
+  const server = new grpc.Server();
+  const asText = (bytes: Buffer): string => bytes.toString();
+  const asBytes = (value: string): Buffer => Buffer.from(value);
+  const codec = {
+    requestSerialize: asBytes,
+    requestDeserialize: asText,
+    responseSerialize: asBytes,
+    responseDeserialize: asText,
+  };
+  server.addService(
+    { Echo: { path: "/conformance.Echo/Echo", requestStream: false, responseStream: false, ...codec } },
+    {
+      Echo: (call: grpc.ServerUnaryCall<string, string>, done: grpc.sendUnaryData<string>) =>
+        done(null, JSON.stringify({ name, headers: call.metadata.getMap() })),
+    },
+  );
+  const address = localAddress(host);
+  const port = await new Promise<number>((resolve, reject) =>
+    server.bindAsync(`${address}:0`, grpc.ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    ),
+  );
+  servers.push({ close: () => server.forceShutdown() });
+  await east.api.put(SERVICES, service(name, { ports: [{ name: "grpc", port: 80 }] }));
+  await east.api.put(SLICES, slice(name, { ports: [{ name: "grpc", port }], addresses: [address] }));
+  await east.api.put(EXPORTS, serviceExport(name));
+}
+
 beforeAll(async () => {
-  if (KUBE_APISERVER !== undefined) return;
   world = await startKubeWorld(["east", "west"]);
   west = world.cluster("west");
   for (const { api, gatewayHost } of world.clusters.values()) {
@@ -97,11 +129,16 @@ beforeAll(async () => {
   await west.api.put(PODS, pod("guest-1", "guest", GUEST, "guests"));
   for (const [index, name] of ["echo", "echo-v1", "echo-v2"].entries())
     await echo(world.cluster("east"), name, 41 + index);
+  for (const [index, name] of GRPC_NAMES.entries()) await grpcEcho(world.cluster("east"), name, 51 + index);
+  for (const name of GRPC_NAMES)
+    await until(`${name} answers`, 10_000, async () =>
+      (await callGrpc(name).catch(() => undefined))?.name === name ? true : undefined,
+    );
   for (const name of ["echo", "echo-v1", "echo-v2"])
     await until(`${name} answers`, 10_000, async () =>
       (await send({ to: name }).catch(() => undefined))?.status === 200 ? true : undefined,
     );
-}, 60_000);
+}, 120_000);
 
 afterAll(async () => {
   for (const server of servers) server.close();
@@ -127,14 +164,8 @@ interface Got {
   };
 }
 
-async function send({
-  to = "echo",
-  port = "http",
-  path = "/",
-  host = "echo",
-  headers = {},
-  from = WEB,
-}: Sent): Promise<Got> {
+/** The endpoint of the derived slices that kube-proxy would choose. */
+async function wayTo(to: string, port: string): Promise<{ readonly address: string; readonly port: number }> {
   const slices = await west.api.list(SLICES, "shop");
   const found = slices.find(
     ({ metadata }) => metadata.labels?.["multicluster.kubernetes.io/service-name"] === to,
@@ -147,7 +178,18 @@ async function send({
   const number = found?.ports.find(({ name }) => name === port)?.port;
   const address = found?.endpoints[0]?.addresses[0];
   if (number === undefined || address === undefined) throw new Error(`no way to ${to}`);
-  const socket = await dial(from, { address, port: number });
+  return { address, port: number };
+}
+
+async function send({
+  to = "echo",
+  port = "http",
+  path = "/",
+  host = "echo",
+  headers = {},
+  from = WEB,
+}: Sent): Promise<Got> {
+  const socket = await dial(from, await wayTo(to, port));
   const fields = Object.entries({ host, connection: "close", ...headers }).map(
     ([name, value]) => `${name}: ${value}\r\n`,
   );
@@ -168,6 +210,39 @@ async function send({
     fields: got,
     body: json === "" ? {} : (JSON.parse(json) as Got["body"]),
   };
+}
+
+interface GrpcGot {
+  readonly name?: string;
+  readonly headers?: Record<string, string>;
+}
+
+/** One unary call over HTTP/2 by node's own client, from the pod's address. */
+async function callGrpc(to: string, headers: Record<string, string> = {}): Promise<GrpcGot> {
+  const socket = await dial(WEB, await wayTo(to, "grpc"));
+  const session = connectHttp2("http://grpc-echo", { createConnection: () => socket });
+  session.on("error", () => {});
+  try {
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/conformance.Echo/Echo",
+      "content-type": "application/grpc",
+      te: "trailers",
+      ...headers,
+    });
+    let trailers: IncomingHttpHeaders = {};
+    // An answer that is nothing but a refusal has its status at the head.
+    stream.on("response", (received) => (trailers = received));
+    stream.on("trailers", (received: IncomingHttpHeaders) => (trailers = received));
+    // Not compressed, one byte: an empty message is none to this server.
+    stream.end(Buffer.from([0, 0, 0, 0, 1, 0x78]));
+    const chunks: Buffer[] = [];
+    for await (const chunk of stream) chunks.push(chunk as Buffer);
+    if (trailers["grpc-status"] !== "0") throw new Error(`grpc-status ${String(trailers["grpc-status"])}`);
+    return JSON.parse(Buffer.concat(chunks).subarray(5).toString()) as GrpcGot;
+  } finally {
+    session.destroy();
+  }
 }
 
 const IMPORT = { group: "multicluster.x-k8s.io", kind: "ServiceImport" };
@@ -388,83 +463,118 @@ const httpRoute = ({
 });
 
 /** Until the gateway has the rules of a declaration that was accepted, told by the route's own status. */
-async function inForce(space = "shop"): Promise<void> {
+async function inForce(space = "shop", type = HTTP_ROUTES): Promise<void> {
   await until("the route is accepted", 8_000, async () => {
-    const found = await west.api.get(HTTP_ROUTES, space, "conformance");
+    const found = await west.api.get(type, space, "conformance");
     const { parents = [] } = (found?.status ?? {}) as { parents?: { conditions: { status: string }[] }[] };
     return parents[0]?.conditions[0]?.status === "True" ? true : undefined;
   });
 }
 
-const skipped = KUBE_APISERVER !== undefined;
-describe.skipIf(skipped)(
-  `Gateway API mesh conformance${skipped ? " (needs the Gateway API's CustomResourceDefinitions)" : ""}`,
-  () => {
-    it.each(ROWS)("$name", async (row) => {
-      await west.api.put(HTTP_ROUTES, httpRoute(row));
-      await inForce(row.space);
-      const fits = ({ status, body, fields }: Got): boolean =>
-        status === (row.status ?? 200) &&
-        (row.to === undefined || body.name === row.to) &&
-        (row.path === undefined || body.path === row.path) &&
-        Object.entries(row.fields ?? {}).every(([name, value]) => fields[name] === value) &&
-        Object.entries(row.headers ?? {}).every(([name, value]) => body.headers?.[name] === value);
-      let last: Got | undefined;
-      await until("the answer is as the route says", 4_000, async () => {
-        last = await send(row.sent);
-        return fits(last) ? true : undefined;
-      }).catch(() => undefined);
-      expect({ ...last, fits: last !== undefined && fits(last) }).toMatchObject({ fits: true });
-      if (row.untouched !== undefined) expect((await send(row.untouched)).body.name).toBe("echo");
-      await west.api.remove(HTTP_ROUTES, row.space ?? "shop", "conformance");
-    });
+describe("Gateway API mesh conformance", () => {
+  it.each(ROWS)("$name", async (row) => {
+    await west.api.put(HTTP_ROUTES, httpRoute(row));
+    await inForce(row.space);
+    const fits = ({ status, body, fields }: Got): boolean =>
+      status === (row.status ?? 200) &&
+      (row.to === undefined || body.name === row.to) &&
+      (row.path === undefined || body.path === row.path) &&
+      Object.entries(row.fields ?? {}).every(([name, value]) => fields[name] === value) &&
+      Object.entries(row.headers ?? {}).every(([name, value]) => body.headers?.[name] === value);
+    let last: Got | undefined;
+    await until("the answer is as the route says", 4_000, async () => {
+      last = await send(row.sent);
+      return fits(last) ? true : undefined;
+    }).catch(() => undefined);
+    expect({ ...last, fits: last !== undefined && fits(last) }).toMatchObject({ fits: true });
+    if (row.untouched !== undefined) expect((await send(row.untouched)).body.name).toBe("echo");
+    await west.api.remove(HTTP_ROUTES, row.space ?? "shop", "conformance");
+  });
 
-    it.each([
-      ["MeshHTTPRouteWeight", HTTP_ROUTES],
-      ["MeshTrafficSplit", SPLITS],
-    ] as const)("%s", async (_, type) => {
-      const backends = [backend("echo-v1", { weight: 70 }), backend("echo-v2", { weight: 30 })];
-      const spec = {
-        service: "echo",
-        backends: backends.map(({ name, weight }: { name?: string; weight?: number }) => ({
-          service: name,
-          weight,
-        })),
+  it.each([
+    ["MeshHTTPRouteWeight", HTTP_ROUTES],
+    ["MeshTrafficSplit", SPLITS],
+  ] as const)("%s", async (_, type) => {
+    const backends = [backend("echo-v1", { weight: 70 }), backend("echo-v2", { weight: 30 })];
+    const spec = {
+      service: "echo",
+      backends: backends.map(({ name, weight }: { name?: string; weight?: number }) => ({
+        service: name,
+        weight,
+      })),
+    };
+    const given =
+      type === SPLITS
+        ? { metadata: { namespace: "shop", name: "conformance" }, spec }
+        : httpRoute({ rules: [{ backendRefs: backends }] });
+    await west.api.put(type, given);
+    await until("the split is in force", 8_000, async () =>
+      /^echo-v[12]$/.test((await send({})).body.name ?? "") ? true : undefined,
+    );
+    const answers = await Promise.all(Array.from({ length: 200 }, () => send({})));
+    const first = answers.filter(({ body }) => body.name === "echo-v1").length;
+    expect(answers.filter(({ body }) => body.name === "echo-v2")).toHaveLength(200 - first);
+    expect(first / 200).toBeGreaterThan(0.55);
+    expect(first / 200).toBeLessThan(0.85);
+    await west.api.remove(type, "shop", "conformance");
+    await until("the split is gone", 8_000, async () =>
+      (await send({})).body.name === "echo" ? true : undefined,
+    );
+  });
+
+  const grpcRoute = (rules: readonly object[]) => ({
+    metadata: { namespace: "shop", name: "conformance" },
+    spec: { parentRefs: [{ ...IMPORT, name: "grpc-echo" }], rules },
+  });
+
+  it("MeshGRPCRouteWeight", async () => {
+    const backendRefs = [backend("grpc-v1", { weight: 70 }), backend("grpc-v2", { weight: 30 })];
+    await west.api.put(GRPC_ROUTES, grpcRoute([{ backendRefs }]));
+    await inForce("shop", GRPC_ROUTES);
+    await until("the weights are in force", 8_000, async () =>
+      (await callGrpc("grpc-echo")).name === "grpc-echo" ? undefined : true,
+    );
+    const answers = await Promise.all(Array.from({ length: 200 }, () => callGrpc("grpc-echo")));
+    const first = answers.filter(({ name }) => name === "grpc-v1").length;
+    expect(answers.filter(({ name }) => name === "grpc-v2")).toHaveLength(200 - first);
+    expect(first / 200).toBeGreaterThan(0.55);
+    expect(first / 200).toBeLessThan(0.85);
+    await west.api.remove(GRPC_ROUTES, "shop", "conformance");
+    await until("the weights are gone", 8_000, async () =>
+      (await callGrpc("grpc-echo")).name === "grpc-echo" ? true : undefined,
+    );
+  });
+
+  it("MeshGRPCRouteRequestHeaderModifier", async () => {
+    const matches = [{ method: { service: "conformance.Echo", method: "Echo" } }];
+    const filters = [{ type: "RequestHeaderModifier", requestHeaderModifier: modifier }];
+    await west.api.put(GRPC_ROUTES, grpcRoute([{ matches, filters, backendRefs: [backend("grpc-v1")] }]));
+    const got = await until("the route is in force", 8_000, async () => {
+      const answer = await callGrpc("grpc-echo", { "x-remove": "yes" });
+      return answer.name === "grpc-v1" ? answer : undefined;
+    });
+    expect(got.headers).toMatchObject({ "x-set": "set", "x-add": "add" });
+    expect(got.headers).not.toHaveProperty("x-remove");
+    await west.api.remove(GRPC_ROUTES, "shop", "conformance");
+  });
+
+  it("tells what it does not support on the route, and keeps the last good rules", async () => {
+    await west.api.put(HTTP_ROUTES, httpRoute({ rules: [{ backendRefs: [backend("echo-v1")] }] }));
+    await inForce();
+    await west.api.put(
+      HTTP_ROUTES,
+      httpRoute({ rules: [{ filters: [{ type: "ExtensionRef", extensionRef: { name: "x" } }] }] }),
+    );
+    const told = await until("the route is refused", 8_000, async () => {
+      const found = await west.api.get(HTTP_ROUTES, "shop", "conformance");
+      const { parents = [] } = (found?.status ?? {}) as {
+        parents?: { conditions: { status: string; reason: string }[] }[];
       };
-      const given =
-        type === SPLITS
-          ? { metadata: { namespace: "shop", name: "conformance" }, spec }
-          : httpRoute({ rules: [{ backendRefs: backends }] });
-      await west.api.put(type, given);
-      await until("the split is in force", 8_000, async () =>
-        /^echo-v[12]$/.test((await send({})).body.name ?? "") ? true : undefined,
-      );
-      const answers = await Promise.all(Array.from({ length: 200 }, () => send({})));
-      const first = answers.filter(({ body }) => body.name === "echo-v1").length;
-      expect(answers.filter(({ body }) => body.name === "echo-v2")).toHaveLength(200 - first);
-      expect(first / 200).toBeGreaterThan(0.55);
-      expect(first / 200).toBeLessThan(0.85);
-      await west.api.remove(type, "shop", "conformance");
+      const [accepted] = parents[0]?.conditions ?? [];
+      return accepted?.status === "False" ? accepted : undefined;
     });
-
-    it("tells what it does not support on the route, and keeps the last good rules", async () => {
-      await west.api.put(HTTP_ROUTES, httpRoute({ rules: [{ backendRefs: [backend("echo-v1")] }] }));
-      await inForce();
-      await west.api.put(
-        HTTP_ROUTES,
-        httpRoute({ rules: [{ filters: [{ type: "ExtensionRef", extensionRef: { name: "x" } }] }] }),
-      );
-      const told = await until("the route is refused", 8_000, async () => {
-        const found = await west.api.get(HTTP_ROUTES, "shop", "conformance");
-        const { parents = [] } = (found?.status ?? {}) as {
-          parents?: { conditions: { status: string; reason: string }[] }[];
-        };
-        const [accepted] = parents[0]?.conditions ?? [];
-        return accepted?.status === "False" ? accepted : undefined;
-      });
-      expect(told.reason).toBe("UnsupportedValue");
-      expect((await send({})).body.name).toBe("echo-v1");
-      await west.api.remove(HTTP_ROUTES, "shop", "conformance");
-    });
-  },
-);
+    expect(told.reason).toBe("UnsupportedValue");
+    expect((await send({})).body.name).toBe("echo-v1");
+    await west.api.remove(HTTP_ROUTES, "shop", "conformance");
+  });
+});
