@@ -4,6 +4,7 @@ import { MemoryArchive, type SnapshotArchive } from "../registry/snapshot-archiv
 import type { TableUnits } from "../registry/measured-store.ts";
 import type { RegistryStore } from "../registry/store.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
+import type { Vault } from "../registry/vault.ts";
 import { systemClock } from "./clock.ts";
 import type { DynamoDbSettings, RegistryConfig } from "./config.ts";
 
@@ -19,6 +20,8 @@ export interface OpenedStore {
   readonly archive: SnapshotArchive;
   /** What the table charged so far; absent where nobody charges. */
   readonly units?: () => TableUnits;
+  /** Where registries without a disk keep their keys, sealed; only a table has it. */
+  readonly vault?: Vault;
 }
 
 /** Loaded only when it is used: the client is larger than everything else together. */
@@ -34,8 +37,8 @@ async function openTable(settings: DynamoDbSettings): Promise<Result<OpenedStore
   try {
     // Elsewhere than at AWS nobody else makes it.
     if (settings.endpoint !== undefined) await createTable(client, settings.table);
-    const { store, archive } = openDynamoDbStore(client, settings, tools);
-    return ok({ store, archive: new MemoryArchive(archive), units: () => units });
+    const { store, archive, vault } = openDynamoDbStore(client, settings, tools);
+    return ok({ store, archive: new MemoryArchive(archive), units: () => units, vault });
   } catch (cause) {
     const detail = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
     return err(problem("state_unusable", `table ${settings.table} cannot be made: ${detail}`));
