@@ -131,7 +131,7 @@ describe("gRPC from outside the mesh", () => {
       );
     });
     expect(wrong).toMatchObject({
-      code: status.NOT_FOUND,
+      code: status.UNIMPLEMENTED,
       details: expect.stringContaining("ISTH-3001"),
     });
     const denied = await unary(clientFor(STRICT), "hello");
