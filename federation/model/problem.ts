@@ -198,6 +198,11 @@ export const PROBLEMS = {
     title: "this peer may not open such a tunnel",
     fix: "tunnels come from gateways of other clusters and agents of the same one",
   },
+  authorization_denied: {
+    code: "ISTH-2006",
+    title: "an AuthorizationPolicy of the service's cluster does not let this caller in",
+    fix: "allow the caller in an AuthorizationPolicy of the service's namespace",
+  },
   egress_host_denied: {
     code: "ISTH-2201",
     title: "no enforced EgressPolicy lets the workload reach this external destination",

@@ -1,3 +1,4 @@
+import type { AuthorizationPolicySpec } from "./authorization-policy.ts";
 import type { OutsideIngress } from "./ingress.ts";
 import type { EgressPolicySpec } from "./egress-policy.ts";
 import type { PortProtocol, ServicePort } from "./service.ts";
@@ -137,8 +138,18 @@ export type RolloutResource = ResourceOf<"Rollout", NamespacedName & Versioned, 
 
 export type TrafficRouteResource = ResourceOf<"TrafficRoute", NamespacedName & Versioned, TrafficRouteSpec>;
 
+export type AuthorizationPolicyResource = ResourceOf<
+  "AuthorizationPolicy",
+  NamespacedName & Versioned,
+  AuthorizationPolicySpec
+>;
+
 /** Namespaced rules about the traffic to services: they differ only in what they say. */
-export type RuleResource = RateLimitResource | BackendTrafficPolicyResource | RolloutResource;
+export type RuleResource =
+  | RateLimitResource
+  | BackendTrafficPolicyResource
+  | RolloutResource
+  | AuthorizationPolicyResource;
 export type RuleKind = RuleResource["kind"];
 
 /** What people write: `isthmus apply` takes these. Clusters are registered, services reported. */

@@ -34,6 +34,29 @@ export interface Snapshot {
   readonly rules?: SnapshotRules;
   /** Exported services that callers from outside reach at this cluster's gateway. Absent where there are none. */
   readonly ingress?: readonly SnapshotIngress[];
+  /** Who may call this cluster's own services. Absent where nobody said. */
+  readonly authorization?: readonly SnapshotAuthorization[];
+}
+
+/** An AuthorizationPolicy, for its own cluster to enforce where calls arrive. */
+export interface SnapshotAuthorization {
+  /** `shop/only-web` */
+  readonly name: string;
+  readonly namespace: string;
+  /** Empty: every service of the namespace. */
+  readonly services: readonly string[];
+  /** Empty: every port. */
+  readonly ports: readonly number[];
+  readonly action: "allow" | "deny";
+  readonly mode: "observe" | "enforce";
+  /** Absent: every caller; empty: none. */
+  readonly from?: readonly SnapshotCaller[];
+}
+
+export interface SnapshotCaller {
+  /** Absent: of any cluster. */
+  readonly trustDomain?: TrustDomain;
+  readonly workload: WorkloadPattern;
 }
 
 export interface SnapshotIngress extends ServiceName, OutsideIngress {}

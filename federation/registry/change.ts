@@ -170,6 +170,7 @@ function remove(clusters: Map<string, ClusterState>, owned: Map<string, MutableC
       own(clusters, owned, key.cluster).routes.delete(serviceId(key));
       return;
     case "RateLimit":
+    case "AuthorizationPolicy":
     case "BackendTrafficPolicy":
     case "Rollout":
       own(clusters, owned, key.cluster).rules.delete(ruleId({ ...key, kind: key.kind }));

@@ -86,6 +86,7 @@ function digestOf(text: string): string {
 function touchedBy(before: FederationState, after: FederationState, key: ItemKey): readonly string[] {
   switch (key.kind) {
     case "EgressPolicy":
+    case "AuthorizationPolicy":
       return [key.cluster];
     case "SigningKeys":
       // Nothing that a snapshot says; where another key signs, all of them get a new revision on purpose.

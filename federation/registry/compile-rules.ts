@@ -134,7 +134,8 @@ function indexByTarget(rules: ClusterState["rules"]): ReadonlyMap<string, readon
 
 /** What a rule is about; the names are in its own namespace. */
 export function targetsOf(rule: RuleResource): readonly TargetRef[] {
-  return rule.kind === "Rollout" ? [rule.spec.targetRef] : rule.spec.targetRefs;
+  if (rule.kind === "Rollout") return [rule.spec.targetRef];
+  return rule.spec.targetRefs ?? [];
 }
 
 function seen(rule: RuleResource): string {
@@ -201,12 +202,12 @@ function compileOrigin(
   ];
 }
 
-function mayBeIn(pattern: string, namespace: string): boolean {
+export function mayBeIn(pattern: string, namespace: string): boolean {
   const [, named] = pattern.split("/");
   return pattern === "*" || named === "*" || named === namespace;
 }
 
-function within(pattern: string, namespace: string): string {
+export function within(pattern: string, namespace: string): string {
   const [, , , account = "*"] = pattern.split("/");
   return `ns/${namespace}/sa/${account}`;
 }

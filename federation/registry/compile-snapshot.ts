@@ -5,6 +5,7 @@ import type {
   SnapshotEgressPolicy,
   SnapshotExport,
   SnapshotImport,
+  SnapshotAuthorization,
   SnapshotIngress,
   SnapshotOffer,
   SnapshotPeer,
@@ -13,6 +14,7 @@ import type { TrustDomain } from "../model/spiffe-id.ts";
 import type { TrustBundle } from "../model/trust-bundle.ts";
 import { snapshotPolicy } from "../model/egress-policy.ts";
 import { compileRoutes } from "./compile-routes.ts";
+import { compileAuthorization } from "./compile-authorization.ts";
 import { compileRules } from "./compile-rules.ts";
 import { OfferIndex } from "./offer-index.ts";
 import {
@@ -76,9 +78,14 @@ export function compileSnapshot(
     egress: { policies: compilePolicies(cluster) },
     ...(rules === undefined ? {} : { rules }),
     ...(routes.length === 0 ? {} : { routes }),
+    ...authorizationOf(joined ? compileAuthorization(state, cluster) : []),
     ...ingressOf(joined ? compileIngress(cluster) : []),
     ...offersOf(joined ? compileOffers(state, cluster) : []),
   };
+}
+
+function authorizationOf(authorization: readonly SnapshotAuthorization[]): Pick<Snapshot, "authorization"> {
+  return authorization.length === 0 ? {} : { authorization };
 }
 
 function ingressOf(ingress: readonly SnapshotIngress[]): Pick<Snapshot, "ingress"> {

@@ -71,6 +71,7 @@ export function conditionsOf(state: FederationState, resource: Resource): readon
     case "TrafficRoute":
       return routeConditions(state, resource);
     case "RateLimit":
+    case "AuthorizationPolicy":
     case "BackendTrafficPolicy":
       return [ruleReady(state, resource)];
     case "Rollout":

@@ -135,6 +135,7 @@ export function findResource(state: FederationState, key: ItemKey): AppliedResou
     case "TrafficRoute":
       return cluster?.routes.get(serviceId(key));
     case "RateLimit":
+    case "AuthorizationPolicy":
     case "BackendTrafficPolicy":
     case "Rollout":
       return cluster?.rules.get(ruleId({ ...key, kind: key.kind }));

@@ -1,6 +1,7 @@
 import { SeenNames } from "../../federation/registry/seen-names.ts";
 import type {
   AppliedResource,
+  AuthorizationPolicyResource,
   ServiceResource,
   TrafficRouteResource,
 } from "../../federation/model/resource.ts";
@@ -21,7 +22,7 @@ const API = "isthmus.dev/v1alpha1" as const;
 export function federationState(
   workloads: { readonly east: readonly StaticWorkload[]; readonly west: readonly StaticWorkload[] },
   gateways: ReadonlyMap<string, readonly string[]>,
-  routes: readonly TrafficRouteResource[],
+  routes: readonly (TrafficRouteResource | AuthorizationPolicyResource)[],
 ): FederationState {
   const time = "2026-01-01T00:00:00Z";
   const empty: FederationState = {

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { Agent, request as httpRequest } from "node:http";
 import { createServer } from "node:net";
-import type { TrafficRouteResource } from "../../federation/model/resource.ts";
+import type { AuthorizationPolicyResource, TrafficRouteResource } from "../../federation/model/resource.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
 import type { StaticCluster, StaticWorkload } from "../../federation/model/static-cluster.ts";
 import type { TrafficRouteSpec } from "../../federation/model/traffic-route.ts";
@@ -47,8 +47,8 @@ export type BackendName = "cart-v1" | "cart-v2" | "stock" | "west-cart";
 export interface TrafficWorld {
   readonly protocol: Protocol;
   readonly backends: { readonly [N in BackendName]: EchoBackend };
-  /** Puts exactly these routes in force; answers their conditions, `<type> <status> <reason>`. */
-  route(...routes: readonly TrafficRouteResource[]): readonly string[];
+  /** Puts exactly these routes and policies in force; answers their conditions, `<type> <status> <reason>`. */
+  route(...routes: readonly Put[]): readonly string[];
   ask(path: string, ask?: Ask): Promise<Reply>;
   address(caller: string, service?: string, port?: number): string;
   /** Sum of a counter's series of the entry whose labels contain all of these. */
@@ -59,6 +59,8 @@ export interface TrafficWorld {
 
 /** What the clients speak, and so what the backends are spoken to in. */
 export type Protocol = "HTTP/1.1" | "HTTP/2";
+
+type Put = TrafficRouteResource | AuthorizationPolicyResource;
 
 const FEDERATION = "test.mesh";
 const API = "isthmus.dev/v1alpha1" as const;
@@ -123,10 +125,9 @@ export async function startTrafficWorld({
     ["east", []],
     ["west", []],
   ]);
-  const state = (routes: readonly TrafficRouteResource[]) =>
-    federationState({ east, west }, gateways, routes);
+  const state = (routes: readonly Put[]) => federationState({ east, west }, gateways, routes);
   let revision = 0;
-  const snapshotOf = (cluster: string, routes: readonly TrafficRouteResource[]): Snapshot => {
+  const snapshotOf = (cluster: string, routes: readonly Put[]): Snapshot => {
     const now = state(routes);
     const found = now.clusters.get(cluster);
     if (found === undefined) throw new Error(`no cluster ${cluster}`);

@@ -35,6 +35,7 @@ function statement(item: Resource): string | undefined {
       return `egress policy ${metadata.name} of ${item.metadata.cluster} names known services`;
     case "TrafficRoute":
     case "RateLimit":
+    case "AuthorizationPolicy":
     case "BackendTrafficPolicy":
     case "Rollout":
       return `${item.kind} ${serviceKey(item.metadata)} of ${item.metadata.cluster} names known services`;

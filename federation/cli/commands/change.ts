@@ -124,6 +124,7 @@ export function clustersConcerned(resource: AppliedResource): readonly string[] 
     case "EgressPolicy":
     case "TrafficRoute":
     case "RateLimit":
+    case "AuthorizationPolicy":
     case "BackendTrafficPolicy":
     case "Rollout":
       return [];

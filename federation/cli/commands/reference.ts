@@ -21,6 +21,7 @@ const KIND_WORDS: { readonly [K in Resource["kind"]]: readonly string[] } = {
     "backendtrafficpolicies",
   ],
   Rollout: ["rollout", "rollouts"],
+  AuthorizationPolicy: ["authorization", "authorizationpolicy", "authorizationpolicies"],
 };
 
 export function parseKind(word: string): Result<Resource["kind"], Failure> {

@@ -40,6 +40,7 @@ export function crossCheck(
       break;
     case "TrafficRoute":
     case "RateLimit":
+    case "AuthorizationPolicy":
     case "BackendTrafficPolicy":
     case "Rollout":
       // What they are about may come later: their Ready condition tells.

@@ -18,6 +18,11 @@ const COLUMNS: { readonly [kind: string]: readonly Column[] } = {
     column("Per", ".spec.limit.unit"),
   ],
   BackendTrafficPolicy: [column("Target", ".spec.targetRefs[*].name"), column("Mode", ".spec.mode")],
+  AuthorizationPolicy: [
+    column("Action", ".spec.action"),
+    column("Mode", ".spec.mode"),
+    column("Targets", ".spec.targetRefs[*].name"),
+  ],
   TrafficRoute: [column("Target", ".spec.parentRefs[*].name")],
   Rollout: [
     column("Target", ".spec.targetRef.name"),

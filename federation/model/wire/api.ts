@@ -19,6 +19,7 @@ import { memberReport } from "./member-report.ts";
 import {
   appliedKind,
   appliedResource,
+  authorizationPolicy,
   backendTrafficPolicy,
   egressPolicy,
   rateLimit,
@@ -219,6 +220,7 @@ export const resourceWithStatus = z.discriminatedUnion("kind", [
   trafficRoute.extend({ status }).strip(),
   rateLimit.extend({ status }).strip(),
   backendTrafficPolicy.extend({ status }).strip(),
+  authorizationPolicy.extend({ status }).strip(),
   rollout.extend({ status, progress: rolloutProgress.exactOptional() }).strip(),
   serviceResource,
   clusterResource,
@@ -232,6 +234,7 @@ export const RESOURCE_KINDS = [
   "RateLimit",
   "BackendTrafficPolicy",
   "Rollout",
+  "AuthorizationPolicy",
   "Service",
   "Cluster",
 ] as const;

@@ -1,9 +1,11 @@
 import * as z from "zod";
+import { authorizationPolicySpec } from "./authorization-policy.ts";
 import type { Issue } from "../problem.ts";
 import type {
   AppliedKind,
   AppliedResource,
   BackendTrafficPolicyResource,
+  AuthorizationPolicyResource,
   EgressPolicyResource,
   RateLimitResource,
   RolloutResource,
@@ -133,6 +135,13 @@ export const rollout = z.strictObject({
   spec: rolloutSpec,
 }) satisfies z.ZodType<RolloutResource>;
 
+export const authorizationPolicy = z.strictObject({
+  apiVersion,
+  kind: z.literal("AuthorizationPolicy"),
+  metadata: namespaced,
+  spec: authorizationPolicySpec,
+}) satisfies z.ZodType<AuthorizationPolicyResource>;
+
 export const appliedResource = z.discriminatedUnion("kind", [
   serviceExport,
   serviceImport,
@@ -141,6 +150,7 @@ export const appliedResource = z.discriminatedUnion("kind", [
   rateLimit,
   backendTrafficPolicy,
   rollout,
+  authorizationPolicy,
 ]);
 export const APPLIED_KINDS = [
   "ServiceExport",
@@ -150,6 +160,7 @@ export const APPLIED_KINDS = [
   "RateLimit",
   "BackendTrafficPolicy",
   "Rollout",
+  "AuthorizationPolicy",
 ] as const satisfies AppliedKind[];
 export const appliedKind = z.enum(APPLIED_KINDS);
 

@@ -18,6 +18,7 @@ import {
   federationName,
   label,
   memberName,
+  port as portNumber,
   revision,
   servicePort,
   timestamp,
@@ -172,6 +173,21 @@ export const snapshot = z.strictObject({
       }),
     ),
   }),
+  authorization: z
+    .array(
+      z.strictObject({
+        name: z.string().min(1),
+        namespace: label,
+        services: z.array(label),
+        ports: z.array(portNumber),
+        action: z.enum(["allow", "deny"]),
+        mode,
+        from: z
+          .array(z.strictObject({ trustDomain: trustDomain.exactOptional(), workload: workloadPattern }))
+          .exactOptional(),
+      }),
+    )
+    .exactOptional(),
   rules: rules.exactOptional(),
   routes: z.array(snapshotRoute).exactOptional(),
 }) satisfies z.ZodType<Snapshot>;

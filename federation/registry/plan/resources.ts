@@ -221,6 +221,8 @@ function withMetadata(
       return { ...resource, metadata: { ...resource.metadata, ...version } };
     case "BackendTrafficPolicy":
       return { ...resource, metadata: { ...resource.metadata, ...version } };
+    case "AuthorizationPolicy":
+      return { ...resource, metadata: { ...resource.metadata, ...version } };
     case "Rollout":
       return { ...resource, metadata: { ...resource.metadata, ...version } };
   }

@@ -44,6 +44,10 @@ export class Metrics {
     "isthmus_egress_observed_denials_total",
     "Requests that observing egress policies would deny",
   );
+  readonly arrivalWouldDeny = new CounterFamily(
+    "isthmus_authorization_observed_denials_total",
+    "Tunnel streams that observing AuthorizationPolicies would refuse where they arrive",
+  );
   readonly retriesSkipped = new CounterFamily(
     "isthmus_retries_skipped_total",
     "Retries that a rule wanted and that were not made, by reason: budget, body",
@@ -94,6 +98,7 @@ export class Metrics {
       this.refusals,
       this.external,
       this.wouldDeny,
+      this.arrivalWouldDeny,
       this.retriesSkipped,
       this.mirrors,
       this.routed,

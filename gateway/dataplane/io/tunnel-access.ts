@@ -123,7 +123,9 @@ export class TunnelAccess {
       this.#series.set(key, series);
     }
     series.streams.value += 1;
-    if (permit.wouldDeny) this.#engine.metrics.wouldDeny.series(labels).value += 1;
+    const { wouldDeny, arrivalWouldDeny } = this.#engine.metrics;
+    if (permit.wouldDeny) wouldDeny.series(labels).value += 1;
+    if (permit.arrivalWouldDeny) arrivalWouldDeny.series(labels).value += 1;
     return series;
   }
 

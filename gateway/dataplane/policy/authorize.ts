@@ -1,8 +1,9 @@
 import { type Problem, problem } from "../../../federation/model/problem.ts";
-import { serviceKey } from "../../../federation/model/service.ts";
+import { type ServiceName, serviceKey } from "../../../federation/model/service.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { matchWorkload, workloadName } from "../../../federation/model/workload-pattern.ts";
 import type { ExportRoute, ImportSource } from "../routing/tables.ts";
+import type { AuthorizationTable } from "./authorization-table.ts";
 import { judgeEgress } from "./egress.ts";
 import type { EgressTable } from "./egress-table.ts";
 
@@ -14,6 +15,8 @@ export interface Permit {
   readonly caller: SpiffeId;
   /** An observing egress policy would have denied this, were it enforced. */
   readonly wouldDeny: boolean;
+  /** The same of an observing AuthorizationPolicy, where the call arrives. */
+  readonly arrivalWouldDeny: boolean;
 }
 
 export type Verdict =
@@ -52,8 +55,20 @@ export function authorizeExport(route: ExportRoute, caller: SpiffeId): Verdict {
   return allowed(caller, false);
 }
 
-function allowed(caller: SpiffeId, wouldDeny: boolean): Verdict {
-  return { kind: "allowed", permit: { caller, wouldDeny } as Permit };
+/** The owner's cluster, where a call arrives: its AuthorizationPolicies have the last word over what was permitted before. */
+export function authorizeArrival(
+  permit: Permit,
+  table: AuthorizationTable,
+  service: ServiceName,
+  port: number,
+): Verdict {
+  const { denied: reason, wouldDeny } = table.judge(service, port, permit.caller);
+  if (reason !== undefined) return denied("authorization_denied", reason);
+  return wouldDeny ? allowed(permit.caller, permit.wouldDeny, true) : { kind: "allowed", permit };
+}
+
+function allowed(caller: SpiffeId, wouldDeny: boolean, arrivalWouldDeny = false): Verdict {
+  return { kind: "allowed", permit: { caller, wouldDeny, arrivalWouldDeny } as Permit };
 }
 
 function denied(name: Problem["name"], detail: string): Verdict {

@@ -13,6 +13,7 @@ export type RefusalName = Extract<
   | `route_${string}`
   | "fault_injected"
   | "export_denied"
+  | "authorization_denied"
   | `egress_${string}`
   | `ingress_${string}`
   | `external_${string}`
@@ -64,6 +65,7 @@ export const LOCAL_REPLY: { readonly [N in RefusalName]: LocalReply } = {
   caller_unknown: DENY,
   identity_pending: AWAY,
   export_denied: DENY,
+  authorization_denied: DENY,
   egress_denied: DENY,
   egress_host_denied: DENY,
   egress_request_denied: DENY,

@@ -6,7 +6,7 @@ import {
   serviceKey,
 } from "../../../federation/model/service.ts";
 import { type SpiffeId, systemRole, type TrustDomain } from "../../../federation/model/spiffe-id.ts";
-import { authorizeExport, authorizeImport, type Permit } from "../policy/authorize.ts";
+import { authorizeArrival, authorizeExport, authorizeImport, type Permit } from "../policy/authorize.ts";
 import { type ExportRoute, importOf, type ImportSource, type RouteTables } from "./tables.ts";
 
 /** What is needed to carry bytes towards a service of another cluster, or of our own. */
@@ -70,7 +70,12 @@ export function decideImport(
     return refuse("caller_token_invalid", `${caller.uri} is not a workload of this cluster`);
   }
   if (!source.ports.has(port)) return refuse("no_route", `${serviceKey(source.rule)} has no port ${port}`);
-  const verdict = authorizeImport(source, tables.egress, caller);
+  const leaving = authorizeImport(source, tables.egress, caller);
+  if (leaving.kind === "denied") return { kind: "refuse", problem: leaving.problem };
+  // What arrives in our own cluster is judged as such at once; elsewhere its owner does.
+  const verdict = source.local
+    ? authorizeArrival(leaving.permit, tables.authorization, source.rule.from, port)
+    : leaving;
   if (verdict.kind === "denied") return { kind: "refuse", problem: verdict.problem };
   const { trustDomain } = source.rule.from;
   const authority = `${source.host}:${port}`;
@@ -218,7 +223,9 @@ function decideExport(
   if (route === undefined)
     return refuse("not_exported", `${tables.cluster} does not export ${serviceKey(service)}`);
   if (!route.ports.has(port)) return refuse("no_route", `${serviceKey(service)} has no port ${port}`);
-  const verdict = authorizeExport(route, caller);
+  const exported = authorizeExport(route, caller);
+  if (exported.kind === "denied") return { kind: "refuse", problem: exported.problem };
+  const verdict = authorizeArrival(exported.permit, tables.authorization, service, port);
   if (verdict.kind === "denied") return { kind: "refuse", problem: verdict.problem };
   return { kind: "forward", service, port, permit: verdict.permit };
 }

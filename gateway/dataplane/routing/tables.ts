@@ -7,6 +7,7 @@ import {
   serviceAudience,
   serviceKey,
 } from "../../../federation/model/service.ts";
+import { AuthorizationTable } from "../policy/authorization-table.ts";
 import { compileEgress, type EgressTable } from "../policy/egress-table.ts";
 import { compileRuleTables, type RuleTables } from "../policy/rule-tables.ts";
 import type { TrustDomain } from "../../../federation/model/spiffe-id.ts";
@@ -29,6 +30,8 @@ export interface RouteTables {
   /** Of imported services, by `cart.shop`. */
   readonly routes: ReadonlyMap<string, ServiceRoutes>;
   readonly egress: EgressTable;
+  /** Who may call the cluster's own services. */
+  readonly authorization: AuthorizationTable;
   /** By host name: where callers from outside are led. */
   readonly ingress: IngressTable;
   /** By local name. */
@@ -84,6 +87,7 @@ export function compileTables(snapshot: Snapshot): RouteTables {
     exports,
     routes: compileServiceRoutes(snapshot),
     egress: compileEgress(snapshot.egress),
+    authorization: new AuthorizationTable(snapshot.authorization ?? []),
     ingress: compileIngress(snapshot.ingress, snapshot.exports),
     rules: compileRuleTables(snapshot),
   };
