@@ -3,13 +3,22 @@ import type { Logger } from "../../federation/model/log.ts";
 import { PROBLEMS } from "../../federation/model/problem.ts";
 import type { Watch } from "../../gateway/dataplane/index.ts";
 import type { Clock, Timer } from "../../gateway/process/clock.ts";
-import { type CapturedPort, renderBeat, renderChanges, renderRemoval, renderTable } from "./rules.ts";
+import {
+  type CapturedPort,
+  renderBeat,
+  renderChanges,
+  renderGuardChanges,
+  renderRemoval,
+  renderTable,
+} from "./rules.ts";
 
 /** Runs a script of nft in one transaction; answers what it complained of, if anything. */
 export type RunNft = (script: string) => Promise<string | undefined>;
 
 export interface CaptureOptions {
   readonly captured: Watch<readonly CapturedPort[]>;
+  /** Addresses of pods that take no plain connection. */
+  readonly guarded?: Watch<readonly string[]> | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly run?: RunNft;
@@ -25,8 +34,10 @@ const BEAT_MS = 1_000;
 const RETRY_MS = 5_000;
 
 /** Keeps this node's nftables in step with what is to be captured. One transaction at a time. */
-export function createCapture({ captured, clock, log, run = runNft }: CaptureOptions): Capture {
-  let inForce: readonly CapturedPort[] | undefined;
+export function createCapture({ captured, guarded, clock, log, run = runNft }: CaptureOptions): Capture {
+  let inForce:
+    | { readonly captured: readonly CapturedPort[]; readonly guarded: readonly string[] }
+    | undefined;
   let queue: Promise<void> = Promise.resolve();
   let complaint = "";
   let timer: Timer | undefined;
@@ -42,9 +53,13 @@ export function createCapture({ captured, clock, log, run = runNft }: CaptureOpt
   };
   const step = async (): Promise<void> => {
     if (stopped) return;
-    const wanted = captured.current;
+    const wanted = { captured: captured.current, guarded: guarded?.current ?? [] };
     const script =
-      inForce === undefined ? renderTable(wanted) : renderChanges(inForce, wanted) + renderBeat();
+      inForce === undefined
+        ? renderTable(wanted.captured, wanted.guarded)
+        : renderChanges(inForce.captured, wanted.captured) +
+          renderGuardChanges(inForce.guarded, wanted.guarded) +
+          renderBeat();
     // Somebody flushed the rules, or they were never there: the next beat writes all of them.
     inForce = (await transact(script)) ? wanted : undefined;
   };
@@ -57,7 +72,10 @@ export function createCapture({ captured, clock, log, run = runNft }: CaptureOpt
       if (!stopped) timer = clock.after(inForce === undefined ? RETRY_MS : BEAT_MS, beat);
     });
   };
-  const unsubscribe = captured.subscribe(() => void enqueue(step));
+  const unsubscribes = [
+    captured.subscribe(() => void enqueue(step)),
+    guarded?.subscribe(() => void enqueue(step)),
+  ];
   return {
     async start() {
       await enqueue(step);
@@ -67,7 +85,7 @@ export function createCapture({ captured, clock, log, run = runNft }: CaptureOpt
     stop() {
       stopped = true;
       timer?.cancel();
-      unsubscribe();
+      for (const unsubscribe of unsubscribes) unsubscribe?.();
       // Asked again while it is at it: whoever asks has to wait for the same end.
       removal ??= queue.then(() => transact(renderRemoval())).then(() => {});
       return removal;

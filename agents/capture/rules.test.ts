@@ -4,7 +4,7 @@ import { createWatch } from "../../gateway/dataplane/lifecycle/watch.ts";
 import { createManualClock, settle } from "../../test/fakes/manual-clock.ts";
 import { createMemoryLog } from "../../test/fakes/memory-log.ts";
 import { createCapture } from "./capture.ts";
-import { type CapturedPort, renderChanges, renderTable } from "./rules.ts";
+import { type CapturedPort, renderChanges, renderGuardChanges, renderTable } from "./rules.ts";
 
 const port = fc.record({
   address: fc.constantFrom("10.96.0.1", "10.96.0.2", "10.96.0.3"),
@@ -47,6 +47,25 @@ describe("the rules of capture", () => {
     fc.assert(
       fc.property(ports, ports, (before, after) => {
         expect(played(before, renderChanges(before, after))).toEqual(new Set(after.flatMap(elementsOf)));
+      }),
+    );
+  });
+
+  it("turn any set of guarded pods into any other", () => {
+    const addresses = fc.uniqueArray(fc.constantFrom("10.0.0.1", "10.0.0.2", "10.0.0.3"));
+    fc.assert(
+      fc.property(addresses, addresses, (before, after) => {
+        const guarded = new Set<string>(before);
+        for (const line of renderGuardChanges(before, after)
+          .split("\n")
+          .filter((each) => each !== "")) {
+          const [, verb, address = ""] =
+            /^(add|delete) element inet isthmus guarded \{ (\S+) \}$/.exec(line) ?? [];
+          expect(guarded.has(address), line).toBe(verb === "delete");
+          if (verb === "add") guarded.add(address);
+          else guarded.delete(address);
+        }
+        expect(guarded).toEqual(new Set(after));
       }),
     );
   });

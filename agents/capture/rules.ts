@@ -18,7 +18,7 @@ export const ALIVE_SECONDS = 3;
  * their source address stays, and so who calls. `alive` is a switch that the kernel opens by itself: its one element lives
  * as long as the agent renews it, so that pods are never stranded by an agent that died. Strict services do not look at it.
  */
-export function renderTable(captured: readonly CapturedPort[]): string {
+export function renderTable(captured: readonly CapturedPort[], guarded: readonly string[] = []): string {
   const elements = (strict: boolean): string => {
     const some = captured.filter((each) => each.strict === strict).map(mapElement);
     return some.length === 0 ? "" : `elements = { ${some.join(", ")} }`;
@@ -29,11 +29,16 @@ delete table ${TABLE}
 table ${TABLE} {
   set alive { type nf_proto; flags timeout; }
   set captured { type ipv4_addr . inet_service; ${keys} }
+  set guarded { type ipv4_addr; ${guarded.length === 0 ? "" : `elements = { ${guarded.join(", ")} }`} }
   map permissive { type ipv4_addr . inet_service : inet_service; ${elements(false)} }
   map strict { type ipv4_addr . inet_service : inet_service; ${elements(true)} }
   chain antispoof {
     type filter hook prerouting priority dstnat - 6; policy accept;
     ip daddr . tcp dport @captured fib saddr . iif oif missing drop
+  }
+  chain guard {
+    type filter hook forward priority filter - 5; policy accept;
+    ip daddr @guarded meta l4proto tcp ct state new reject with tcp reset
   }
   chain redirection {
     type nat hook prerouting priority dstnat - 5; policy accept;
@@ -65,6 +70,19 @@ export function renderChanges(before: readonly CapturedPort[], after: readonly C
     lines.push(`add element ${TABLE} ${mapOf(each)} { ${mapElement(each)} }`);
     lines.push(`add element ${TABLE} captured { ${keyElement(each)} }`);
   }
+  return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
+}
+
+/** The same for the pods that take no plain connection; what the agent brings them does not pass the forward hook. */
+export function renderGuardChanges(before: readonly string[], after: readonly string[]): string {
+  const lines = [
+    ...before
+      .filter((each) => !after.includes(each))
+      .map((each) => `delete element ${TABLE} guarded { ${each} }`),
+    ...after
+      .filter((each) => !before.includes(each))
+      .map((each) => `add element ${TABLE} guarded { ${each} }`),
+  ];
   return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
 }
 

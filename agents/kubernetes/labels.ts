@@ -19,7 +19,7 @@ export const ANNOTATION = {
   workloads: "isthmus.dev/workloads",
   /** On a Namespace: clusters whose exports it accepts, or `none`; absent: all. */
   importFrom: "isthmus.dev/import-from",
-  /** On a Namespace: `strict` refuses calls to its imported services while no agent runs on the caller's node. */
+  /** On a Namespace: `permissive` or `strict` mutual TLS for calls to its services; strict ones are refused while an agent is missing. */
   mtls: "isthmus.dev/mtls",
 } as const;
 

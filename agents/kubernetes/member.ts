@@ -51,6 +51,7 @@ import { digestSlice, sliceAddresses } from "./digest/endpoint-slice.ts";
 import { fieldsOf, list } from "./digest/fields.ts";
 import { ISSUER_SERVICE, SYSTEM_NAMESPACE } from "./labels.ts";
 import { followSecrets } from "./secrets.ts";
+import type { MeshView } from "./mesh-view.ts";
 import { KubernetesSource } from "./source.ts";
 
 const RETRY_MS = 1_000;
@@ -62,6 +63,8 @@ export interface KubernetesMember extends Prepared {
   readonly client: KubeClient;
   /** Agents only: what to capture on their node. */
   readonly captured?: Watch<readonly CapturedPort[]>;
+  /** Agents only: the cluster's own services, and the pods here that nobody may call plainly. */
+  readonly mesh?: MeshView;
   /** Controllers only: what their manifest brought, as the owner of what they make. */
   readonly installation?: OwnerReference;
 }
@@ -106,7 +109,7 @@ export async function prepareMember(
   });
   servicesSource.start();
   const common = { client, servicesSource, captured: servicesSource.captured };
-  if (role === "agent") return ok({ ...common, ...given });
+  if (role === "agent") return ok({ ...common, ...given, mesh: servicesSource.mesh });
   const secrets = followSecrets({ client, clock: systemClock, random: systemRandom, log });
   const serve = (discovery: Discovery) => serveIdentities(config, client, servicesSource, discovery, log);
   return ok({ ...common, secrets, serve });

@@ -31,6 +31,7 @@ import { digestExport, digestNamespace, type KubeExport, type KubeNamespace } fr
 import { digestPod, type KubePod } from "./digest/pod.ts";
 import { digestService, type KubeService, portProtocol } from "./digest/service.ts";
 import { AGENT_SERVICE, ANNOTATION, GATEWAY_SERVICE } from "./labels.ts";
+import { MeshView } from "./mesh-view.ts";
 import { SliceIndex } from "./slice-index.ts";
 
 export interface KubernetesSourceOptions {
@@ -56,6 +57,8 @@ export class KubernetesSource implements ServicesSource {
   readonly pods: PodEntries;
   /** Agents only: service addresses to take over on this node. */
   readonly captured = createWatch<readonly CapturedPort[]>([]);
+  /** Agents only: this cluster's own services, called under mutual TLS. */
+  readonly mesh: MeshView;
   readonly #options: KubernetesSourceOptions;
   readonly #services: Informer<KubeService>;
   readonly #exports: Informer<KubeExport>;
@@ -80,7 +83,7 @@ export class KubernetesSource implements ServicesSource {
   constructor(options: KubernetesSourceOptions) {
     this.#options = options;
     this.topology = createWatch<Topology>({ offered: undefined, gateways: [], agents: [], workloads: [] });
-    const { node } = options;
+    const node = options.role === "agent" ? options.node : undefined;
     this.#services = this.#informer([SERVICES], digestService, (key) => this.#serviceChanged(key));
     this.#exports = this.#informer(SERVICE_EXPORTS, digestExport, (key) => this.#serviceChanged(key));
     this.#slices = this.#informer(ENDPOINT_SLICES, digestSlice, (_, next, previous) => {
@@ -95,6 +98,13 @@ export class KubernetesSource implements ServicesSource {
       node === undefined ? {} : { fieldSelector: `spec.nodeName=${node}` },
     );
     this.#namespaces = this.#informer([NAMESPACES], digestNamespace, () => this.#schedule());
+    this.mesh = new MeshView({
+      services: this.#services.items,
+      namespaces: this.#namespaces.items,
+      pods: this.#pods.items,
+      slices: this.#index,
+      node,
+    });
     this.pods = {
       callerOf: (address) => this.#callers.get(plainAddress(address)),
       ports: this.#entryPorts,
@@ -322,7 +332,7 @@ export class KubernetesSource implements ServicesSource {
   }
 
   #publishCaptured(): void {
-    const captured: CapturedPort[] = [];
+    const captured: CapturedPort[] = [...this.mesh.refresh()];
     for (const { namespace, derivedFor, clusterIps, ports } of this.#services.items.values()) {
       if (derivedFor === undefined) continue;
       const strict = this.#namespaces.items.get(namespace)?.settings[ANNOTATION.mtls] === "strict";

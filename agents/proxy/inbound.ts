@@ -3,6 +3,7 @@ import { parseServiceAuthority, serviceAudience, serviceKey } from "../../federa
 import { systemRole, type TrustDomain } from "../../federation/model/spiffe-id.ts";
 import {
   decideInbound,
+  decideMesh,
   type EndpointBalancer,
   ErrorCode,
   forwardToEndpoint,
@@ -11,14 +12,21 @@ import {
   refuseTunnel,
   TUNNEL_HEADER,
   type TunnelAccess,
+  type TunnelAsked,
   type TunnelRequest,
 } from "../../gateway/dataplane/index.ts";
+import type { MeshServices } from "./mesh.ts";
 
 /**
  * The last hop: the cluster's own gateway hands over a stream for one endpoint. The caller is judged once more from its own
  * token, so that even a gateway that was taken over cannot speak for a workload that did not call.
  */
-export function createInbound(access: TunnelAccess, endpoints: EndpointBalancer, trustDomain: TrustDomain) {
+export function createInbound(
+  access: TunnelAccess,
+  endpoints: EndpointBalancer,
+  trustDomain: TrustDomain,
+  mesh?: MeshServices,
+) {
   return (request: TunnelRequest): void => {
     const { stream, headers, peer } = request;
     const named = headers[TUNNEL_HEADER.service];
@@ -38,6 +46,8 @@ export function createInbound(access: TunnelAccess, endpoints: EndpointBalancer,
       port,
       audience: serviceAudience(trustDomain, service),
     } as const;
+    if (peer.spiffeId.trustDomain === trustDomain && systemRole(peer.spiffeId) === "agent")
+      return answerMesh(request, access, target, mesh);
     // A gateway asks for a workload of its own cluster, with nothing to send: no caller stands behind it.
     if (headers[TUNNEL_HEADER.probe] !== undefined && headers[TUNNEL_HEADER.caller] === undefined)
       return answerProbe(request, endpoints, `${serviceKey(service)}:${port}`, trustDomain);
@@ -55,6 +65,29 @@ export function createInbound(access: TunnelAccess, endpoints: EndpointBalancer,
     }
     forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted.counters);
   };
+}
+
+/** The agent of another node brings a call to a pod of this one. */
+function answerMesh(
+  request: TunnelRequest,
+  access: TunnelAccess,
+  target: TunnelAsked,
+  mesh: MeshServices | undefined,
+): void {
+  const { stream, headers, peer } = request;
+  const { service, port } = target;
+  const granted = access.grant(request, target, (tables, caller) =>
+    decideMesh(tables, peer.spiffeId, service, port, caller),
+  );
+  if (granted === undefined) return;
+  const endpoint = headers[":authority"] ?? "";
+  const isHere = mesh?.endpoints(service, port).some(({ address, local }) => local && address === endpoint);
+  if (isHere !== true)
+    return refuseTunnel(
+      stream,
+      problem("no_endpoint", `${endpoint} is no endpoint of ${serviceKey(service)}:${port} on this node`),
+    );
+  forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted.counters);
 }
 
 /** Says whether the endpoint accepts a connection, which is closed at once. */

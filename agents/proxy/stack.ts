@@ -21,16 +21,19 @@ import {
 } from "../../gateway/process/proxy-parts.ts";
 import type { Capture } from "../capture/capture.ts";
 import { createInbound } from "./inbound.ts";
+import { createMesh, type MeshServices } from "./mesh.ts";
 
 /** Assembles an agent: the gateway's engine from the workload's side. */
-export function buildAgent(context: MemberContext, capture?: Capture): Proxy {
+export function buildAgent(context: MemberContext, capture?: Capture, services?: MeshServices): Proxy {
   const { discovery, onChange } = context;
   const { trustDomain, cluster } = discovery.state.current;
   const engine = createMemberEngine(context);
   const endpoints = new EndpointBalancer(context.random);
   // Whatever its destination, a workload's traffic leaves by the cluster's own gateways.
   const gateways = new Upstream(cluster, { trustDomain, role: "gateway" }, engine.tunnels, onChange);
-  const inbound = createInbound(new TunnelAccess(engine), endpoints, trustDomain);
+  const inbound = createInbound(new TunnelAccess(engine), endpoints, trustDomain, services);
+  // The cluster's own services, where their namespaces want mutual TLS: agent to agent, without a gateway.
+  const mesh = services && createMesh(context, engine, services);
   const server = createTunnelServer(context, engine, inbound);
   // Its gateways know what it may reach.
   const control = new Control(context, engine, { role: "agent", observe: () => undefined });
@@ -62,6 +65,7 @@ export function buildAgent(context: MemberContext, capture?: Capture): Proxy {
       const bound = await server.listen(listen);
       await followServices();
       await pods?.open(listen.host);
+      await mesh?.open(listen.host);
       // Last: what is captured must find somebody listening.
       await capture?.start();
       return bound;
@@ -87,12 +91,13 @@ export function buildAgent(context: MemberContext, capture?: Capture): Proxy {
     async drain() {
       await capture?.stop();
       ways.drain();
-      await Promise.all([server.drain(), listeners.drain(), pods?.drain()]);
+      await Promise.all([server.drain(), listeners.drain(), pods?.drain(), mesh?.drain()]);
     },
     close() {
       server.close();
       listeners.close();
       pods?.close();
+      mesh?.close();
       ways.close();
       control.close();
       gateways.close();

@@ -6,6 +6,7 @@ export {
   decideEgress,
   decideInbound,
   decideIngress,
+  decideMesh,
   type EgressDecision,
   type EntryForward,
   refuse,
@@ -17,7 +18,7 @@ export {
 export { compileTables, type RouteTables } from "./routing/tables.ts";
 export { createEngine, type Engine } from "./io/engine.ts";
 export { type AllocateAddresses, ListenerSet } from "./io/listener-set.ts";
-export { PodListeners } from "./io/pod-listeners.ts";
+export { type PodEntry, PodListeners } from "./io/pod-listeners.ts";
 export { EndpointBalancer, type EndpointWish, type PickedEndpoint } from "./io/endpoint-balancer.ts";
 export type { Readiness } from "./io/destination-guard.ts";
 export type { ControlMessage } from "../../federation/model/wire/control-message.ts";
@@ -27,11 +28,11 @@ export { Guard } from "./io/guard.ts";
 export { SharedLimits } from "./io/shared-limits.ts";
 export { readinessKey, ReadinessTable } from "./io/readiness-table.ts";
 export { Entry, type EntryEnvironment } from "./io/entry.ts";
-export { type DialledEndpoint, forwardToEndpoint, forwardToUpstream } from "./io/forward.ts";
+export { type DialledEndpoint, forwardToEndpoint, forwardToUpstream, refusalOf } from "./io/forward.ts";
 export { LocalStream } from "./io/local-stream.ts";
 export { probeListener } from "./io/probe.ts";
-export type { RelayCounters } from "./io/relay.ts";
-export { type GrantedTunnel, TunnelAccess } from "./io/tunnel-access.ts";
+export { relay, type RelayCounters } from "./io/relay.ts";
+export { type GrantedTunnel, TunnelAccess, type TunnelAsked } from "./io/tunnel-access.ts";
 export type { PortClaims } from "./io/shared-port.ts";
 export type { TunnelEnvironment } from "./io/tunnel.ts";
 export { refuseTunnel, type TunnelRequest, TunnelServer } from "./io/tunnel-server.ts";

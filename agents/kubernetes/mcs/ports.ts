@@ -1,6 +1,8 @@
 /** Gateways listen for imported services here: above what people choose, below the kernel's own ephemeral ports. */
 export const FIRST_ENTRY_PORT = 20_000;
 export const LAST_ENTRY_PORT = 29_999;
+/** On a node, where agents listen for this cluster's own services. */
+export const MESH_PORTS = { first: 16_000, last: 19_999 } as const;
 
 /**
  * Which port the gateways listen on for each port of each imported service. What was given out stays: it is read back from
@@ -9,11 +11,16 @@ export const LAST_ENTRY_PORT = 29_999;
 export class EntryPorts {
   readonly #byKey = new Map<string, number>();
   readonly #taken = new Map<number, string>();
+  readonly #range: { readonly first: number; readonly last: number };
+
+  constructor(range = { first: FIRST_ENTRY_PORT, last: LAST_ENTRY_PORT }) {
+    this.#range = range;
+  }
 
   /** What a derived Service says. Two that claim one port: the first that was seen keeps it. */
   learn(key: string, listen: number): void {
     if (this.#byKey.has(key) || this.#taken.has(listen)) return;
-    if (listen < FIRST_ENTRY_PORT || listen > LAST_ENTRY_PORT) return;
+    if (listen < this.#range.first || listen > this.#range.last) return;
     this.#byKey.set(key, listen);
     this.#taken.set(listen, key);
   }
@@ -22,10 +29,11 @@ export class EntryPorts {
   of(key: string): number {
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const span = LAST_ENTRY_PORT - FIRST_ENTRY_PORT + 1;
+    const { first, last } = this.#range;
+    const span = last - first + 1;
     const start = hash(key) % span;
     for (let tried = 0; tried < span; tried++) {
-      const port = FIRST_ENTRY_PORT + ((start + tried) % span);
+      const port = first + ((start + tried) % span);
       if (this.#taken.has(port)) continue;
       this.learn(key, port);
       return port;

@@ -67,6 +67,21 @@ export function authorizeArrival(
   return wouldDeny ? allowed(permit.caller, permit.wouldDeny, true) : { kind: "allowed", permit };
 }
 
+/** Inside one cluster everybody may call who no policy keeps out. */
+export function authorizeMesh(
+  caller: SpiffeId,
+  table: AuthorizationTable,
+  service: ServiceName,
+  port: number,
+): Verdict {
+  return authorizeArrival(
+    { caller, wouldDeny: false, arrivalWouldDeny: false } as Permit,
+    table,
+    service,
+    port,
+  );
+}
+
 function allowed(caller: SpiffeId, wouldDeny: boolean, arrivalWouldDeny = false): Verdict {
   return { kind: "allowed", permit: { caller, wouldDeny, arrivalWouldDeny } as Permit };
 }

@@ -6,7 +6,13 @@ import {
   serviceKey,
 } from "../../../federation/model/service.ts";
 import { type SpiffeId, systemRole, type TrustDomain } from "../../../federation/model/spiffe-id.ts";
-import { authorizeArrival, authorizeExport, authorizeImport, type Permit } from "../policy/authorize.ts";
+import {
+  authorizeArrival,
+  authorizeExport,
+  authorizeImport,
+  authorizeMesh,
+  type Permit,
+} from "../policy/authorize.ts";
 import { type ExportRoute, importOf, type ImportSource, type RouteTables } from "./tables.ts";
 
 /** What is needed to carry bytes towards a service of another cluster, or of our own. */
@@ -210,6 +216,27 @@ export function decideInbound(
     return refuse("peer_role", `${peer.uri} is not a gateway of this cluster`);
   }
   return decideExport(tables, service, port, caller);
+}
+
+/**
+ * A call inside the cluster, where it arrives: `peer` is the agent of the caller's node, `undefined` where that is this one. The
+ * service need not be exported.
+ */
+export function decideMesh(
+  tables: RouteTables | undefined,
+  peer: SpiffeId | undefined,
+  service: ServiceName,
+  port: number,
+  caller: SpiffeId,
+): ServiceForward | Refuse {
+  if (tables === undefined) return refuse("snapshot_missing", "this agent has no snapshot yet");
+  if (peer !== undefined && (peer.trustDomain !== tables.trustDomain || systemRole(peer) !== "agent"))
+    return refuse("peer_role", `${peer.uri} is not an agent of this cluster`);
+  if (caller.trustDomain !== tables.trustDomain)
+    return refuse("caller_token_invalid", `${caller.uri} is not a workload of this cluster`);
+  const verdict = authorizeMesh(caller, tables.authorization, service, port);
+  if (verdict.kind === "denied") return { kind: "refuse", problem: verdict.problem };
+  return { kind: "forward", service, port, permit: verdict.permit };
 }
 
 function decideExport(

@@ -1,0 +1,270 @@
+import net, { type Socket } from "node:net";
+import { PROBLEMS, type Problem, problem } from "../../federation/model/problem.ts";
+import {
+  serviceAudience,
+  serviceAuthority,
+  serviceKey,
+  type ServiceName,
+} from "../../federation/model/service.ts";
+import type { SpiffeId } from "../../federation/model/spiffe-id.ts";
+import {
+  decideMesh,
+  type Engine,
+  ErrorCode,
+  LocalStream,
+  type OpenedStream,
+  type PodEntry,
+  refusalOf,
+  relay,
+  type RelayCounters,
+  TUNNEL_HEADER,
+  Upstream,
+  type Watch,
+} from "../../gateway/dataplane/index.ts";
+import type { MemberContext } from "../../gateway/process/member.ts";
+
+/** One endpoint of a service of this cluster, and how it is reached. */
+export interface MeshEndpoint {
+  readonly address: string;
+  /** On this node: dialled from here. */
+  readonly local: boolean;
+  /** Tunnel listener of the agent beside it, elsewhere; absent where its node has none. */
+  readonly agent?: string;
+}
+
+/** Services of this cluster whose calls go under mutual TLS, as the API server tells. */
+export interface MeshServices {
+  readonly ports: Watch<readonly PodEntry[]>;
+  endpoints(service: ServiceName, port: number): readonly MeshEndpoint[];
+  /** Whether the service's namespace wants nothing else than mutual TLS. */
+  isStrict(service: ServiceName): boolean;
+}
+
+export interface Mesh {
+  open(host: string): Promise<void>;
+  drain(): Promise<void>;
+  close(): void;
+}
+
+const UNKNOWN_CALLER_MS = 1_000;
+const NO_IDENTITY_MS = 5_000;
+const ASK_AGAIN_MS = 20;
+const MAX_WAITING = 1_024;
+/** A tunnel to another node is dialled when somebody calls there. */
+const TUNNEL_MS = 2_000;
+/** And given up when nobody did for a while, so that a large cluster does not keep all tunnels to all nodes. */
+const UNUSED_MS = 600_000;
+const SWEEP_MS = 60_000;
+
+/**
+ * Calls to this cluster's own services from this node's pods: the bytes go to the agent beside the pod that is called, through
+ * a tunnel, under the caller's own identity; a pod of this node is dialled from here. What the bytes mean is not looked at.
+ */
+export function createMesh(context: MemberContext, engine: Engine, services: MeshServices): Mesh {
+  return new MeshListeners(context, engine, services);
+}
+
+class MeshListeners implements Mesh {
+  readonly #context: MemberContext;
+  readonly #engine: Engine;
+  readonly #services: MeshServices;
+  readonly #agents: Upstream;
+  readonly #usedAtMs = new Map<string, number>();
+  readonly #servers = new Map<string, net.Server>();
+  readonly #sockets = new Set<Socket>();
+  readonly #sweeper: NodeJS.Timeout;
+  readonly #counters: RelayCounters;
+  #unsubscribe: (() => void) | undefined;
+  #waiting = 0;
+
+  constructor(context: MemberContext, engine: Engine, services: MeshServices) {
+    this.#context = context;
+    this.#engine = engine;
+    this.#services = services;
+    const { cluster, trustDomain } = context.discovery.state.current;
+    this.#agents = new Upstream(cluster, { trustDomain, role: "agent" }, engine.tunnels, () => {});
+    const way = (name: string) =>
+      engine.metrics.bytes.series({ direction: "mesh", service: "mesh", way: name });
+    this.#counters = { up: way("up"), down: way("down") };
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS).unref();
+  }
+
+  async open(host: string): Promise<void> {
+    this.#unsubscribe = this.#services.ports.subscribe((ports) => void this.#listen(host, ports));
+    await this.#listen(host, this.#services.ports.current);
+  }
+
+  async drain(): Promise<void> {
+    const ended = [...this.#sockets].map((socket) => new Promise((resolve) => socket.once("close", resolve)));
+    this.#stopListening();
+    await Promise.all(ended);
+  }
+
+  close(): void {
+    clearInterval(this.#sweeper);
+    this.#stopListening();
+    for (const socket of this.#sockets) socket.destroy();
+    this.#agents.close();
+  }
+
+  #stopListening(): void {
+    this.#unsubscribe?.();
+    for (const server of this.#servers.values()) server.close();
+    this.#servers.clear();
+  }
+
+  /** Connections under way go on when their port is left out. */
+  async #listen(host: string, ports: readonly PodEntry[]): Promise<void> {
+    const wanted = new Map(
+      ports.map((entry) => [`${serviceKey(entry.service)}:${entry.port} ${entry.listen}`, entry]),
+    );
+    for (const [name, server] of this.#servers) {
+      if (wanted.has(name)) continue;
+      server.close();
+      this.#servers.delete(name);
+    }
+    const missing = [...wanted].filter(([name]) => !this.#servers.has(name));
+    await Promise.all(missing.map(([name, entry]) => this.#openPort(host, name, entry)));
+  }
+
+  #openPort(host: string, name: string, entry: PodEntry): Promise<void> {
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
+      this.#accept(socket, entry),
+    );
+    this.#servers.set(name, server);
+    return new Promise((resolve) => {
+      server.once("listening", resolve);
+      server.on("error", (error) => {
+        this.#servers.delete(name);
+        const detail = `${host}:${entry.listen}: ${error.message}`;
+        this.#context.log.error("listener_failed", { code: PROBLEMS.port_in_use.code, detail });
+        resolve();
+      });
+      server.listen({ host, port: entry.listen });
+    });
+  }
+
+  #accept(socket: Socket, entry: PodEntry): void {
+    this.#sockets.add(socket);
+    socket.on("error", () => socket.destroy());
+    socket.once("close", () => this.#sockets.delete(socket));
+    const caller = this.#callerOf(socket);
+    if (caller !== undefined && this.#context.discovery.credentials.has(caller))
+      return this.#connect(socket, entry, caller);
+    if (this.#waiting >= MAX_WAITING) return this.#refuse(socket, entry, undefined, unknown(socket));
+    this.#waiting += 1;
+    this.#await(socket, entry, this.#context.now());
+  }
+
+  #callerOf(socket: Socket): SpiffeId | undefined {
+    return this.#context.discovery.services.pods?.callerOf(socket.remoteAddress ?? "");
+  }
+
+  #await(socket: Socket, entry: PodEntry, sinceMs: number): void {
+    setTimeout(() => {
+      const { discovery, now } = this.#context;
+      const caller = this.#callerOf(socket);
+      const isReady = caller !== undefined && discovery.credentials.has(caller);
+      const patienceMs = caller === undefined ? UNKNOWN_CALLER_MS : NO_IDENTITY_MS;
+      if (!isReady && !socket.destroyed && now() < sinceMs + patienceMs)
+        return this.#await(socket, entry, sinceMs);
+      this.#waiting -= 1;
+      if (socket.destroyed) return;
+      if (isReady) return this.#connect(socket, entry, caller);
+      const reason = caller && problem("identity_pending", `${caller.uri} has no valid SVID here`);
+      this.#refuse(socket, entry, caller, reason ?? unknown(socket));
+    }, ASK_AGAIN_MS);
+  }
+
+  #connect(socket: Socket, entry: PodEntry, caller: SpiffeId): void {
+    const { service, port } = entry;
+    const endpoints = this.#services.endpoints(service, port);
+    const endpoint = endpoints[Math.floor(this.#context.random() * endpoints.length)];
+    if (endpoint === undefined)
+      return this.#refuse(socket, entry, caller, problem("no_endpoint", `${serviceKey(service)}:${port}`));
+    if (endpoint.local) return this.#deliver(socket, entry, caller, endpoint);
+    if (endpoint.agent !== undefined)
+      return this.#tunnel(socket, entry, caller, endpoint.address, endpoint.agent);
+    if (this.#services.isStrict(service)) {
+      const detail = `no agent runs beside ${endpoint.address}, and ${service.namespace} is strict`;
+      return this.#refuse(socket, entry, caller, problem("gateway_unreachable", detail));
+    }
+    this.#join(socket, entry, caller, new LocalStream(endpoint.address));
+  }
+
+  /** A pod of this node: what its agent would ask is asked here. */
+  #deliver(socket: Socket, entry: PodEntry, caller: SpiffeId, { address }: MeshEndpoint): void {
+    const verdict = decideMesh(this.#engine.tables.current, undefined, entry.service, entry.port, caller);
+    if (verdict.kind === "refuse") return this.#refuse(socket, entry, caller, verdict.problem);
+    this.#join(socket, entry, caller, new LocalStream(address));
+  }
+
+  #tunnel(socket: Socket, entry: PodEntry, caller: SpiffeId, address: string, agent: string): void {
+    const { trustDomain } = this.#context.discovery.state.current;
+    const { service, port } = entry;
+    this.#usedAtMs.set(agent, this.#context.now());
+    if (!this.#agents.readyAddresses().includes(agent)) this.#agents.setAddresses([...this.#usedAtMs.keys()]);
+    const open = (): OpenedStream | undefined => {
+      const token = this.#context.discovery.credentials.callerToken(
+        caller,
+        serviceAudience(trustDomain, service),
+      );
+      if (token === undefined) return undefined;
+      const headers = {
+        ":method": "CONNECT",
+        ":authority": address,
+        [TUNNEL_HEADER.service]: serviceAuthority(service, port),
+        [TUNNEL_HEADER.caller]: token,
+      };
+      return this.#agents.openTo(agent, headers, () => {});
+    };
+    const stream = open();
+    if (stream !== undefined) return this.#join(socket, entry, caller, stream);
+    const finish = (late: OpenedStream | undefined): void => {
+      clearTimeout(timer);
+      stop();
+      if (late !== undefined) this.#join(socket, entry, caller, late);
+      else if (!socket.destroyed)
+        this.#refuse(
+          socket,
+          entry,
+          caller,
+          problem("gateway_unreachable", `no tunnel to the agent at ${agent}`),
+        );
+    };
+    const timer = setTimeout(() => finish(undefined), TUNNEL_MS);
+    const stop = this.#agents.onReady(() => {
+      const late = socket.destroyed ? undefined : open();
+      if (late !== undefined || socket.destroyed) finish(late);
+    });
+  }
+
+  #join(socket: Socket, entry: PodEntry, caller: SpiffeId, stream: OpenedStream): void {
+    stream.once("response", (headers) => {
+      if (headers[":status"] === 200) return;
+      this.#refuse(socket, entry, caller, refusalOf(headers));
+      stream.close(ErrorCode.cancel);
+    });
+    relay(socket, stream, this.#counters);
+    socket.resume();
+  }
+
+  #refuse(socket: Socket, { service, port }: PodEntry, caller: SpiffeId | undefined, reason: Problem): void {
+    const { metrics, events } = this.#engine;
+    metrics.refusals.series({ code: PROBLEMS[reason.name].code }).value += 1;
+    const who = caller === undefined ? { peer: socket.remoteAddress } : { caller: caller.uri };
+    events.refusal("refused", reason, { ...who, service: serviceKey(service), port });
+    socket.resetAndDestroy();
+  }
+
+  #sweep(): void {
+    const before = this.#usedAtMs.size;
+    for (const [agent, atMs] of this.#usedAtMs)
+      if (this.#context.now() - atMs > UNUSED_MS) this.#usedAtMs.delete(agent);
+    if (this.#usedAtMs.size !== before) this.#agents.setAddresses([...this.#usedAtMs.keys()]);
+  }
+}
+
+function unknown(socket: Socket): Problem {
+  return problem("caller_unknown", `${socket.remoteAddress ?? "unknown"} is no pod of this node`);
+}
