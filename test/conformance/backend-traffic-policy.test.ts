@@ -75,6 +75,36 @@ describe.each(PROTOCOLS)("BackendTrafficPolicy, by %s", (protocol) => {
     expect((await crowd(40))["200 b"]).toBeGreaterThan(0);
   });
 
+  it("outlierDetection.baseEjectionTime and maxEjectionTime: out for so long, twice as long each time, up to the most", async () => {
+    const { rules, crowd, workload, advance } = await scene(THREE);
+    rules({ backends: [{ outlier }] });
+    workload("b").behave(500);
+    await crowd(40);
+    for (const outMs of [1_000, 2_000, 4_000, 4_000]) {
+      const { served } = workload("b");
+      advance(outMs - 10);
+      await crowd(20);
+      expect(workload("b").served, `${outMs} ms are not over`).toBe(served);
+      advance(20);
+      await crowd(60);
+      expect(workload("b").served, `${outMs} ms are over`).toBeGreaterThan(served);
+    }
+  });
+
+  it("mode observe: counts what would be ejected, and changes neither endpoints, sessions nor retries", async () => {
+    const { rules, call, crowd, workload, metric } = await scene(THREE);
+    const session = { name: "sid", type: "Cookie", permanent: false } as const;
+    rules({ backends: [{ mode: "observe", outlier, session }] });
+    workload("b").behave(500);
+    await crowd(40);
+    const { served } = workload("b");
+    await crowd(40);
+    expect(workload("b").served).toBeGreaterThan(served);
+    const verdict = 'isthmus_rule_verdicts_total{rule="west/shop/policy",verdict="ejected",mode="observe"}';
+    expect(metric(verdict)).toBeGreaterThan(0);
+    expect((await call()).headers.get("set-cookie")).toBeNull();
+  });
+
   it("outlierDetection.maxEjectionPercent: never ejects more than that part", async () => {
     const { rules, calls, workload } = await scene(TWO);
     rules({ backends: [{ outlier }] });
@@ -197,6 +227,41 @@ describe.each(PROTOCOLS)(
       });
       advance(3_000);
       expect(Object.keys(await calls(20)).every((what) => /^200 [ab]$/.test(what))).toBe(true);
+    });
+
+    it("failback.delay and ramp: nothing returns before the delay, then a growing part", async () => {
+      const { rules, calls, crowd, workload, advance } = await scene(TWO, { inNorth });
+      const slowly = { ...failover, failbackDelayMs: 10_000, failbackRampMs: 10_000 };
+      rules({ backends: [{ failover: slowly }] });
+      for (const name of ["a", "b"]) await workload(name).kill();
+      await until("north answers", 2_000, async () =>
+        (Object.keys(await calls(1))[0] ?? "").startsWith("200 n") ? true : undefined,
+      );
+      for (const name of ["a", "b"]) await workload(name).revive();
+      let passedMs = 0;
+      await until("the first request returns", 10_000, async () => {
+        advance(100);
+        passedMs += 100;
+        return /^200 [ab]$/.test(Object.keys(await calls(1))[0] ?? "") ? true : undefined;
+      });
+      expect(passedMs).toBeGreaterThanOrEqual(10_000);
+      const returned = async () => {
+        const { "200 a": a = 0, "200 b": b = 0, ...rest } = await crowd(200);
+        expect(Object.keys(rest).every((what) => /^200 n[12]$/.test(what))).toBe(true);
+        return a + b;
+      };
+      expect(await returned()).toBeLessThan(150);
+      advance(12_000);
+      expect(await returned()).toBe(200);
+    });
+
+    it("mode observe: leaves the clusters their shares", async () => {
+      const { rules, calls } = await scene([{ name: "a" }], { inNorth: [{ name: "n" }] });
+      const northFirst = [[{ cluster: "north", weight: 1 }], [{ cluster: "east", weight: 1 }]];
+      rules({ backends: [{ mode: "observe", failover: { ...failover, levels: northFirst } }] });
+      expect(Object.keys(await calls(60)).toSorted()).toEqual(["200 a", "200 n"]);
+      rules({ backends: [{ failover: { ...failover, levels: northFirst } }] });
+      expect(await calls(30)).toEqual({ "200 n": 30 });
     });
 
     it("weights: divides a level by weight, and composes with priorities", async () => {

@@ -1,3 +1,4 @@
+// Longer than other files: one scene of many processes, and every rule that keeps a service up.
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -5,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { type NamedWorkload, startNamedWorkload } from "../conformance/named-workload.ts";
 import { type Federation, startFederation } from "../fakes/federation.ts";
+import { H2Client } from "../fakes/h2-ask.ts";
 import { startLoad, tally } from "../fakes/load.ts";
 import { until } from "../fakes/until.ts";
 
@@ -180,6 +182,37 @@ describe("failover between clusters under load", () => {
     await of("v2").revive();
     await remove("trafficpolicy/west/shop/cart");
   }, 30_000);
+
+  it("loses none, by either version of HTTP, where a rule retries", async () => {
+    await apply("TrafficRoute", "west", "cart", {
+      parentRefs: [{ name: "cart" }],
+      rules: [{ retry: { attempts: 2, backoff: "5ms" } }],
+    });
+    const running = load();
+    const { host, port } = federation.address("web");
+    const http2 = new H2Client();
+    const seen = new Map<string, number>();
+    let isRunning = true;
+    const lane = async () => {
+      while (isRunning) {
+        const what = await http2.ask(`${host}:${port}`, "/").then(({ status }) => `${status}`, String);
+        seen.set(what, (seen.get(what) ?? 0) + 1);
+      }
+    };
+    const lanes = Array.from({ length: CONNECTIONS }, lane);
+    await answering(300);
+    await of("v2").kill();
+    await answering(1_000);
+    isRunning = false;
+    await Promise.all(lanes);
+    http2.close();
+    const { ok, failed } = await running.stop();
+    expect(tally(failed)).toEqual({});
+    expect([...seen.keys()]).toEqual(["200"]);
+    expect(Math.min(ok, seen.get("200") ?? 0)).toBeGreaterThan(100);
+    await of("v2").revive();
+    await remove("route/west/shop/cart");
+  }, 30_000);
 });
 
 describe("a rollout judged by what the proxies measure", () => {
@@ -211,6 +244,55 @@ describe("a rollout judged by what the proxies measure", () => {
       (await answering(300)).includes("v2") ? undefined : true,
     );
     of("v2").behave(200);
+    await running.stop();
+  }, 60_000);
+
+  it("goes back when its latency is over the limit, and status says so", async () => {
+    const running = load();
+    await apply("Rollout", "east", "cart", {
+      ...spec,
+      steps: [{ setWeight: 40, pause: { duration: "60s" } }],
+      // The first bucket ends at 5 ms: nothing can be faster.
+      analysis: { latency: { percentile: 50, max: "1ms" }, minRequests: 20 },
+    });
+    await reaches("RolledBack");
+    const { code, out } = await federation.isthmus("rollout", "status", "shop/cart", "--cluster", "east");
+    expect(code).toBe(1);
+    expect(out).toMatch(/the 50th percentile of the latency is \d+ ms, 1ms is the most/);
+    await running.stop();
+  }, 60_000);
+
+  it("is paused, promoted and aborted from a shell, and says how to undo each", async () => {
+    const running = load();
+    const rollout = (...words: string[]) =>
+      federation.isthmus("rollout", ...words, "shop/cart", "--cluster", "east");
+    await apply("Rollout", "east", "cart", {
+      ...spec,
+      steps: [
+        { setWeight: 20, pause: {} },
+        { setWeight: 60, pause: { duration: "60s" } },
+      ],
+    });
+    const waiting = await rollout("status");
+    expect([waiting.code, waiting.out]).toEqual([0, expect.stringMatching(/v1 → v2 .* 1\/2 .* 20 %/)]);
+    const promoted = await rollout("promote");
+    expect([promoted.code, promoted.err]).toEqual([
+      0,
+      expect.stringContaining("rollout abort shop/cart --cluster east"),
+    ]);
+    expect(await phase()).toMatchObject({ weight: 60 });
+    const paused = await rollout("pause");
+    expect([paused.code, paused.err]).toEqual([
+      0,
+      expect.stringContaining("rollout promote shop/cart --cluster east"),
+    ]);
+    expect(await phase()).toMatchObject({ phase: "Paused", weight: 60 });
+    expect((await rollout("abort")).code).toBe(0);
+    expect(await phase()).toMatchObject({ phase: "Aborted", weight: 0 });
+    expect((await rollout("status")).code).toBe(1);
+    await until("only v1 answers in east", 3_000, async () =>
+      (await answering(300)).includes("v2") ? undefined : true,
+    );
     await running.stop();
   }, 60_000);
 
