@@ -1,3 +1,4 @@
+// Longer than other files: how a process of each role comes into being in a cluster, in order.
 import { readFileSync } from "node:fs";
 import type { Logger } from "../../federation/model/log.ts";
 import { type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
@@ -52,6 +53,7 @@ import { fieldsOf, list } from "./digest/fields.ts";
 import { ISSUER_SERVICE, SYSTEM_NAMESPACE } from "./labels.ts";
 import { followSecrets } from "./secrets.ts";
 import type { MeshView } from "./mesh-view.ts";
+import { serveNames } from "./serve-names.ts";
 import { KubernetesSource } from "./source.ts";
 
 const RETRY_MS = 1_000;
@@ -110,6 +112,8 @@ export async function prepareMember(
   servicesSource.start();
   const common = { client, servicesSource, captured: servicesSource.captured };
   if (role === "agent") return ok({ ...common, ...given, mesh: servicesSource.mesh });
+  const named = await serveNames(config, servicesSource.imported, log);
+  if (!named.ok) return named;
   const secrets = followSecrets({ client, clock: systemClock, random: systemRandom, log });
   const serve = (discovery: Discovery) => serveIdentities(config, client, servicesSource, discovery, log);
   return ok({ ...common, secrets, serve });

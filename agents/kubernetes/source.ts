@@ -14,6 +14,7 @@ import type {
   Topology,
 } from "../../gateway/discovery/index.ts";
 import type { Clock, Random, Timer } from "../../gateway/process/clock.ts";
+import type { ImportedServices } from "../dns/zone.ts";
 import type { CapturedPort } from "../capture/rules.ts";
 import type { KubeClient } from "./api/client.ts";
 import { createInformer, type Informer } from "./api/informer.ts";
@@ -30,6 +31,7 @@ import { type KubeSlice, digestSlice, sliceAddresses } from "./digest/endpoint-s
 import { digestExport, digestNamespace, type KubeExport, type KubeNamespace } from "./digest/mcs.ts";
 import { digestPod, type KubePod } from "./digest/pod.ts";
 import { digestService, type KubeService, portProtocol } from "./digest/service.ts";
+import { importedServices } from "./imported-services.ts";
 import { AGENT_SERVICE, ANNOTATION, GATEWAY_SERVICE } from "./labels.ts";
 import { MeshView } from "./mesh-view.ts";
 import { SliceIndex } from "./slice-index.ts";
@@ -55,6 +57,8 @@ const GATHER_MS = 20;
 export class KubernetesSource implements ServicesSource {
   readonly topology: PublishableWatch<Topology>;
   readonly pods: PodEntries;
+  /** For names in `clusterset.local`. */
+  readonly imported: ImportedServices;
   /** Agents only: service addresses to take over on this node. */
   readonly captured = createWatch<readonly CapturedPort[]>([]);
   /** Agents only: this cluster's own services, called under mutual TLS. */
@@ -105,6 +109,11 @@ export class KubernetesSource implements ServicesSource {
       slices: this.#index,
       node,
     });
+    this.imported = importedServices(
+      this.#services,
+      this.#index,
+      () => this.#services.known && this.#slices.known,
+    );
     this.pods = {
       callerOf: (address) => this.#callers.get(plainAddress(address)),
       ports: this.#entryPorts,

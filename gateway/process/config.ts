@@ -38,6 +38,8 @@ export interface ProcessConfig {
   readonly ingressListen?: Address;
   /** Gateways: the HTTP proxy for workloads that hold their own SVID. */
   readonly proxyListen?: Address;
+  /** Gateways in Kubernetes: where names in `clusterset.local` are answered. */
+  readonly dnsListen?: Address;
   /** Instead of those of the system. */
   readonly dnsServers: readonly string[];
   /** Ranges of this cluster (pods, services, nodes) that no external name may lead into. */
@@ -79,6 +81,7 @@ const KNOWN = [
   "ISTHMUS_SECRETS_DIR",
   "ISTHMUS_INGRESS_LISTEN",
   "ISTHMUS_PROXY_LISTEN",
+  "ISTHMUS_DNS_LISTEN",
   "ISTHMUS_DNS_SERVERS",
   "ISTHMUS_CLUSTER_CIDRS",
 ] as const;
@@ -116,6 +119,7 @@ export function parseProcessConfig(
     secretsDir: read.optional("ISTHMUS_SECRETS_DIR"),
     ingressListen: read.optionalAddress("ISTHMUS_INGRESS_LISTEN"),
     proxyListen: read.optionalAddress("ISTHMUS_PROXY_LISTEN"),
+    dnsListen: read.optionalAddress("ISTHMUS_DNS_LISTEN"),
     dnsServers: read.list("ISTHMUS_DNS_SERVERS", parseDnsServer),
     clusterCidrs: read.list("ISTHMUS_CLUSTER_CIDRS", parseCidr),
   };

@@ -155,6 +155,8 @@ export interface KubeCluster {
   readonly controller: Controller;
   readonly leading: PublishableWatch<boolean>;
   readonly gateway: Proxy;
+  /** What the gateway knows of its cluster. */
+  readonly source: KubernetesSource;
   /** Where the gateways listen for pods. */
   readonly gatewayHost: string;
   readonly discovery: Discovery;
@@ -269,6 +271,7 @@ async function startKubeCluster(
     controller,
     leading,
     gateway,
+    source,
     gatewayHost,
     discovery,
     log,

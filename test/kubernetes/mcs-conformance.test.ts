@@ -1,8 +1,10 @@
 // Longer than other files: one row for every name of the MCS conformance suite (KEP-1645), read as a table.
 import { createServer } from "node:http";
+import { Resolver } from "node:dns/promises";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openDnsServer } from "../../agents/dns/server.ts";
 import type { KubeObject } from "../../agents/kubernetes/api/object.ts";
 import {
   ENDPOINT_SLICES,
@@ -12,6 +14,8 @@ import {
   SERVICE_IMPORTS,
   SERVICES,
 } from "../../agents/kubernetes/api/resource-type.ts";
+import { formatAddress } from "../../federation/model/address.ts";
+import { createLogger } from "../../federation/model/log.ts";
 import {
   call,
   type KubeCluster,
@@ -357,5 +361,56 @@ describe("MCS conformance, optional", () => {
       "LabelsConflict,AnnotationsConflict",
     );
     expect((await imported(west, "labelled")).metadata.labels).toMatchObject({ team: "cart" });
+  });
+});
+
+describe("MCS conformance, optional: DNS", () => {
+  const resolver = new Resolver();
+  const nameOf = (name: string) => `${name}.shop.svc.clusterset.local`;
+  /** Until the gateway's watch has seen what the test has. */
+  const resolved = <T>(what: string, ask: () => Promise<T>): Promise<T> =>
+    until(`${what} resolves`, 8_000, () => ask().catch(() => undefined));
+
+  beforeAll(async () => {
+    const log = createLogger(() => {}, Date.now, "error", {});
+    const server = await openDnsServer({ host: "127.0.0.1", port: 0 }, west.source.imported, log);
+    servers.push(server);
+    resolver.setServers([formatAddress(server.address)]);
+  });
+
+  it("A of a ClusterIP service is the ClusterSet IP", async () => {
+    const made = await imported(west, "single", (each) => specOf(each).ips !== undefined);
+    expect(await resolved("single", () => resolver.resolve4(nameOf("single")))).toEqual(specOf(made).ips);
+  });
+
+  it("SRV of a ClusterIP service names it and the port of the import", async () => {
+    const found = await resolved("the port", () => resolver.resolveSrv(`_http._tcp.${nameOf("single")}`));
+    expect(found).toMatchObject([{ name: nameOf("single"), port: 80 }]);
+  });
+
+  it("a service exported from one of two clusters resolves in both, an unexported one in none", async () => {
+    await expect(resolver.resolve4(nameOf("hidden"))).rejects.toMatchObject({ code: "ENOTFOUND" });
+    await expect(resolver.resolve4(`east.${nameOf("single")}`)).rejects.toMatchObject({ code: "ENOTFOUND" });
+  });
+
+  it("cluster.local stays with the cluster's own server", async () => {
+    await expect(resolver.resolve4("single.shop.svc.cluster.local")).rejects.toMatchObject({
+      code: "EREFUSED",
+    });
+  });
+
+  it("a headless service resolves to where its endpoints are reached", async () => {
+    const { address } = await endpoint(west, "headless", "east");
+    expect(await resolved("headless", () => resolver.resolve4(nameOf("headless")))).toEqual([address]);
+  });
+
+  it("SRV of a headless service names each endpoint with its port, and that name resolves", async () => {
+    const to = await endpoint(west, "headless", "east");
+    const found = await resolved("its endpoints", () =>
+      resolver.resolveSrv(`_http._tcp.${nameOf("headless")}`),
+    );
+    const name = `${to.address.replaceAll(".", "-")}.east.${nameOf("headless")}`;
+    expect(found).toMatchObject([{ name, port: to.port }]);
+    expect(await resolver.resolve4(name)).toEqual([to.address]);
   });
 });
