@@ -46,8 +46,9 @@ export function createInbound(
       port,
       audience: serviceAudience(trustDomain, service),
     } as const;
-    if (peer.spiffeId.trustDomain === trustDomain && systemRole(peer.spiffeId) === "agent")
-      return answerMesh(request, access, target, mesh);
+    // Without such services there is nothing that another agent has to bring, and it is refused like any stranger.
+    const isFellow = peer.spiffeId.trustDomain === trustDomain && systemRole(peer.spiffeId) === "agent";
+    if (mesh !== undefined && isFellow) return answerMesh(request, access, target, mesh);
     // A gateway asks for a workload of its own cluster, with nothing to send: no caller stands behind it.
     if (headers[TUNNEL_HEADER.probe] !== undefined && headers[TUNNEL_HEADER.caller] === undefined)
       return answerProbe(request, endpoints, `${serviceKey(service)}:${port}`, trustDomain);
@@ -72,7 +73,7 @@ function answerMesh(
   request: TunnelRequest,
   access: TunnelAccess,
   target: TunnelAsked,
-  mesh: MeshServices | undefined,
+  mesh: MeshServices,
 ): void {
   const { stream, headers, peer } = request;
   const { service, port } = target;
@@ -81,8 +82,8 @@ function answerMesh(
   );
   if (granted === undefined) return;
   const endpoint = headers[":authority"] ?? "";
-  const isHere = mesh?.endpoints(service, port).some(({ address, local }) => local && address === endpoint);
-  if (isHere !== true)
+  const isHere = mesh.endpoints(service, port).some(({ address, local }) => local && address === endpoint);
+  if (!isHere)
     return refuseTunnel(
       stream,
       problem("no_endpoint", `${endpoint} is no endpoint of ${serviceKey(service)}:${port} on this node`),
