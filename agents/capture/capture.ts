@@ -72,12 +72,12 @@ export function createCapture({ captured, guarded, clock, log, run = runNft }: C
       if (!stopped) timer = clock.after(inForce === undefined ? RETRY_MS : BEAT_MS, beat);
     });
   };
-  const unsubscribes = [
-    captured.subscribe(() => void enqueue(step)),
-    guarded?.subscribe(() => void enqueue(step)),
-  ];
+  let unsubscribes: readonly ((() => void) | undefined)[] = [];
   return {
     async start() {
+      if (stopped) return;
+      // Not before: until now nobody listens for what would be captured, and nobody would take the rules away again.
+      unsubscribes = [captured, guarded].map((wanted) => wanted?.subscribe(() => void enqueue(step)));
       await enqueue(step);
       log.info("capture_started", { ports: captured.current.length });
       timer = clock.after(BEAT_MS, beat);

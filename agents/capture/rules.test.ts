@@ -80,6 +80,25 @@ describe("the rules of capture", () => {
 });
 
 describe("capture", () => {
+  it("writes nothing before it is started, whatever is published: nobody listens yet, and nobody would remove it", async () => {
+    const captured = createWatch<readonly CapturedPort[]>([]);
+    const guarded = createWatch<readonly string[]>([]);
+    const scripts: string[] = [];
+    const run = async (script: string) => void scripts.push(script);
+    const options = { captured, guarded, clock: createManualClock(), log: createMemoryLog(), run };
+    const capture = createCapture(options);
+    captured.publish([{ address: "10.96.0.1", port: 80, listen: 20_001, strict: true }]);
+    guarded.publish(["10.244.0.10"]);
+    await settle();
+    expect(scripts).toEqual([]);
+    await capture.start();
+    expect(scripts).toHaveLength(1);
+    await capture.stop();
+    guarded.publish([]);
+    await settle();
+    expect(scripts).toHaveLength(2);
+  });
+
   it("beats, follows changes, writes everything anew after a failure, and removes it all at the end", async () => {
     const captured = createWatch<readonly CapturedPort[]>([]);
     const clock = createManualClock();

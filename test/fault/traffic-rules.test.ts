@@ -73,6 +73,9 @@ function of(name: string): NamedWorkload {
 const served = () => Object.fromEntries([...workloads].map(([name, workload]) => [name, workload.served]));
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** What has arrived is handled: else answers that wait behind a stall of this process count for the next two seconds. */
+const handled = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+
 /** Who answers within so many milliseconds of load. */
 async function answering(ms: number): Promise<string[]> {
   const before = served();
@@ -82,7 +85,24 @@ async function answering(ms: number): Promise<string[]> {
     .map(([name]) => name);
 }
 
+/** Kinds as the command line takes them. */
+const WORDS: { readonly [kind: string]: string } = {
+  RateLimit: "ratelimit",
+  BackendTrafficPolicy: "trafficpolicy",
+  TrafficRoute: "route",
+};
+const inForce = new Set<string>();
+
+const loads = new Set<ReturnType<typeof startLoad>>();
+
+/** What a failed test left in force would fail those of the next part too. */
+async function leaveNothing(): Promise<void> {
+  for (const running of loads) await running.stop();
+  for (const reference of inForce) await remove(reference);
+}
+
 async function apply(kind: string, cluster: string, name: string, spec: object): Promise<void> {
+  if (WORDS[kind] !== undefined) inForce.add(`${WORDS[kind]}/${cluster}/shop/${name}`);
   const file = join(mkdtempSync(join(tmpdir(), "isthmus-rules-")), "rule.yaml");
   writeFileSync(file, stringify({ apiVersion, kind, metadata: { cluster, namespace: "shop", name }, spec }));
   const done = await federation.isthmus("apply", "-f", file, "--wait");
@@ -90,11 +110,16 @@ async function apply(kind: string, cluster: string, name: string, spec: object):
 }
 
 async function remove(reference: string): Promise<void> {
+  inForce.delete(reference);
   const done = await federation.isthmus("delete", reference, "--wait");
   expect(done, done.err).toMatchObject({ code: 0 });
 }
 
-const load = () => startLoad(federation.address("web"), CONNECTIONS);
+function load(): ReturnType<typeof startLoad> {
+  const running = startLoad(federation.address("web"), CONNECTIONS);
+  loads.add(running);
+  return running;
+}
 
 async function phase(): Promise<{ phase: string; weight: number; step: number } | undefined> {
   const { out } = await federation.isthmus(
@@ -110,6 +135,8 @@ async function phase(): Promise<{ phase: string; weight: number; step: number } 
 }
 
 describe("a limit of 100/s that two gateways share", () => {
+  afterAll(leaveNothing);
+
   it("lets 95 to 105 a second through, also after its leader is killed", async () => {
     await apply("RateLimit", "west", "limit", {
       targetRefs: [{ kind: "ServiceImport", name: "cart" }],
@@ -117,8 +144,10 @@ describe("a limit of 100/s that two gateways share", () => {
     });
     const running = load();
     const rate = async () => {
+      await handled();
       const [from, at] = [running.report().ok, performance.now()];
       await pause(2_000);
+      await handled();
       return ((running.report().ok - from) * 1_000) / (performance.now() - at);
     };
     // Never more; less only while the machine has no time for the proxies, which a test must bear.
@@ -142,6 +171,8 @@ describe("a limit of 100/s that two gateways share", () => {
 });
 
 describe("failover between clusters under load", () => {
+  afterAll(leaveNothing);
+
   it("moves within two seconds when a cluster's service is killed, and back without flapping", async () => {
     await apply("BackendTrafficPolicy", "west", "cart", {
       targetRefs: [{ kind: "ServiceImport", name: "cart" }],
@@ -216,6 +247,8 @@ describe("failover between clusters under load", () => {
 });
 
 describe("a rollout judged by what the proxies measure", () => {
+  afterAll(leaveNothing);
+
   const spec = {
     targetRef: { kind: "Service", name: "cart" },
     stable: { version: "v1" },
