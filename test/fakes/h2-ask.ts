@@ -34,7 +34,10 @@ export class H2Client {
       let head: IncomingHttpHeaders = {};
       stream.once("response", (received) => (head = received));
       stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-      stream.on("error", reject);
+      // No retry may repeat what the client has begun to read, so the two are told apart.
+      stream.on("error", (error) =>
+        reject(head[":status"] === undefined ? error : new Error("cut after its answer began")),
+      );
       stream.once("close", () => {
         const status = Number(head[":status"] ?? 0);
         if (status === 0 || stream.rstCode > 0) return reject(new Error(`reset with code ${stream.rstCode}`));

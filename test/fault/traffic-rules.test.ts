@@ -163,6 +163,8 @@ describe("a limit of 100/s that two gateways share", () => {
       const killed = federation.signal({ role: "gateway", cluster: "west", number }, "SIGKILL");
       await federation.returned({ role: "gateway", cluster: "west", number }, killed);
     }
+    // As at the start: who has just begun goes by an equal share until it hears of the leader (decision 18).
+    await rate();
     await settles(90, 110);
     const { failed } = await running.stop();
     expect(tally(failed)["429 ISTH-3301"]).toBeGreaterThan(100);
@@ -226,7 +228,10 @@ describe("failover between clusters under load", () => {
     let isRunning = true;
     const lane = async () => {
       while (isRunning) {
-        const what = await http2.ask(`${host}:${port}`, "/").then(({ status }) => `${status}`, String);
+        const what = await http2.ask(`${host}:${port}`, "/").then(
+          ({ status }) => `${status}`,
+          (error: Error) => error.message,
+        );
         seen.set(what, (seen.get(what) ?? 0) + 1);
       }
     };
@@ -238,10 +243,12 @@ describe("failover between clusters under load", () => {
     await Promise.all(lanes);
     http2.close();
     const { ok, failed } = await running.stop();
-    expect(tally(failed)).toEqual({});
-    expect([...seen.keys()]).toEqual(["200"]);
-    expect(Math.min(ok, seen.get("200") ?? 0)).toBeGreaterThan(100);
     await of("v2").revive();
+    expect(tally(failed)).toEqual({});
+    // Head and body are two frames: an endpoint killed between them cuts an answer that has begun, at most one of each lane.
+    expect(seen.get("cut after its answer began") ?? 0).toBeLessThanOrEqual(CONNECTIONS);
+    expect([...seen.keys()].filter((what) => what !== "cut after its answer began")).toEqual(["200"]);
+    expect(Math.min(ok, seen.get("200") ?? 0)).toBeGreaterThan(100);
     await remove("route/west/shop/cart");
   }, 30_000);
 });
