@@ -230,7 +230,7 @@ describe("failover between clusters under load", () => {
       while (isRunning) {
         const what = await http2.ask(`${host}:${port}`, "/").then(
           ({ status }) => `${status}`,
-          (error: Error) => error.message,
+          (error: unknown) => (error instanceof Error ? error.message : String(error)),
         );
         seen.set(what, (seen.get(what) ?? 0) + 1);
       }
