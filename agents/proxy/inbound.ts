@@ -64,7 +64,7 @@ export function createInbound(
         problem("no_endpoint", `${endpoint} is no endpoint of ${serviceKey(service)}:${port}`),
       );
     }
-    forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted.counters);
+    forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted.counters, granted.join);
   };
 }
 
@@ -88,7 +88,7 @@ function answerMesh(
       stream,
       problem("no_endpoint", `${endpoint} is no endpoint of ${serviceKey(service)}:${port} on this node`),
     );
-  forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted.counters);
+  forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted.counters, granted.join);
 }
 
 /** Says whether the endpoint accepts a connection, which is closed at once. */

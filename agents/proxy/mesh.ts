@@ -7,10 +7,12 @@ import {
   type ServiceName,
 } from "../../federation/model/service.ts";
 import type { SpiffeId } from "../../federation/model/spiffe-id.ts";
+import { workloadName } from "../../federation/model/workload-pattern.ts";
 import {
   decideMesh,
   type Engine,
   ErrorCode,
+  type Grant,
   LocalStream,
   type OpenedStream,
   type PodEntry,
@@ -194,9 +196,28 @@ class MeshListeners implements Mesh {
 
   /** A pod of this node: what its agent would ask is asked here. */
   #deliver(socket: Socket, entry: PodEntry, caller: SpiffeId, { address }: MeshEndpoint): void {
-    const verdict = decideMesh(this.#engine.tables.current, undefined, entry.service, entry.port, caller);
+    const { service, port } = entry;
+    const { tables, arrivals, grants } = this.#engine;
+    const judge = () => decideMesh(tables.current, undefined, service, port, caller);
+    const verdict = judge();
     if (verdict.kind === "refuse") return this.#refuse(socket, entry, caller, verdict.problem);
-    this.#join(socket, entry, caller, new LocalStream(address));
+    const { requests } = verdict.permit;
+    const grant: Grant = {
+      bagSlot: -1,
+      recheck() {
+        const again = judge();
+        if (again.kind === "refuse") return again.problem;
+        return again.permit.requests === "enforce" && requests !== "enforce"
+          ? problem("authorization_denied", "its requests are judged since the rules changed")
+          : undefined;
+      },
+      cut: (reason) => this.#refuse(socket, entry, caller, reason),
+    };
+    grants.add(grant);
+    socket.once("close", () => grants.delete(grant));
+    const labels = { workload: workloadName(caller), service: serviceKey(service), port: String(port) };
+    const join = requests === "none" ? relay : arrivals.join({ service, port, caller, labels }, requests);
+    this.#join(socket, entry, caller, new LocalStream(address), join);
   }
 
   #tunnel(socket: Socket, entry: PodEntry, caller: SpiffeId, address: string, agent: string): void {
@@ -239,13 +260,19 @@ class MeshListeners implements Mesh {
     });
   }
 
-  #join(socket: Socket, entry: PodEntry, caller: SpiffeId, stream: OpenedStream): void {
+  #join<S extends OpenedStream>(
+    socket: Socket,
+    entry: PodEntry,
+    caller: SpiffeId,
+    stream: S,
+    join: (asking: Socket, answering: S, counters: RelayCounters) => void = relay,
+  ): void {
     stream.once("response", (headers) => {
       if (headers[":status"] === 200) return;
       this.#refuse(socket, entry, caller, refusalOf(headers));
       stream.close(ErrorCode.cancel);
     });
-    relay(socket, stream, this.#counters);
+    join(socket, stream, this.#counters);
     socket.resume();
   }
 

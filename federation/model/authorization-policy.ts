@@ -12,7 +12,7 @@ export interface AuthorizationPolicySpec {
   readonly action: "allow" | "deny";
   /** One of these; absent: every caller; empty: none. */
   readonly from?: readonly AuthorizationSource[];
-  /** One of these; absent: every port. */
+  /** One of these; absent: every request to every port. */
   readonly to?: readonly AuthorizationTarget[];
   /** `enforce`, unless given. */
   readonly mode?: RuleMode;
@@ -26,7 +26,20 @@ export interface AuthorizationSource {
   readonly cluster?: string;
 }
 
+/** All that is given must fit; at least one is given. */
 export interface AuthorizationTarget {
   /** Of the Service. */
-  readonly ports: readonly number[];
+  readonly ports?: readonly number[];
+  /** Of HTTP requests, as the hop before the workload reads them. What is no HTTP fits no `allow` with these, and every `deny`. */
+  readonly methods?: readonly string[];
+  readonly paths?: readonly AuthorizationPath[];
+}
+
+/**
+ * Of the path without its query; prefixes element by element as in the Gateway API's HTTPRoute, expressions (RE2) as a whole. A
+ * path that a server may read in two ways (dot segments, doubled or encoded slashes) fits no `allow` by path, and every `deny`.
+ */
+export interface AuthorizationPath {
+  readonly type: "Exact" | "PathPrefix" | "RegularExpression";
+  readonly value: string;
 }

@@ -5,6 +5,7 @@ import type { TrustDomain } from "./spiffe-id.ts";
 import type { ServiceProperties } from "./resource.ts";
 import type { TrustBundle } from "./trust-bundle.ts";
 import type { SnapshotRoute } from "./traffic-route.ts";
+import type { AuthorizationTarget } from "./authorization-policy.ts";
 import type { WorkloadPattern } from "./workload-pattern.ts";
 
 /** Everything one cluster may use, compiled by the registry, signed, and immutable. Absence means "not allowed". */
@@ -47,6 +48,8 @@ export interface SnapshotAuthorization {
   readonly services: readonly string[];
   /** Empty: every port. */
   readonly ports: readonly number[];
+  /** Absent: every request to those ports. Else one of these, each about its own ports, or all where it names none. */
+  readonly to?: readonly AuthorizationTarget[];
   readonly action: "allow" | "deny";
   readonly mode: "observe" | "enforce";
   /** Absent: every caller; empty: none. */

@@ -22,12 +22,16 @@ function compilePolicy(
   { metadata, spec }: AuthorizationPolicyResource,
 ): SnapshotAuthorization {
   const { namespace, name } = metadata;
-  const ports = new Set((spec.to ?? []).flatMap((target) => target.ports));
+  const { to = [] } = spec;
+  const isEveryPort = to.some(({ ports }) => ports === undefined);
+  const ports = new Set(isEveryPort ? [] : to.flatMap((target) => target.ports ?? []));
+  const readsRequests = to.some(({ methods, paths }) => methods !== undefined || paths !== undefined);
   return {
     name: `${namespace}/${name}`,
     namespace,
     services: (spec.targetRefs ?? []).map((target) => target.name),
     ports: [...ports].sort((a, b) => a - b),
+    ...(readsRequests ? { to } : {}),
     action: spec.action,
     mode: spec.mode ?? "enforce",
     ...(spec.from === undefined ? {} : { from: spec.from.flatMap((source) => compileSource(state, source)) }),

@@ -13,6 +13,7 @@ import {
   forwardToEndpoint,
   forwardToUpstream,
   type IngressRule,
+  type Join,
   LocalStream,
   type OpenedStream,
   type PickedEndpoint,
@@ -36,6 +37,8 @@ export interface Delivered {
   readonly token: string;
   /** Fields for the agent, where the stream is traced. */
   readonly trace: RequestFields | undefined;
+  /** Where no agent stands between: how the endpoint is joined with the stream. */
+  readonly join: Join;
 }
 
 /** The last stretch at a gateway: one endpoint is picked, and reached through the agent beside it where there are agents. */
@@ -49,7 +52,7 @@ export class Delivery {
   }
 
   forward(stream: TunnelRequest["stream"], wanted: Delivered, counters: RelayCounters): void {
-    const { service, port, wish, token, trace } = wanted;
+    const { service, port, wish, token, trace, join } = wanted;
     const key = `${serviceKey(service)}:${port}`;
     const endpoint = this.#endpoints.pick(key, wish);
     if (endpoint === undefined) {
@@ -58,7 +61,7 @@ export class Delivery {
       return refuseTunnel(stream, problem("no_endpoint", detail));
     }
     if (!this.#agents.hasAddresses)
-      return forwardToEndpoint(stream, this.#dialled(key, wish, endpoint, MAX_OTHERS), counters);
+      return forwardToEndpoint(stream, this.#dialled(key, wish, endpoint, MAX_OTHERS), counters, join);
     stream.once("close", endpoint.release);
     const headers = {
       ":method": "CONNECT",

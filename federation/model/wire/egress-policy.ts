@@ -32,7 +32,7 @@ function withError(result: { readonly ok: boolean } | { readonly ok: false; read
 }
 
 /** RFC 9110 §5.6.2; CONNECT and TRACE are never forwarded. */
-const method = z
+export const method = z
   .string()
   .max(32)
   .regex(

@@ -3,6 +3,7 @@ import type { Issue } from "../problem.ts";
 import type { Result } from "../result.ts";
 import type { Snapshot } from "../snapshot.ts";
 import { decode } from "./decode.ts";
+import { authorizationRequests } from "./authorization-policy.ts";
 import { headerName } from "./traffic-policy.ts";
 import {
   egressPriority,
@@ -180,6 +181,12 @@ export const snapshot = z.strictObject({
         namespace: label,
         services: z.array(label),
         ports: z.array(portNumber),
+        to: z
+          .array(
+            z.strictObject({ ports: z.array(portNumber).min(1).exactOptional(), ...authorizationRequests }),
+          )
+          .min(1)
+          .exactOptional(),
         action: z.enum(["allow", "deny"]),
         mode,
         from: z

@@ -11,6 +11,7 @@ import {
 } from "../traffic-route.ts";
 import { alsoCheck, textField, uniqueBy } from "./decode.ts";
 import { duration, label, port, timestamp, version, workloadPattern } from "./fields.ts";
+import { method } from "./egress-policy.ts";
 import { regexProblem } from "./linear-regex.ts";
 
 // The Gateway API's own limits (HTTPRoute v1), where it has them.
@@ -29,13 +30,6 @@ const token = z
   .string()
   .max(256)
   .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, "must be a header name");
-const method = z
-  .string()
-  .max(32)
-  .regex(
-    /^(?!(?:CONNECT|TRACE)$)[A-Z][A-Z0-9_-]*$/,
-    "must be an HTTP method in capitals, not CONNECT or TRACE",
-  );
 const headerValue = z
   .string()
   .max(MAX_HEADER_VALUE)
@@ -55,12 +49,11 @@ const pathText = z
 /** HTTPRoute's rule for Exact and PathPrefix: only paths that a request can have and that have one spelling. */
 const PATH_VALUE = /^\/(?!.*\/\/)(?!.*\/\.\.?(?:\/|$))(?!.*%2[fF])[!"$->@-~]*$/;
 
-const path = alsoCheck(
-  z.strictObject({
-    type: z.enum(["Exact", "PathPrefix", "RegularExpression"]).exactOptional(),
-    value: z.string().min(1).max(1_024).exactOptional(),
-  }),
-  (given, report) => {
+const PATH_TYPES = z.enum(["Exact", "PathPrefix", "RegularExpression"]);
+const pathValue = z.string().min(1).max(1_024);
+
+function checkedPath<P extends z.ZodType>(schema: P): P {
+  return alsoCheck(schema, (given, report) => {
     if (typeof given !== "object" || given === null) return;
     const value = textField(given, "value");
     if (value === undefined) return;
@@ -73,8 +66,14 @@ const path = alsoCheck(
         `must begin with "/" and be in its simplest form, without "//", "/./", "/../", "%2F", "?" and "#"`,
       );
     }
-  },
+  });
+}
+
+const path = checkedPath(
+  z.strictObject({ type: PATH_TYPES.exactOptional(), value: pathValue.exactOptional() }),
 );
+/** The same, all said. */
+export const requestPath = checkedPath(z.strictObject({ type: PATH_TYPES, value: pathValue }));
 
 function namedMatch<N extends z.ZodType<string>>(name: N) {
   return alsoCheck(

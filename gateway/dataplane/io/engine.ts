@@ -6,6 +6,7 @@ import { CallerVerifier } from "../identity/caller-verifier.ts";
 import { compilePeerTrust, type PeerTrust } from "../identity/peer-trust.ts";
 import { createWatch, type Watch } from "../lifecycle/watch.ts";
 import { compileTables, type RouteTables } from "../routing/tables.ts";
+import { Arrivals } from "./arrivals.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import { Metrics } from "./counters.ts";
 import { EventLog } from "./event-log.ts";
@@ -31,6 +32,8 @@ export interface Engine {
   readonly tunnels: TunnelEnvironment;
   readonly callers: CallerVerifier;
   readonly grants: LiveGrants;
+  /** Calls whose requests are judged where they arrive. */
+  readonly arrivals: Arrivals;
   readonly metrics: Metrics;
   readonly budgets: RetryBudgets;
   readonly events: EventLog;
@@ -52,14 +55,17 @@ export function createEngine(options: EngineOptions): Engine {
     tables.publish(compileTables(next));
     grants.recheckAll();
   });
+  const metrics = new Metrics();
+  const events = new EventLog(log, now);
   return {
     tables,
+    arrivals: new Arrivals({ tables, metrics, events, now }),
     tunnels: { credential, trust, log, now, random },
     callers: new CallerVerifier(),
     grants,
-    metrics: new Metrics(),
+    metrics,
     budgets: new RetryBudgets(),
-    events: new EventLog(log, now),
+    events,
     tracing: options.tracing,
     flows: new FlowTable(now),
   };

@@ -1,6 +1,6 @@
 // Longer than other files: what every protocol does at one way in, in the order of a request.
 import { type Problem, PROBLEMS, problem } from "../../../federation/model/problem.ts";
-import { serviceKey, type ServiceName } from "../../../federation/model/service.ts";
+import { parseServiceAuthority, serviceKey, type ServiceName } from "../../../federation/model/service.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../federation/model/workload-pattern.ts";
 import type { FailedTries } from "../balance/failed-tries.ts";
@@ -10,11 +10,15 @@ import {
   compileEntry,
   decideRequest,
   type EntryRules,
+  type ForwardRequest,
   observeRequest,
   type RequestDecision,
 } from "../routing/decide-request.ts";
 import type { CompiledRule } from "../routing/compile-rule.ts";
-import type { RequestView } from "../routing/request-view.ts";
+import type { JudgedRequest } from "../policy/authorization-request.ts";
+import { authorizeRequest } from "../policy/authorize.ts";
+import { modifiedPath } from "../routing/head-edits.ts";
+import { pathOf, type RequestView } from "../routing/request-view.ts";
 import type { RouteTables } from "../routing/tables.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import type { AccessLog } from "./access-log.ts";
@@ -122,7 +126,46 @@ export class Entry {
   decide(request: RequestView): RequestDecision {
     if (this.#rules.observed !== undefined) this.#observe(request);
     const decision = decideRequest(this.#rules, request, this.#dice);
-    return decision.kind === "forward" ? this.guard.apply(decision, request, this.#rules.sources) : decision;
+    if (decision.kind !== "forward") return decision;
+    const applied = this.guard.apply(decision, request, this.#rules.sources);
+    return applied.kind === "forward" ? this.#arrive(applied, request) : applied;
+  }
+
+  /** A service that is dialled from here: this is also where its AuthorizationPolicies look at requests. */
+  #arrive(decision: ForwardRequest, { method, target }: RequestView): RequestDecision {
+    const { routed } = decision;
+    const isHere = this.#isJudgedHere(decision.target);
+    if (!isHere && routed?.mirrors.some((mirror) => this.#isJudgedHere(mirror)) !== true) return decision;
+    const edit = routed?.edits.path;
+    const path =
+      edit === undefined ? pathOf(target) : modifiedPath(edit, pathOf(target), routed?.prefix ?? "");
+    const refusal = isHere ? this.#arrivalRefusal(decision.target, { method, path }) : undefined;
+    if (refusal !== undefined) return { kind: "refuse", problem: refusal };
+    if (routed === undefined) return decision;
+    const mirrors = routed.mirrors.filter(
+      (mirror) => !this.#isJudgedHere(mirror) || this.#arrivalRefusal(mirror, { method, path }) === undefined,
+    );
+    return { ...decision, routed: { ...routed, mirrors } };
+  }
+
+  #isJudgedHere({ local, permit }: EntryForward): boolean {
+    return local && permit.requests !== "none" && this.env.openLocal !== undefined;
+  }
+
+  /** `null`: no request is looked at. */
+  #arrivalRefusal(target: EntryForward, request: JudgedRequest | null): Problem | undefined {
+    const tables = this.env.tables.current;
+    // By the owner's name of it.
+    const owned = parseServiceAuthority(target.authority);
+    if (tables === undefined || owned === undefined) return problem("snapshot_missing", "no snapshot");
+    const { caller } = this.key;
+    const verdict = authorizeRequest(tables.authorization, owned, owned.port, caller, request);
+    if ("name" in verdict) return verdict;
+    if (verdict.wouldDeny) {
+      const labels = { workload: workloadName(caller), service: serviceKey(owned), port: String(owned.port) };
+      this.env.metrics.arrivalWouldDeny.series(labels).value += 1;
+    }
+    return undefined;
   }
 
   /** Counts what came of a rule. */
@@ -141,7 +184,11 @@ export class Entry {
     const { always, sources } = this.#rules;
     if (always?.kind === "refuse") return always;
     const target = this.guard.pick(sources);
-    return target === undefined ? refuse("no_route", "no source") : this.guard.applyToConnection(target);
+    if (target === undefined) return refuse("no_route", "no source");
+    const refusal = this.#isJudgedHere(target) ? this.#arrivalRefusal(target, null) : undefined;
+    return refusal === undefined
+      ? this.guard.applyToConnection(target)
+      : { kind: "refuse", problem: refusal };
   }
 
   /** Begins an exchange with a target: what it costs the circuit, and who is told how it went. */
@@ -159,7 +206,8 @@ export class Entry {
     failed: FailedTries,
   ): { readonly target: EntryForward; readonly ticket: Ticket } | undefined {
     const other = this.guard.pickOther(target, sources, failed);
-    if (other === target || this.recheck(other) !== undefined) return undefined;
+    // What was judged of one request is not known here.
+    if (other === target || this.#isJudgedHere(other) || this.recheck(other) !== undefined) return undefined;
     const ticket = this.enter(other);
     return "name" in ticket ? undefined : { target: other, ticket };
   }

@@ -2,7 +2,8 @@ import { parseAddress } from "../../../federation/model/address.ts";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { problemNameOf } from "../policy/local-reply.ts";
 import { EndpointSocket } from "./endpoint-socket.ts";
-import { abort, finishRelay, ignore, relay, type RelayCounters, startRelay } from "./relay.ts";
+import { abort, finishRelay, ignore, type RelayCounters, startRelay } from "./relay.ts";
+import type { Join } from "./arrivals.ts";
 import { isUnanswered, refuseTunnel } from "./tunnel-server.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 import {
@@ -104,6 +105,7 @@ export function forwardToEndpoint(
   stream: ServedStream,
   endpoint: DialledEndpoint,
   counters: RelayCounters,
+  join: Join,
 ): void {
   const address = parseAddress(endpoint.address);
   if (!address.ok) {
@@ -119,12 +121,12 @@ export function forwardToEndpoint(
     clearTimeout(timer);
     if (!isUnanswered(stream)) return abort(socket);
     stream.respond({ ":status": 200, ...endpointField(endpoint.name) });
-    relay(stream, socket, counters);
+    join(stream, socket, counters);
   });
   socket.once("error", (error) => {
     if (!isUnanswered(stream)) return;
     const other = endpoint.failed?.();
-    if (other !== undefined) return forwardToEndpoint(stream, other, counters);
+    if (other !== undefined) return forwardToEndpoint(stream, other, counters, join);
     const reason = problem("endpoint_unreachable", `${endpoint.address}: ${error.message}`);
     refuseTunnel(stream, reason, endpoint.name);
   });

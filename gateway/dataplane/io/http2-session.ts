@@ -1,8 +1,10 @@
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import { Connection, type ConnectionHost, type ConnectionOptions, type Notice } from "../http2/connection.ts";
 import { type ConnectionFault, ErrorCode } from "../http2/error-code.ts";
 import { type Filled, recycle } from "../http2/output.ts";
 import type { Stream, StreamHandler } from "../http2/stream.ts";
+import type { RelayEnd } from "./relay.ts";
+import type { TunnelStream } from "./tunnel-stream.ts";
 import { atTurnEnd, type TurnTask } from "./turn.ts";
 
 /** Where the bytes of a session go: a TLS or TCP socket, or a stream of another session. */
@@ -130,3 +132,30 @@ export function socketTransport(socket: Socket): ByteTransport {
 
 // For GOAWAY and the last frames to reach the peer, and for its own end to come back.
 const LINGER_MS = 1_000;
+
+/** For the workload's own end to come back. */
+const STREAM_LINGER_MS = 2_000;
+
+/** A stream of a session as the transport of another: its window is the inner session's backpressure. */
+function streamTransport(stream: TunnelStream): ByteTransport {
+  let waiting: (() => void) | undefined;
+  stream.on("drain", () => {
+    const written = waiting;
+    waiting = undefined;
+    written?.();
+  });
+  return {
+    write(bytes, written) {
+      if (stream.write(bytes)) written();
+      else waiting = written;
+    },
+    end: () => {
+      stream.end();
+      setTimeout(() => stream.close(ErrorCode.cancel), STREAM_LINGER_MS).unref();
+    },
+  };
+}
+
+export function transportOf(end: RelayEnd): ByteTransport {
+  return end instanceof Socket ? socketTransport(end) : streamTransport(end);
+}

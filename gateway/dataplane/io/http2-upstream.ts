@@ -1,10 +1,9 @@
-import { Socket } from "node:net";
 import type { Problem } from "../../../federation/model/problem.ts";
 import type { Notice } from "../http2/connection.ts";
 import type { Stream, StreamHandler } from "../http2/stream.ts";
 import { SessionConduct } from "../lifecycle/session-conduct.ts";
 import { lossOf, refusalOf } from "./forward.ts";
-import { type ByteTransport, Http2Session, socketTransport } from "./http2-session.ts";
+import { Http2Session, transportOf } from "./http2-session.ts";
 import { abort, ignore, readFrom } from "./relay.ts";
 import { type ByteSink, ErrorCode, type OpenedStream } from "./tunnel-stream.ts";
 import { TUNNEL_HEADER, WORKLOAD_CONNECTION } from "./tunnel-settings.ts";
@@ -41,7 +40,7 @@ export class Http2Upstream implements ByteSink {
     this.#owner = owner;
     this.#session = new Http2Session(
       { ...WORKLOAD_CONNECTION, role: "client", asksAtOnce: true },
-      stream instanceof Socket ? socketTransport(stream) : streamTransport(stream),
+      transportOf(stream),
       {
         onReady: ignore,
         onPong: ignore,
@@ -124,27 +123,4 @@ export class Http2Upstream implements ByteSink {
     this.#isGone = true;
     this.#owner.onGone(this);
   }
-}
-
-// For the workload's own end to come back.
-const LINGER_MS = 2_000;
-
-/** A stream of a session as the transport of another: its window is the inner session's backpressure. */
-function streamTransport(stream: OpenedStream): ByteTransport {
-  let waiting: (() => void) | undefined;
-  stream.on("drain", () => {
-    const written = waiting;
-    waiting = undefined;
-    written?.();
-  });
-  return {
-    write(bytes, written) {
-      if (stream.write(bytes)) written();
-      else waiting = written;
-    },
-    end: () => {
-      stream.end();
-      setTimeout(() => stream.close(ErrorCode.cancel), LINGER_MS).unref();
-    },
-  };
 }

@@ -3,13 +3,15 @@ import { serviceKey, type ServiceName } from "../../../federation/model/service.
 import type { SpiffeId, TrustDomain } from "../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../federation/model/workload-pattern.ts";
 import { type Refuse, refuse } from "../routing/decide.ts";
+import type { RequestWatch } from "../policy/authorization-table.ts";
 import type { Permit } from "../policy/authorize.ts";
 import type { RouteTables } from "../routing/tables.ts";
 import type { TraceContext } from "../telemetry/trace-context.ts";
 import type { Counter } from "./counters.ts";
 import type { Engine } from "./engine.ts";
 import type { Grant } from "./live-grants.ts";
-import { abort, isCut, type RelayCounters } from "./relay.ts";
+import type { Join } from "./arrivals.ts";
+import { abort, isCut, relay, type RelayCounters } from "./relay.ts";
 import { clusterOf } from "./route-series.ts";
 import { traceFields, traceOf } from "./trace-fields.ts";
 import { refuseTunnel, type TunnelRequest } from "./tunnel-server.ts";
@@ -30,6 +32,8 @@ export interface GrantedTunnel<F> {
   /** The verified caller token, to pass on as it is. */
   readonly token: string;
   readonly counters: RelayCounters;
+  /** For the last hop: how its endpoint is joined with the stream. */
+  readonly join: Join;
   /** Fields for the next hop, where the stream is traced. */
   readonly trace: RequestFields | undefined;
 }
@@ -69,12 +73,16 @@ export class TunnelAccess {
     if (decision.kind === "refuse") return this.refuse(request, asked, decision.problem, caller);
     const fields = { ...describe(asked), caller: caller.uri, peer: peer.spiffeId.uri };
     this.#engine.events.access("tunnel_opened", fields);
-    this.#watch(stream, caller, judge, asked, request);
     const labels = labelsOf(request, asked, caller);
+    const { requests } = decision.permit;
+    this.#watch(stream, caller, judge, asked, request, requests);
+    const { service, port } = asked;
+    const arrival = { service, port, caller, labels };
     return {
       decision,
       token: text ?? "",
       counters: this.#counters(labels, decision.permit),
+      join: requests === "none" ? relay : this.#engine.arrivals.join(arrival, requests),
       trace: traceFields(this.#trace(request, labels, decision.permit)),
     };
   }
@@ -87,21 +95,33 @@ export class TunnelAccess {
     return undefined;
   }
 
-  #watch<F>(
+  #watch<F extends { readonly permit: Permit }>(
     stream: TunnelRequest["stream"],
     caller: SpiffeId,
     judge: Judge<F>,
     asked: TunnelAsked,
     request: TunnelRequest,
+    requests: RequestWatch,
   ): void {
     const { tables, grants } = this.#engine;
+    let watched = requests;
     const grant: Grant = {
       bagSlot: -1,
       recheck() {
         const current = tables.current;
         const again =
           current === undefined ? refuse("snapshot_missing", "no snapshot") : judge(current, caller);
-        return isRefusal(again) ? again.problem : undefined;
+        if (isRefusal(again)) return again.problem;
+        const wanted = again.permit.requests;
+        if (wanted === watched || wanted === "none" || watched === "enforce") return undefined;
+        // Its requests are not looked at as they should be: whoever uses it had better open another one.
+        watched = wanted;
+        stream.hintDrain();
+        if (wanted === "observe") return undefined;
+        const reason = problem("authorization_denied", "its requests are judged since the rules changed");
+        const timer = setTimeout(() => grant.cut(reason), DRAIN_MS);
+        stream.once("close", () => clearTimeout(timer));
+        return undefined;
       },
       cut: (reason) => {
         this.refuse(request, asked, reason, caller);
@@ -151,6 +171,9 @@ export class TunnelAccess {
     return span.context;
   }
 }
+
+/** For requests under way when policies begin to look at requests. */
+const DRAIN_MS = 2_000;
 
 /** Label sets of live callers; more than any real crowd has. */
 const MAX_REMEMBERED = 4_096;

@@ -1,7 +1,12 @@
+import type { AuthorizationTarget } from "../../../federation/model/authorization-policy.ts";
 import { type ServiceName, serviceKey } from "../../../federation/model/service.ts";
 import type { SnapshotAuthorization, SnapshotCaller } from "../../../federation/model/snapshot.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { matchWorkload } from "../../../federation/model/workload-pattern.ts";
+import { compileRequests, type JudgedRequest, type RequestMatcher } from "./authorization-request.ts";
+
+/** Whether a connection's requests have to be looked at: because one may be refused, or to count what would be. */
+export type RequestWatch = "none" | "observe" | "enforce";
 
 export interface AuthorizationJudgement {
   /** Why not: the policy that denies, or that none allows. */
@@ -10,14 +15,26 @@ export interface AuthorizationJudgement {
   readonly wouldDeny: boolean;
 }
 
+/** Of a whole connection. Its `wouldDeny` speaks of what is decided without its requests. */
+export interface ConnectionJudgement extends AuthorizationJudgement {
+  readonly requests: RequestWatch;
+}
+
+/** A policy, as far as it is about one port. */
+interface PortPolicy {
+  readonly policy: SnapshotAuthorization;
+  /** Absent: every request, and bytes that are none. */
+  readonly requests: RequestMatcher | undefined;
+}
+
 interface PortRules {
-  readonly enforced: readonly SnapshotAuthorization[];
+  readonly enforced: readonly PortPolicy[];
   /** Those and the observing ones; the same list where there are none. */
-  readonly all: readonly SnapshotAuthorization[];
+  readonly all: readonly PortPolicy[];
 }
 
 const NO_RULES: PortRules = { enforced: [], all: [] };
-const LET_IN: AuthorizationJudgement = { wouldDeny: false };
+const LET_IN: ConnectionJudgement = { wouldDeny: false, requests: "none" };
 
 /** Who may call this cluster's own services. A port's rules are gathered when it is first called. */
 export class AuthorizationTable {
@@ -35,12 +52,30 @@ export class AuthorizationTable {
     this.#byNamespace = byNamespace;
   }
 
-  judge(service: ServiceName, port: number, caller: SpiffeId): AuthorizationJudgement {
+  /** A connection, before anything was read of it. */
+  judge(service: ServiceName, port: number, caller: SpiffeId): ConnectionJudgement {
     const { enforced, all } = this.#rulesFor(service, port);
     if (all.length === 0) return LET_IN;
-    const denied = refusalOf(enforced, caller);
-    if (denied !== undefined) return { denied, wouldDeny: false };
-    return all === enforced || refusalOf(all, caller) === undefined ? LET_IN : { wouldDeny: true };
+    const verdict = verdictOf(enforced, caller, undefined);
+    if (typeof verdict === "string") return { denied: verdict, wouldDeny: false, requests: "none" };
+    if (verdict.isOpen) return { wouldDeny: false, requests: "enforce" };
+    if (all === enforced) return LET_IN;
+    const observed = verdictOf(all, caller, undefined);
+    if (typeof observed === "string") return { wouldDeny: true, requests: "none" };
+    return observed.isOpen ? { wouldDeny: false, requests: "observe" } : LET_IN;
+  }
+
+  /** One request of a connection whose requests are watched; `null` is one that is no HTTP. */
+  judgeRequest(
+    service: ServiceName,
+    port: number,
+    caller: SpiffeId,
+    request: JudgedRequest | null,
+  ): AuthorizationJudgement {
+    const { enforced, all } = this.#rulesFor(service, port);
+    const verdict = verdictOf(enforced, caller, request);
+    if (typeof verdict === "string") return { denied: verdict, wouldDeny: false };
+    return { wouldDeny: all !== enforced && typeof verdictOf(all, caller, request) === "string" };
   }
 
   #rulesFor(service: ServiceName, port: number): PortRules {
@@ -49,12 +84,14 @@ export class AuthorizationTable {
     const key = `${serviceKey(service)}:${port}`;
     let rules = this.#byPort.get(key);
     if (rules === undefined) {
-      const all = policies.filter(
-        ({ services, ports }) =>
-          (services.length === 0 || services.includes(service.name)) &&
-          (ports.length === 0 || ports.includes(port)),
-      );
-      const enforced = all.filter(({ mode }) => mode === "enforce");
+      const all = policies
+        .filter(
+          ({ services, ports }) =>
+            (services.length === 0 || services.includes(service.name)) &&
+            (ports.length === 0 || ports.includes(port)),
+        )
+        .flatMap((policy) => forPort(policy, port));
+      const enforced = all.filter(({ policy }) => policy.mode === "enforce");
       rules = { enforced: enforced.length === all.length ? all : enforced, all };
       this.#byPort.set(key, rules);
     }
@@ -62,22 +99,54 @@ export class AuthorizationTable {
   }
 }
 
-/** Deny first; then, where anything is allowed by name, only that. */
-function refusalOf(policies: readonly SnapshotAuthorization[], caller: SpiffeId): string | undefined {
+/** Nothing where none of its targets is about the port. */
+function forPort(policy: SnapshotAuthorization, port: number): readonly PortPolicy[] {
+  if (policy.to === undefined) return [{ policy, requests: undefined }];
+  const targets = policy.to.filter(({ ports }) => ports === undefined || ports.includes(port));
+  if (targets.length === 0) return [];
+  const isEvery = ({ methods, paths }: AuthorizationTarget): boolean =>
+    methods === undefined && paths === undefined;
+  return [{ policy, requests: targets.some(isEvery) ? undefined : compileRequests(targets) }];
+}
+
+/** The reason for a refusal, or whether it stays open because requests decide it. */
+type PoliciesVerdict = string | { readonly isOpen: boolean };
+const OPEN: PoliciesVerdict = { isOpen: true };
+const DECIDED: PoliciesVerdict = { isOpen: false };
+
+/** Deny first; then, where anything is allowed by name, only that. `undefined`: nothing of the request is known yet. */
+function verdictOf(
+  policies: readonly PortPolicy[],
+  caller: SpiffeId,
+  request: JudgedRequest | null | undefined,
+): PoliciesVerdict {
+  const isHttp = request !== undefined && request !== null;
   let allows = 0;
   let isAllowed = false;
-  for (const policy of policies) {
-    const fits = fitsCaller(policy.from, caller);
+  let mayBeAllowed = false;
+  let mayBeDenied = false;
+  for (const { policy, requests } of policies) {
+    if (policy.action === "allow") allows += 1;
+    if (!fitsCaller(policy.from, caller)) continue;
+    const isKnown = requests === undefined || request !== undefined;
     if (policy.action === "deny") {
-      if (fits) return `AuthorizationPolicy ${policy.name} denies ${caller.uri}`;
-      continue;
-    }
-    allows += 1;
-    isAllowed ||= fits;
+      if (!isKnown) mayBeDenied = true;
+      else if (requests === undefined || !isHttp || requests.mayFit(request))
+        return `AuthorizationPolicy ${policy.name} denies ${what(caller, request)}`;
+    } else if (!isKnown) mayBeAllowed = true;
+    else isAllowed ||= requests === undefined || (isHttp && requests.fits(request));
   }
-  return allows === 0 || isAllowed
-    ? undefined
-    : `none of ${allows} AuthorizationPolicies allows ${caller.uri}`;
+  if (allows > 0 && !isAllowed && !mayBeAllowed)
+    return `none of ${allows} AuthorizationPolicies allows ${what(caller, request)}`;
+  return mayBeDenied || (allows > 0 && !isAllowed) ? OPEN : DECIDED;
+}
+
+const MAX_TOLD = 200;
+
+function what({ uri }: SpiffeId, request: JudgedRequest | null | undefined): string {
+  if (request === undefined) return uri;
+  if (request === null) return `${uri} what is no HTTP`;
+  return `${uri} ${request.method} ${request.path}`.slice(0, uri.length + MAX_TOLD);
 }
 
 function fitsCaller(from: readonly SnapshotCaller[] | undefined, caller: SpiffeId): boolean {

@@ -3,7 +3,8 @@ import { type ServiceName, serviceKey } from "../../../federation/model/service.
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { matchWorkload, workloadName } from "../../../federation/model/workload-pattern.ts";
 import type { ExportRoute, ImportSource } from "../routing/tables.ts";
-import type { AuthorizationTable } from "./authorization-table.ts";
+import type { JudgedRequest } from "./authorization-request.ts";
+import type { AuthorizationTable, RequestWatch } from "./authorization-table.ts";
 import { judgeEgress } from "./egress.ts";
 import type { EgressTable } from "./egress-table.ts";
 
@@ -17,6 +18,8 @@ export interface Permit {
   readonly wouldDeny: boolean;
   /** The same of an observing AuthorizationPolicy, where the call arrives. */
   readonly arrivalWouldDeny: boolean;
+  /** Whether the AuthorizationPolicies still have a say in each request. */
+  readonly requests: RequestWatch;
 }
 
 export type Verdict =
@@ -62,9 +65,23 @@ export function authorizeArrival(
   service: ServiceName,
   port: number,
 ): Verdict {
-  const { denied: reason, wouldDeny } = table.judge(service, port, permit.caller);
+  const { denied: reason, wouldDeny, requests } = table.judge(service, port, permit.caller);
   if (reason !== undefined) return denied("authorization_denied", reason);
-  return wouldDeny ? allowed(permit.caller, permit.wouldDeny, true) : { kind: "allowed", permit };
+  return wouldDeny || requests !== "none"
+    ? allowed(permit.caller, permit.wouldDeny, wouldDeny, requests)
+    : { kind: "allowed", permit };
+}
+
+/** One request of a connection that was let in, where policies look at each; `null`: it is no HTTP. */
+export function authorizeRequest(
+  table: AuthorizationTable,
+  service: ServiceName,
+  port: number,
+  caller: SpiffeId,
+  request: JudgedRequest | null,
+): Problem | { readonly wouldDeny: boolean } {
+  const { denied: reason, wouldDeny } = table.judgeRequest(service, port, caller, request);
+  return reason === undefined ? { wouldDeny } : problem("authorization_denied", reason);
 }
 
 /** Inside one cluster everybody may call who no policy keeps out. */
@@ -74,16 +91,17 @@ export function authorizeMesh(
   service: ServiceName,
   port: number,
 ): Verdict {
-  return authorizeArrival(
-    { caller, wouldDeny: false, arrivalWouldDeny: false } as Permit,
-    table,
-    service,
-    port,
-  );
+  const known = { caller, wouldDeny: false, arrivalWouldDeny: false, requests: "none" } as Permit;
+  return authorizeArrival(known, table, service, port);
 }
 
-function allowed(caller: SpiffeId, wouldDeny: boolean, arrivalWouldDeny = false): Verdict {
-  return { kind: "allowed", permit: { caller, wouldDeny, arrivalWouldDeny } as Permit };
+function allowed(
+  caller: SpiffeId,
+  wouldDeny: boolean,
+  arrivalWouldDeny = false,
+  requests: RequestWatch = "none",
+): Verdict {
+  return { kind: "allowed", permit: { caller, wouldDeny, arrivalWouldDeny, requests } as Permit };
 }
 
 function denied(name: Problem["name"], detail: string): Verdict {

@@ -24,7 +24,7 @@ const NO_DEADLINE = 0;
 
 /** Where one request goes. */
 export interface RequestRoute {
-  readonly pool: UpstreamPool;
+  readonly pool: Pick<UpstreamPool, "take" | "acquire">;
   /** The head to send, without its final empty line. */
   readonly head: string;
   readonly requestMs: number;
@@ -45,6 +45,8 @@ export interface RelayHost {
   readonly counters: { readonly up: Counter; readonly down: Counter };
   /** A client that takes nothing of its answer for so long is cut. */
   readonly stalledReaderMs: number;
+  /** The client is a hop of ours that knows better what to do about a far connection that is lost: it is told as it is. */
+  readonly passesLoss?: boolean;
   /** The client may name other hosts than its own connection's: CONNECT and absolute-form are read. */
   readonly forms: "origin" | "proxy";
   route(head: RequestHead): RequestRoute | Takeover | Problem;
@@ -189,7 +191,7 @@ export class HttpRelay implements Http1Exchange, Bagged {
 
   upstreamFailed(stream: { readonly reused: boolean }, reason: Problem): void {
     this.#upstream = undefined;
-    if (this.#responded) return abort(this.socket);
+    if (this.#responded || this.#host.passesLoss === true) return abort(this.socket);
     if (!this.#mayRepeat(stream, reason)) return this.#refuse(reason);
     this.#repeats += 1;
     if (this.#route !== undefined) this.#acquire(this.#route);
@@ -215,6 +217,12 @@ export class HttpRelay implements Http1Exchange, Bagged {
     if (!this.#responded) return this.#refuse(reason);
     this.#host.refused(reason, this.request);
     abort(this.socket);
+  }
+
+  /** The rules have changed: what is under way is judged again. */
+  recheck(refusalOf: (head: RequestHead) => Problem | undefined): void {
+    const reason = this.#active ? refusalOf(this.request) : undefined;
+    if (reason !== undefined) this.cut(reason);
   }
 
   // ---- from the client ----------------------------------------------------------------------------------------------
@@ -315,6 +323,7 @@ export class HttpRelay implements Http1Exchange, Bagged {
       // A connection that nobody waits for any more begins with nothing: it is dropped.
       if (!isWanted) return result.ok ? result.value.abort() : undefined;
       if (result.ok) this.#begin(result.value, route);
+      else if (this.#host.passesLoss === true) return abort(this.socket);
       else this.#refuse(result.error);
       this.#resumePending();
     });

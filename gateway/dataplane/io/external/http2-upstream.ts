@@ -7,7 +7,7 @@ import { keepFields } from "../../http2/kept-fields.ts";
 import type { Stream, StreamHandler } from "../../http2/stream.ts";
 import type { Http1Exchange } from "../http1-exchange.ts";
 import { Http2Session, socketTransport } from "../http2-session.ts";
-import { ignore } from "../relay.ts";
+import { ignore, readFrom } from "../relay.ts";
 import { lastChunk, requestFields, responseHead, trailerFields } from "./http2-fields.ts";
 import type { UpstreamExchange } from "./upstream-exchange.ts";
 
@@ -51,7 +51,7 @@ export class Http2Upstream {
         throw new TypeError("a client was asked");
       },
     });
-    socket.on("data", (chunk: Buffer) => this.#session.receive(chunk, 0, chunk.length));
+    readFrom(socket, { bytes: (buffer, start, end) => this.#session.receive(buffer, start, end) });
     socket.on("error", ignore);
     socket.once("end", () => this.#lost());
     socket.once("close", () => this.#lost());

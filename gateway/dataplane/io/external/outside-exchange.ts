@@ -78,6 +78,7 @@ export class OutsideExchange implements StreamHandler, Http1Exchange, Bagged {
     route.pool.acquire(false, (result) => {
       if (this.#isOver) return result.ok ? result.value.abort() : undefined;
       if (result.ok) this.#begin(result.value, route);
+      else if (this.#host.passesLoss === true) this.#passLoss(problem("draining", result.error.detail));
       else this.#refuse(result.error);
     });
   }
@@ -86,6 +87,12 @@ export class OutsideExchange implements StreamHandler, Http1Exchange, Bagged {
     this.#upstream = upstream;
     upstream.begin(this, route.head);
     this.#asking.resume();
+  }
+
+  /** Cuts what is no longer allowed. */
+  recheck(refusalOf: (head: RequestHead) => Problem | undefined): void {
+    const reason = this.#head === undefined || this.#isOver ? undefined : refusalOf(this.#head);
+    if (reason !== undefined) this.#fail(reason);
   }
 
   tick(now: number): void {
@@ -188,7 +195,8 @@ export class OutsideExchange implements StreamHandler, Http1Exchange, Bagged {
 
   upstreamFailed(_stream: unknown, reason: Problem): void {
     this.#upstream = undefined;
-    this.#fail(reason);
+    if (this.#host.passesLoss === true) this.#passLoss(reason);
+    else this.#fail(reason);
   }
 
   // ---- endings ------------------------------------------------------------------------------------------------------
@@ -200,6 +208,14 @@ export class OutsideExchange implements StreamHandler, Http1Exchange, Bagged {
     this.#host.refused(reason, this.#head);
     this.#over();
     this.#asking.reset(ErrorCode.internalError);
+  }
+
+  /** Refused streams were certainly not processed (RFC 9113 §8.7): whoever asked may ask elsewhere. */
+  #passLoss({ name }: Problem): void {
+    this.#over();
+    this.#asking.reset(
+      name === "draining" && !this.#responded ? ErrorCode.refusedStream : ErrorCode.internalError,
+    );
   }
 
   #refuse(reason: Problem): void {

@@ -1,31 +1,34 @@
-import type { Socket } from "node:net";
 import { type Problem, problem } from "../../../../federation/model/problem.ts";
 import { ErrorCode } from "../../http2/error-code.ts";
 import type { Stream, StreamHandler } from "../../http2/stream.ts";
 import { SessionConduct } from "../../lifecycle/session-conduct.ts";
 import { Bag, type Bagged } from "../bag.ts";
 import { IDLE_TIMEOUT_MS } from "../client-patience.ts";
-import { Http2Session, socketTransport } from "../http2-session.ts";
-import { ignore } from "../relay.ts";
+import { Http2Session, transportOf } from "../http2-session.ts";
+import { abort, ignore, type RelayEnd } from "../relay.ts";
 import { WORKLOAD_CONNECTION } from "../tunnel-settings.ts";
+import type { RequestHead } from "../../http1/request-head.ts";
 import type { RelayHost } from "./http-relay.ts";
 import { OutsideExchange } from "./outside-exchange.ts";
 
-/** One HTTP/2 connection of a caller from outside, to a host whose services speak HTTP/2: gRPC above all. */
+/**
+ * One HTTP/2 connection whose requests are each judged and sent to where the host says, as HttpRelay is for HTTP/1.1: of a
+ * caller from outside, to a host whose services speak HTTP/2, or of a stream whose requests are read where it arrives.
+ */
 export class OutsideHttp2 implements Bagged {
   bagSlot = -1;
-  readonly #socket: Socket;
+  readonly #socket: RelayEnd;
   readonly #host: RelayHost;
   readonly #session: Http2Session;
   readonly #conduct = new SessionConduct("workload");
   readonly #exchanges = new Bag<OutsideExchange>();
   #idleSinceMs: number;
 
-  constructor(socket: Socket, host: RelayHost, onClosed: () => void) {
+  constructor(socket: RelayEnd, host: RelayHost, onClosed: () => void) {
     this.#socket = socket;
     this.#host = host;
     this.#idleSinceMs = host.coarseNow;
-    this.#session = new Http2Session({ ...WORKLOAD_CONNECTION, role: "server" }, socketTransport(socket), {
+    this.#session = new Http2Session({ ...WORKLOAD_CONNECTION, role: "server" }, transportOf(socket), {
       onReady: ignore,
       onPong: ignore,
       onGoaway: ignore,
@@ -35,11 +38,8 @@ export class OutsideHttp2 implements Bagged {
       onNotice: (event) => this.#cut(this.#conduct.notice(event)),
       onRequest: (stream, fields, ended, isTooLarge) => this.#onRequest(stream, fields, ended, isTooLarge),
     });
-    socket.setNoDelay(true);
-    socket.on("data", (chunk: Buffer) => {
-      host.counters.up.value += chunk.length;
-      this.#session.receive(chunk, 0, chunk.length);
-    });
+    if ("setNoDelay" in socket) socket.setNoDelay(true);
+    socket.on("data", (chunk: Buffer) => this.receive(chunk));
     socket.once("end", () => socket.end());
     socket.once("close", () => {
       this.#session.lost();
@@ -47,12 +47,22 @@ export class OutsideHttp2 implements Bagged {
     });
   }
 
+  receive(bytes: Buffer): void {
+    this.#host.counters.up.value += bytes.length;
+    this.#session.receive(bytes, 0, bytes.length);
+  }
+
+  /** The rules have changed: what is under way is judged again. */
+  recheck(refusalOf: (head: RequestHead) => Problem | undefined): void {
+    for (const exchange of this.#exchanges.all()) exchange.recheck(refusalOf);
+  }
+
   drain(): void {
     this.#session.drain();
   }
 
   destroy(): void {
-    this.#socket.destroy();
+    abort(this.#socket);
   }
 
   /** About once a second. */
