@@ -129,6 +129,33 @@ describe.each([
     expect(text).toMatch(/^HTTP\/1.1 403[^]*ISTH-2202/);
   });
 
+  it("judges a request that comes again and again on one connection by the rules of the moment", async () => {
+    const client = await scene.dial(WEB, `secure.example.com:${secure.port}`);
+    const ask = async (times: number): Promise<string[]> => {
+      const codes: string[] = [];
+      for (let count = 0; count < times; count++) {
+        client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        const answer = await client.receives(/\r\n\r\n[^]*(hello|ISTH-\d+)/);
+        codes.push(/ISTH-\d+/.exec(answer)?.[0] ?? "ok");
+        client.forget();
+      }
+      return codes;
+    };
+    const secured = (change: object) =>
+      scene.apply(
+        ...policies().map((policy) => (policy.name === "secure" ? { ...policy, ...change } : policy)),
+      );
+    expect(await ask(4)).toEqual(["ok", "ok", "ok", "ok"]);
+    const host = { hostname: "secure.example.com", cidr: LOOPBACK, ports: [secure.port] };
+    secured({ external: [{ ...host, http: { methods: ["POST"] } }] });
+    expect(await ask(2)).toEqual(["ISTH-2202", "ISTH-2202"]);
+    secured({ rateLimit: { requests: 3, interval: "1m" } });
+    expect(await ask(4)).toEqual(["ok", "ok", "ok", "ISTH-2208"]);
+    scene.apply(...policies());
+    expect(await ask(1)).toEqual(["ok"]);
+    client.destroy();
+  });
+
   it("takes absolute-form at the proxy", async () => {
     const url = `http://plain.example.com:${plain.port}/y?q=1`;
     const text = await get(

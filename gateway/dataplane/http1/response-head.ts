@@ -29,6 +29,8 @@ export interface ResponseHead {
   readonly upgrade: string | undefined;
   /** What to write to the client (latin1), without the final empty line, always as HTTP/1.1. */
   readonly forwardable: string;
+  /** `forwardable` with the final empty line as bytes, where the same head comes again and again. */
+  readonly wire?: Buffer;
   /** The head as it arrived, without the final empty line; `headFields` takes it apart. */
   readonly received: string;
   readonly byteLength: number;

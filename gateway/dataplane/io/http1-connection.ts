@@ -6,7 +6,8 @@ import { FailedTries } from "../balance/failed-tries.ts";
 import { editFields } from "../http1/edit-head.ts";
 import { fieldValue } from "../http1/head-fields.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
-import { parseRequestHead, type RequestHead } from "../http1/request-head.ts";
+import type { RequestHead } from "../http1/request-head.ts";
+import { RequestHeadReader } from "../http1/request-head-reader.ts";
 import type { ResponseHead } from "../http1/response-head.ts";
 import { Http1RequestView } from "../http1/request-view.ts";
 import { localReply } from "../policy/local-reply.ts";
@@ -78,6 +79,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
   requestDone = true;
   deadlineMs: number;
   readonly #host: Http1Host;
+  readonly #heads = new RequestHeadReader(DEFAULT_HEAD_LIMITS);
   readonly #body = new BodyForwarder();
   #upstream: Http1Stream | undefined;
   /** Where the request under way goes. */
@@ -292,7 +294,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
     while (at < buffer.length && !this.socket.destroyed) {
       if (!this.#active) {
         if (this.socket.writableNeedDrain) return this.#keep(buffer, at);
-        const outcome = parseRequestHead(buffer, at, buffer.length, DEFAULT_HEAD_LIMITS, at + this.#scanned);
+        const outcome = this.#heads.read(buffer, at, buffer.length, at + this.#scanned);
         if (outcome.kind === "need-more") return this.#awaitHead(buffer, at);
         this.#scanned = 0;
         if (outcome.kind === "invalid") return this.#reject(problem(outcome.problem, outcome.detail));

@@ -1,7 +1,8 @@
 // Longer than other files: the life of one connection is one state machine over the same private state.
 import { type Problem, problem } from "../../../../federation/model/problem.ts";
 import { DEFAULT_HEAD_LIMITS } from "../../http1/outcome.ts";
-import { parseRequestHead, type RequestHead } from "../../http1/request-head.ts";
+import type { RequestHead } from "../../http1/request-head.ts";
+import { RequestHeadReader } from "../../http1/request-head-reader.ts";
 import type { ResponseHead } from "../../http1/response-head.ts";
 import { localReply } from "../../policy/local-reply.ts";
 import type { Bagged } from "../bag.ts";
@@ -69,12 +70,15 @@ export class HttpRelay implements Http1Exchange, Bagged {
   requestDone = true;
   deadlineMs: number;
   readonly #host: RelayHost;
+  readonly #heads = new RequestHeadReader(DEFAULT_HEAD_LIMITS);
   readonly #requestBody = new BodyForwarder();
   #route: RequestRoute | undefined;
   #upstream: UpstreamExchange | undefined;
   #active = false;
   #responded = false;
   #repeats = 0;
+  /** Counts requests: heads and routes may be those of the one before. */
+  #turn = 0;
   #bodySent = false;
   #upgraded = false;
   #ended = false;
@@ -141,10 +145,12 @@ export class HttpRelay implements Http1Exchange, Bagged {
       minor === 0 ? head.forwardable.replace(/^transfer-encoding:[^\r\n]*\r\n/im, "") : head.forwardable;
     const mustClose = !this.staysOpen || head.body.kind === "until-close" || minor === 0;
     if (mustClose) this.#ended = true;
-    const last = text + (mustClose ? "connection: close\r\n\r\n" : "\r\n");
     this.body.flush();
+    if (!mustClose && head.wire !== undefined && buffer !== undefined)
+      return void this.socket.write(joined(head.wire, buffer, bodyAt, end));
+    const last = text + (mustClose ? "connection: close\r\n\r\n" : "\r\n");
     if (buffer === undefined) this.socket.write(last, "latin1");
-    else this.socket.write(joined(last, buffer, bodyAt, end));
+    else this.socket.write(joined(Buffer.from(last, "latin1"), buffer, bodyAt, end));
   }
 
   writeInterim(head: string): void {
@@ -246,14 +252,7 @@ export class HttpRelay implements Http1Exchange, Bagged {
         if (this.#ended) return;
         if (this.socket.writableNeedDrain) return this.#keep(buffer, at);
         const { forms } = this.#host;
-        const outcome = parseRequestHead(
-          buffer,
-          at,
-          buffer.length,
-          DEFAULT_HEAD_LIMITS,
-          at + this.#scanned,
-          forms,
-        );
+        const outcome = this.#heads.read(buffer, at, buffer.length, at + this.#scanned, forms);
         if (outcome.kind === "need-more") return this.#awaitHead(buffer, at);
         this.#scanned = 0;
         if (outcome.kind === "invalid") return this.#reject(problem(outcome.problem, outcome.detail));
@@ -276,6 +275,7 @@ export class HttpRelay implements Http1Exchange, Bagged {
     this.#responded = false;
     this.#bodySent = false;
     this.#repeats = 0;
+    this.#turn += 1;
     const route = this.#host.route(head);
     if ("name" in route) this.#refuse(route);
     else if ("takeOver" in route) {
@@ -316,9 +316,9 @@ export class HttpRelay implements Http1Exchange, Bagged {
 
   #acquire(route: RequestRoute): void {
     this.socket.pause();
-    const { request } = this;
-    route.pool.acquire(request.upgrade !== undefined, (result) => {
-      const isStill = this.#route === route && this.request === request && this.#active;
+    const turn = this.#turn;
+    route.pool.acquire(this.request.upgrade !== undefined, (result) => {
+      const isStill = this.#turn === turn && this.#route === route && this.#active;
       const isWanted = isStill && !this.socket.destroyed;
       // A connection that nobody waits for any more begins with nothing: it is dropped.
       if (!isWanted) return result.ok ? result.value.abort() : undefined;
@@ -484,9 +484,9 @@ function writerOf(end: RelayEnd): EndWriter {
 }
 
 /** Two writes would be two system calls, each dearer than copying a small body. */
-function joined(head: string, buffer: Buffer, from: number, to: number): Buffer {
+function joined(head: Buffer, buffer: Buffer, from: number, to: number): Buffer {
   const whole = Buffer.allocUnsafe(head.length + to - from);
-  whole.write(head, 0, "latin1");
+  head.copy(whole, 0);
   buffer.copy(whole, head.length, from, to);
   return whole;
 }

@@ -60,8 +60,10 @@ export function responseHead(
   const known = isPlain ? PLAIN_HEADS.get(fields) : undefined;
   if (known !== undefined) return known;
   const head = makeResponseHead(fields, ended, request);
-  if (isPlain && isKept(fields)) PLAIN_HEADS.set(fields, head);
-  return head;
+  if (!isPlain || !isKept(fields)) return head;
+  const kept = { ...head, wire: Buffer.from(`${head.forwardable}\r\n`, "latin1") };
+  PLAIN_HEADS.set(fields, kept);
+  return kept;
 }
 
 /** Heads of answers with a body to clients of HTTP/1.1, where the same fields came before. */

@@ -8,6 +8,7 @@ import type { Stream, StreamHandler } from "../../http2/stream.ts";
 import type { Http1Exchange } from "../http1-exchange.ts";
 import { Http2Session, socketTransport } from "../http2-session.ts";
 import { ignore, readFrom } from "../relay.ts";
+import { atTurnEnd, type TurnTask } from "../turn.ts";
 import { lastChunk, requestFields, responseHead, trailerFields } from "./http2-fields.ts";
 import type { UpstreamExchange } from "./upstream-exchange.ts";
 
@@ -101,7 +102,7 @@ export class Http2Upstream {
 }
 
 /** One request and its answer on a stream of its own. */
-class Http2Exchange implements UpstreamExchange, StreamHandler {
+class Http2Exchange implements UpstreamExchange, StreamHandler, TurnTask {
   readonly reused = true;
   readonly keepsChunks = false;
   readonly #session: Http2Session;
@@ -162,7 +163,7 @@ class Http2Exchange implements UpstreamExchange, StreamHandler {
     if (head.interim) return exchange.writeInterim(`${head.forwardable}\r\n`);
     this.#chunked = head.body.kind === "chunked";
     this.#head = head;
-    if (!ended) queueMicrotask(() => this.#flushHead());
+    if (!ended) atTurnEnd(this);
   }
 
   onTrailers(_stream: Stream, fields: readonly string[]): void {
@@ -218,6 +219,10 @@ class Http2Exchange implements UpstreamExchange, StreamHandler {
   }
 
   onAltsvc(): void {}
+
+  flush(): void {
+    this.#flushHead();
+  }
 
   #flushHead(): void {
     const head = this.#head;

@@ -40,6 +40,15 @@ interface Decided {
   readonly pools: Map<ExternalRule | undefined, { readonly pool: UpstreamPool; readonly flow: FlowCounter }>;
 }
 
+/** Where a head led to: when it comes again, the same holds as long as the decision does. */
+interface Routed {
+  readonly head: RequestHead;
+  readonly decided: Decided;
+  readonly rule: ExternalRule | undefined;
+  readonly pool: UpstreamPool;
+  readonly route: RequestRoute;
+}
+
 /** Among the sessions of the gate. */
 export interface SessionPlace extends Bagged {
   readonly session: ExternalSession;
@@ -59,6 +68,7 @@ export class ExternalSession implements RelayHost, Grant {
   /** The one destination of this connection, where it has one. */
   #fixed: Destination | undefined;
   #decided: Decided | undefined;
+  #routed: Routed | undefined;
   /** By status class; made when first needed. */
   readonly #answers: (Counter | undefined)[] = [];
   #isOver = false;
@@ -107,6 +117,9 @@ export class ExternalSession implements RelayHost, Grant {
   }
 
   route(head: RequestHead): RequestRoute | Takeover | Problem {
+    const known = this.#routed;
+    if (known?.head === head && this.#stillHolds(known))
+      return this.#gate.limit(known.rule, this.#caller) ?? known.route;
     if (this.forms === "origin") {
       const destination = this.#fixed ?? this.#decided?.destination;
       return destination === undefined
@@ -320,13 +333,14 @@ export class ExternalSession implements RelayHost, Grant {
     if (limited !== undefined) return limited;
     const { pool, flow } = this.#poolOf(decided, rule);
     const text = host === undefined ? forwardable : withHost(forwardable, destination, defaultPort);
-    return {
-      pool,
-      head: text,
-      requestMs: rule?.timeouts.requestMs ?? DEFAULT_TIMEOUTS.requestMs,
-      flow,
-      wouldDeny,
-    };
+    const requestMs = rule?.timeouts.requestMs ?? DEFAULT_TIMEOUTS.requestMs;
+    const route = { pool, head: text, requestMs, flow, wouldDeny };
+    this.#routed = { head, decided, rule, pool, route };
+    return route;
+  }
+
+  #stillHolds({ decided, pool }: Routed): boolean {
+    return decided === this.#decided && decided.table === this.#gate.table && !pool.isRetired;
   }
 
   #poolOf(decided: Decided, rule: ExternalRule | undefined) {

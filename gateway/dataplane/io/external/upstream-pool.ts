@@ -25,7 +25,7 @@ export class UpstreamPool implements StreamHome {
   readonly #dial: Dial;
   readonly #now: () => number;
   readonly #idle: Http1Stream[] = [];
-  readonly #sessions = new Set<Http2Upstream>();
+  readonly #sessions: Http2Upstream[] = [];
   /** Requests that wait to hear which protocol the host speaks. */
   #waiting: Acquired[] | undefined;
   #speaksHttp1 = false;
@@ -43,8 +43,9 @@ export class UpstreamPool implements StreamHome {
   /** What is there already. */
   take(http1: boolean): UpstreamExchange | undefined {
     if (!http1) {
-      for (const session of this.#sessions) {
-        const opened = session.open();
+      // By index: an iterator for every request would be garbage.
+      for (let index = 0; index < this.#sessions.length; index++) {
+        const opened = this.#sessions[index]?.open();
         if (opened !== undefined) return opened;
       }
     }
@@ -80,16 +81,19 @@ export class UpstreamPool implements StreamHome {
       this.#speaksHttp1 = true;
       return ok(new Http1Way(new Http1Stream(stream, this, true)));
     }
-    const session: Http2Upstream = new Http2Upstream(stream as ExternalStream, () =>
-      this.#sessions.delete(session),
-    );
+    const session: Http2Upstream = new Http2Upstream(stream as ExternalStream, () => this.#forget(session));
     session.idleSinceMs = this.#now();
-    if (!this.#retired) this.#sessions.add(session);
+    if (!this.#retired) this.#sessions.push(session);
     const opened = session.open();
     if (this.#retired) session.drain();
     return opened === undefined
       ? err({ name: "external_handshake", detail: "the host takes no requests" })
       : ok(opened);
+  }
+
+  #forget(session: Http2Upstream): void {
+    const index = this.#sessions.indexOf(session);
+    if (index !== -1) this.#sessions.splice(index, 1);
   }
 
   put(stream: Http1Stream): void {
@@ -106,7 +110,7 @@ export class UpstreamPool implements StreamHome {
   /** Ends what has been idle too long; called about once a second. */
   sweep(now: number): void {
     while (this.#idle[0] !== undefined && now - this.#idle[0].idleSinceMs > IDLE_MS) this.#idle[0].drain();
-    for (const session of this.#sessions) {
+    for (const session of [...this.#sessions]) {
       if (session.streams > 0) session.idleSinceMs = now;
       else if (now - session.idleSinceMs > IDLE_HTTP2_MS) session.drain();
     }
