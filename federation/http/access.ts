@@ -29,6 +29,8 @@ export interface MemberAccess {
   readonly actor: string;
   readonly role: SystemRole;
   readonly body: Uint8Array;
+  /** Of the signature: the member's later requests have greater ones. */
+  readonly sequence: number;
   /** Whoever changes something calls it first: the same signature is refused from then on, by every instance. */
   readonly spend: () => Promise<void>;
 }
@@ -48,7 +50,7 @@ export async function requireMember(
     throw problemError("forbidden", `${caller.id.uri} is no member of cluster ${cluster}`);
   if (!roles.includes(role)) throw problemError("forbidden", `only a ${roles.join(" or ")} may do this`);
   const spend = async (): Promise<void> => orThrow(await registry.spendSignature(caller.signature));
-  return { actor: caller.id.uri, role, body, spend };
+  return { actor: caller.id.uri, role, body, sequence: caller.signature.sequence, spend };
 }
 
 /** An operator with `role`, or any member of `cluster`. */

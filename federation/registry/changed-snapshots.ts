@@ -1,8 +1,9 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { type AppliedResource, type RuleResource, sourceClusters } from "../model/resource.ts";
 import type { Draft } from "./change.ts";
 import { targetsOf } from "./compile-rules.ts";
 import { compileSnapshot, type RootBundle } from "./compile-snapshot.ts";
+import { snapshotText } from "./snapshot-text.ts";
 import { CompiledTexts } from "./compiled-texts.ts";
 import { parentsOf } from "./compile-routes.ts";
 import { EVERY_CLUSTER, importersOf } from "./links.ts";
@@ -35,7 +36,7 @@ export function changedSnapshots(
   return [...touched].filter((name) => {
     const next = after.clusters.get(name);
     if (next === undefined) return false;
-    const text = snapshotText(after, next, root);
+    const text = Buffer.from(textOf(after, next, root));
     const digest = digestOf(text);
     const previous = before.clusters.get(name);
     const changed = previous === undefined || digestBefore(before, previous, root) !== digest;
@@ -49,13 +50,13 @@ export function changedSnapshots(
  * its way: there a cluster may still have the state that it had before, and `MADE` holds what it will be.
  */
 const DIGESTS = new WeakMap<ClusterState, string>();
-const MADE = new WeakMap<ClusterState, { readonly digest: string; readonly text: string }>();
+const MADE = new WeakMap<ClusterState, { readonly digest: string; readonly text: Buffer }>();
 const TEXTS = new CompiledTexts();
 
 function digestBefore(before: FederationState, cluster: ClusterState, root: RootBundle): string {
   const known = DIGESTS.get(cluster);
   if (known !== undefined) return known;
-  const made = digestOf(snapshotText(before, cluster, root));
+  const made = digestOf(Buffer.from(textOf(before, cluster, root)));
   DIGESTS.set(cluster, made);
   return made;
 }
@@ -69,17 +70,17 @@ export function keepDigest(underway: ClusterState, published: ClusterState): voi
   TEXTS.keep(published, made.text);
 }
 
-/** What a published cluster's snapshot says, as JSON; from the change that made it so, where that was here. */
-export function publishedText(state: FederationState, cluster: ClusterState, root: RootBundle): string {
-  return TEXTS.take(cluster) ?? snapshotText(state, cluster, root);
+/** What a published cluster's snapshot says, as bytes of JSON; from the change that made it so, where that was here. */
+export function publishedText(state: FederationState, cluster: ClusterState, root: RootBundle): Buffer {
+  return TEXTS.take(cluster) ?? Buffer.from(textOf(state, cluster, root));
 }
 
-function snapshotText(state: FederationState, cluster: ClusterState, root: RootBundle): string {
-  return JSON.stringify(compileSnapshot(state, cluster, root));
+function textOf(state: FederationState, cluster: ClusterState, root: RootBundle): string {
+  return snapshotText(compileSnapshot(state, cluster, root));
 }
 
-function digestOf(text: string): string {
-  return createHash("sha256").update(text).digest("base64");
+function digestOf(text: Buffer): string {
+  return hash("sha256", text, "base64");
 }
 
 /** Who could notice that this object changed: its own cluster, and the other ends of the links that it is part of. */

@@ -11,6 +11,7 @@ import type {
   SnapshotRouteRule,
   SnapshotRouteTarget,
 } from "../model/traffic-route.ts";
+import { ownersOf } from "./compile-rules.ts";
 import { type ClusterState, type FederationState, serviceId } from "./state.ts";
 
 /**
@@ -22,6 +23,8 @@ export function compileRoutes(
   cluster: ClusterState,
   imports: readonly SnapshotImport[],
 ): readonly SnapshotRoute[] {
+  const routed = (name: string): boolean => (state.clusters.get(name)?.routes.size ?? 0) > 0;
+  if (cluster.routes.size === 0 && !ownersOf(imports).some(routed)) return [];
   const byName = Map.groupBy(imports, serviceId);
   const routes = [...cluster.routes.values()].flatMap((route) => ownRoute(cluster, route, byName));
   for (const [only, another] of byName.values()) {

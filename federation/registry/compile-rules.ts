@@ -1,3 +1,4 @@
+// Longer than other files: a few lines for each part of each rule, read side by side.
 import { durationMs } from "../model/duration.ts";
 import type {
   BackendTrafficPolicyResource,
@@ -49,6 +50,7 @@ export function compileRules(
   cluster: ClusterState,
   imports: readonly SnapshotImport[],
 ): SnapshotRules | undefined {
+  if (!isRuled(state, cluster, imports)) return undefined;
   const rateLimits: SnapshotRateLimit[] = [];
   const backends: SnapshotBackend[] = [];
   const rollouts: SnapshotRollout[] = [];
@@ -64,6 +66,21 @@ export function compileRules(
   }
   if (rateLimits.length + backends.length + rollouts.length === 0) return undefined;
   return { rateLimits, backends, rollouts };
+}
+
+/** Most clusters have no rules, and nothing about a hundred imports has to be looked up for that. */
+function isRuled(
+  state: FederationState,
+  { rules }: ClusterState,
+  imports: readonly SnapshotImport[],
+): boolean {
+  if (rules.size > 0) return true;
+  return ownersOf(imports).some((owner) => (state.clusters.get(owner)?.rules.size ?? 0) > 0);
+}
+
+/** The clusters that something is imported from. */
+export function ownersOf(imports: readonly SnapshotImport[]): readonly string[] {
+  return [...new Set(imports.map(({ from }) => from.cluster))];
 }
 
 function isOf<K extends RuleResource["kind"]>(kind: K) {

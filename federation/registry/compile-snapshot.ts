@@ -1,4 +1,10 @@
-import { API_VERSION, type ServiceImportResource, sourceClusters } from "../model/resource.ts";
+import {
+  API_VERSION,
+  type ServiceExportResource,
+  type ServiceImportResource,
+  type ServiceResource,
+  sourceClusters,
+} from "../model/resource.ts";
 import type {
   Snapshot,
   SnapshotConsumer,
@@ -66,11 +72,9 @@ export function compileSnapshot(
     federation: state.federation,
     cluster: name,
     trustDomain: own,
-    bundles: [name, ...peers.map(({ cluster: peer }) => peer)].map((member) => ({
-      trustDomain: trustDomainOf(state.federation, member),
-      ...root,
-      intermediates: state.clusters.get(member)?.record.authorities ?? [],
-    })),
+    bundles: [name, ...peers.map(({ cluster: peer }) => peer)].flatMap((member) =>
+      bundleOf(state, member, root),
+    ),
     denied: [],
     peers,
     imports,
@@ -110,7 +114,7 @@ const OFFERS = new OfferIndex();
 /** What others export to this cluster, ordered by name and then by who did so first. */
 function compileOffers(state: FederationState, cluster: ClusterState): readonly SnapshotOffer[] {
   const { name: own } = cluster.record;
-  const offers: SnapshotOffer[] = [];
+  const offers: KnownOffer[] = [];
   const naming = [own, EVERY_CLUSTER].flatMap((name) => [...OFFERS.exportersNaming(state, name)]);
   for (const exporterName of new Set(naming)) {
     const exporter = state.clusters.get(exporterName);
@@ -118,18 +122,43 @@ function compileOffers(state: FederationState, cluster: ClusterState): readonly 
     for (const resource of exportsNaming(exporter.exports, own)) {
       const service = exporter.services.get(serviceId(resource.metadata));
       if (service === undefined || workloadsPermittedTo(resource, own) === undefined) continue;
-      const { namespace, name, firstSeen = exporter.record.registeredAt } = resource.metadata;
-      const { properties } = resource.spec;
-      const offer = { namespace, name, cluster: exporter.record.name, ports: service.spec.ports, firstSeen };
-      offers.push(properties === undefined ? offer : { ...offer, properties });
+      offers.push(offerOf(exporter.record, resource, service));
     }
   }
-  return offers.sort(
-    (a, b) =>
-      compareText(serviceId(a), serviceId(b)) ||
-      compareText(a.firstSeen, b.firstSeen) ||
-      compareText(a.cluster, b.cluster),
-  );
+  return offers
+    .sort(
+      (a, b) =>
+        compareText(a.id, b.id) ||
+        compareText(a.offer.firstSeen, b.offer.firstSeen) ||
+        compareText(a.offer.cluster, b.offer.cluster),
+    )
+    .map(({ offer }) => offer);
+}
+
+interface KnownOffer {
+  readonly record: ClusterRecord;
+  readonly service: ServiceResource;
+  readonly id: string;
+  readonly offer: SnapshotOffer;
+}
+
+const OFFERED = new WeakMap<ServiceExportResource, KnownOffer>();
+
+/** One object for all whom it is offered to. */
+function offerOf(
+  record: ClusterRecord,
+  resource: ServiceExportResource,
+  service: ServiceResource,
+): KnownOffer {
+  const known = OFFERED.get(resource);
+  if (known?.record === record && known.service === service) return known;
+  const { namespace, name, firstSeen = record.registeredAt } = resource.metadata;
+  const { properties } = resource.spec;
+  const bare = { namespace, name, cluster: record.name, ports: service.spec.ports, firstSeen };
+  const offer = properties === undefined ? bare : { ...bare, properties };
+  const made = { record, service, id: serviceId(resource.metadata), offer };
+  OFFERED.set(resource, made);
+  return made;
 }
 
 function compileImports(state: FederationState, cluster: ClusterState): readonly SnapshotImport[] {
@@ -185,11 +214,38 @@ function compilePeers(
   const names = new Set<string>();
   for (const { from } of imports) if (from.cluster !== own) names.add(from.cluster);
   for (const { consumers } of exports) for (const { cluster } of consumers) names.add(cluster);
-  return [...names].sort(compareText).map((cluster) => ({
-    cluster,
-    trustDomain: trustDomainOf(state.federation, cluster),
-    gateways: state.clusters.get(cluster)?.record.gateways ?? [],
-  }));
+  return [...names].sort(compareText).flatMap((name) => {
+    const cluster = state.clusters.get(name);
+    return cluster === undefined ? [] : [peerOf(state, cluster)];
+  });
+}
+
+const PEERS = new WeakMap<ClusterRecord, SnapshotPeer>();
+
+/** One object for all snapshots that hold it, until the cluster says something else of itself. */
+function peerOf(state: FederationState, cluster: ClusterState): SnapshotPeer {
+  const { record } = cluster;
+  const known = PEERS.get(record);
+  if (known !== undefined) return known;
+  const trustDomain = trustDomainOfCluster(state, cluster);
+  const peer = { cluster: record.name, trustDomain, gateways: record.gateways };
+  PEERS.set(record, peer);
+  return peer;
+}
+
+const BUNDLES = new WeakMap<ClusterRecord, { readonly root: RootBundle; readonly bundle: TrustBundle }>();
+
+/** One object for all snapshots that hold it. */
+function bundleOf(state: FederationState, name: string, root: RootBundle): readonly TrustBundle[] {
+  const cluster = state.clusters.get(name);
+  if (cluster === undefined) return [];
+  const { record } = cluster;
+  const known = BUNDLES.get(record);
+  if (known?.root === root) return [known.bundle];
+  const trustDomain = trustDomainOfCluster(state, cluster);
+  const bundle = { trustDomain, ...root, intermediates: record.authorities };
+  BUNDLES.set(record, { root, bundle });
+  return [bundle];
 }
 
 function compilePolicies(cluster: ClusterState): readonly SnapshotEgressPolicy[] {
@@ -207,8 +263,15 @@ function trustDomainOfCluster(state: FederationState, { record }: ClusterState):
   return made;
 }
 
+const SORTED = new WeakMap<object, readonly unknown[]>();
+
+/** By key. Maps of a state never change, and most of them are compiled again and again. */
 function sortedValues<V>(map: ReadonlyMap<string, V>): readonly V[] {
-  return [...map].sort(([a], [b]) => compareText(a, b)).map(([, value]) => value);
+  const known = SORTED.get(map);
+  if (known !== undefined) return known as readonly V[];
+  const sorted = [...map].sort(([a], [b]) => compareText(a, b)).map(([, value]) => value);
+  SORTED.set(map, sorted);
+  return sorted;
 }
 
 /** By code unit: the same on every machine, whatever its locale. */

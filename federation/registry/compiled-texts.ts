@@ -1,42 +1,43 @@
 import type { ClusterState } from "./state.ts";
 
-/** What one change of seven hundred clusters leaves behind until their members have asked; one byte each. */
-const MAX_CHARACTERS = 64 * 1024 * 1024;
+/** What one change of seven hundred clusters leaves behind until their members have asked. */
+const MAX_BYTES = 64 * 1024 * 1024;
 
 /**
  * What was compiled to see whether a cluster's snapshot changed, kept until it is signed or the next change comes:
- * compiling it again would double what a change costs. Whoever finds nothing here compiles.
+ * compiling it again would double what a change costs. Whoever finds nothing here compiles. As bytes outside of the heap:
+ * as strings, the collector would move a hundred megabytes about.
  */
 export class CompiledTexts {
-  readonly #texts = new Map<ClusterState, string>();
-  readonly #maxCharacters: number;
-  #characters = 0;
+  readonly #texts = new Map<ClusterState, Buffer>();
+  readonly #maxBytes: number;
+  #bytes = 0;
 
-  constructor(maxCharacters = MAX_CHARACTERS) {
-    this.#maxCharacters = maxCharacters;
+  constructor(maxBytes = MAX_BYTES) {
+    this.#maxBytes = maxBytes;
   }
 
-  keep(cluster: ClusterState, text: string): void {
+  keep(cluster: ClusterState, text: Buffer): void {
     this.take(cluster);
     this.#texts.set(cluster, text);
-    this.#characters += text.length;
+    this.#bytes += text.length;
     for (const oldest of this.#texts.keys()) {
-      if (this.#characters <= this.#maxCharacters) break;
+      if (this.#bytes <= this.#maxBytes) break;
       this.take(oldest);
     }
   }
 
   clear(): void {
     this.#texts.clear();
-    this.#characters = 0;
+    this.#bytes = 0;
   }
 
   /** It is needed once. */
-  take(cluster: ClusterState): string | undefined {
+  take(cluster: ClusterState): Buffer | undefined {
     const text = this.#texts.get(cluster);
     if (text === undefined) return undefined;
     this.#texts.delete(cluster);
-    this.#characters -= text.length;
+    this.#bytes -= text.length;
     return text;
   }
 }

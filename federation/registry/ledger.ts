@@ -124,12 +124,13 @@ export class Ledger {
       const value = answer(after);
       const request = storedRequest(execution, fingerprint, value);
       const written = await this.#store.commit(request === undefined ? change : { ...change, request });
-      this.#writable = written.ok || written.error.kind === "conflict";
+      this.#writable = written.ok || written.error.kind !== "unavailable";
       if (written.ok) {
         this.#publish(after, change.snapshots);
         if (written.value.checkpointDue === true) await this.#store.saveCheckpoint(after);
         return ok(value);
       }
+      if (written.error.kind === "too_large") return unavailable(written.error);
       const unread = await this.#catchUp();
       if (written.error.kind === "unavailable") return unavailable(written.error);
       if (unread !== undefined) return unavailable(unread);
@@ -217,9 +218,16 @@ function storedRequest(
 }
 
 export function unavailable(failure: StoreFailure): { readonly ok: false; readonly error: Refusal } {
-  const problem: Problem = {
-    name: "store_unavailable",
-    detail: failure.kind === "unavailable" ? failure.detail : "the store is being changed by another process",
-  };
-  return err({ problem });
+  return err({ problem: problemOf(failure) });
+}
+
+function problemOf(failure: StoreFailure): Problem {
+  switch (failure.kind) {
+    case "conflict":
+      return { name: "store_unavailable", detail: "the store is being changed by another process" };
+    case "too_large":
+      return { name: "request_too_large", detail: failure.detail };
+    case "unavailable":
+      return { name: "store_unavailable", detail: failure.detail };
+  }
 }

@@ -54,7 +54,7 @@ export function measureStore(
     findRequest: timed("find_request", (token) => store.findRequest(token)),
     audit: timed("audit", (page) => store.audit(page)),
     saveMembers: timed("save_members", (members) => store.saveMembers(members)),
-    forgetMembers: timed("forget_members", (cluster, member) => store.forgetMembers(cluster, member)),
+    forgetMembers: timed("forget_members", (cluster) => store.forgetMembers(cluster)),
     members: timed("members", (cluster) => store.members(cluster)),
     spend: timed("spend", (name, untilMs, nowMs) => store.spend(name, untilMs, nowMs)),
     cleanUp: timed("clean_up", (nowMs) => store.cleanUp(nowMs)),

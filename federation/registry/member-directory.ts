@@ -2,7 +2,7 @@ import type { MemberReport, MemberStatus } from "../model/resource.ts";
 import { type Clock, timestamp } from "./clock.ts";
 import { compareText } from "./compile-snapshot.ts";
 import type { RegistryStore, Stored, StoredMember } from "./store.ts";
-import { err, ok } from "../model/result.ts";
+import { ok } from "../model/result.ts";
 
 const MAX_MEMBERS_PER_CLUSTER = 1_000;
 /** Thousands of heartbeats become one write a second. */
@@ -13,14 +13,17 @@ const FLUSH_MS = 1_000;
  */
 const REPEATED_MS = 15_000;
 
+/** `full`: the cluster has too many members for one more. `late`: what was signed later, or just this, was taken before. */
+export type Reported = "taken" | "full" | "late";
+
 /** What members last said of themselves. */
 export interface MemberDirectory {
   list(cluster: string): Stored<readonly MemberStatus[]>;
   all(): Stored<ReadonlyMap<string, readonly MemberStatus[]>>;
-  /** False where the cluster has too many members for one more. */
-  report(cluster: string, member: string, report: MemberReport): Stored<boolean>;
-  /** Without `member`: all of the cluster's. */
-  forget(cluster: string, member?: string): Promise<void>;
+  /** `sequence` is that of the signature: an earlier report never takes the place of a later one. */
+  report(cluster: string, member: string, report: MemberReport, sequence: number): Stored<Reported>;
+  /** Without `member`: all of the cluster's. What the member signed until now is not taken any more. */
+  forget(cluster: string, member?: string): Stored<void>;
   flush(): Promise<void>;
 }
 
@@ -32,18 +35,33 @@ export function openMemberDirectory(
   return store.shared ? new SharedDirectory(store, clock) : new OwnDirectory(store, clock, known);
 }
 
-type Members = Map<string, Map<string, MemberStatus>>;
+type Members = Map<string, Map<string, StoredMember>>;
 
-function membersOf(clusters: Members, cluster: string): Map<string, MemberStatus> {
+function membersOf(clusters: Members, cluster: string): Map<string, StoredMember> {
   const known = clusters.get(cluster);
   if (known !== undefined) return known;
-  const members = new Map<string, MemberStatus>();
+  const members = new Map<string, StoredMember>();
   clusters.set(cluster, members);
   return members;
 }
 
-function sorted(members: Iterable<MemberStatus>): readonly MemberStatus[] {
-  return [...members].sort((a, b) => compareText(a.member, b.member));
+function sorted(members: Iterable<StoredMember>): readonly MemberStatus[] {
+  return [...members]
+    .flatMap(({ status }) => (status === undefined ? [] : [status]))
+    .sort((a, b) => compareText(a.member, b.member));
+}
+
+/** What a report leads to, by what is known of the cluster. */
+function judge(known: ReadonlyMap<string, StoredMember>, member: string, sequence: number): Reported {
+  const previous = known.get(member);
+  if (previous !== undefined) return sequence > previous.sequence ? "taken" : "late";
+  const members = [...known.values()].filter(({ status }) => status !== undefined);
+  return members.length < MAX_MEMBERS_PER_CLUSTER ? "taken" : "full";
+}
+
+/** In place of a member: later than all that it signed, also than what repeated the last report and was left out. */
+function forgotten({ cluster, member, sequence }: StoredMember): StoredMember {
+  return { cluster, member, sequence: sequence + REPEATED_MS };
 }
 
 /**
@@ -60,7 +78,7 @@ class OwnDirectory implements MemberDirectory {
   constructor(store: RegistryStore, clock: Clock, known: readonly StoredMember[]) {
     this.#store = store;
     this.#clock = clock;
-    for (const { cluster, status } of known) membersOf(this.#clusters, cluster).set(status.member, status);
+    for (const one of known) membersOf(this.#clusters, one.cluster).set(one.member, one);
   }
 
   async list(cluster: string): Stored<readonly MemberStatus[]> {
@@ -71,24 +89,31 @@ class OwnDirectory implements MemberDirectory {
     return ok(new Map([...this.#clusters].map(([name, members]) => [name, sorted(members.values())])));
   }
 
-  async report(cluster: string, member: string, report: MemberReport): Stored<boolean> {
+  async report(cluster: string, member: string, report: MemberReport, sequence: number): Stored<Reported> {
     const members = membersOf(this.#clusters, cluster);
-    if (!members.has(member) && members.size >= MAX_MEMBERS_PER_CLUSTER) return ok(false);
+    const judged = judge(members, member, sequence);
+    if (judged !== "taken") return ok(judged);
     const status = { ...report, member, lastSeen: timestamp(this.#clock.now()) };
-    members.set(member, status);
-    this.#unsaved.set(`${cluster}/${member}`, { cluster, status });
+    const stored = { cluster, member, sequence, status };
+    members.set(member, stored);
+    this.#unsaved.set(`${cluster}/${member}`, stored);
     this.#flush ??= this.#clock.after(FLUSH_MS, () => void this.flush());
-    return ok(true);
+    return ok("taken");
   }
 
-  async forget(cluster: string, member?: string): Promise<void> {
-    if (member === undefined) this.#clusters.delete(cluster);
-    else this.#clusters.get(cluster)?.delete(member);
-    for (const [key, unsaved] of this.#unsaved) {
-      if (unsaved.cluster === cluster && (member === undefined || unsaved.status.member === member))
-        this.#unsaved.delete(key);
+  async forget(cluster: string, member?: string): Stored<void> {
+    if (member !== undefined) {
+      const members = membersOf(this.#clusters, cluster);
+      const known = members.get(member);
+      if (known === undefined) return ok(undefined);
+      members.set(member, forgotten(known));
+      this.#unsaved.delete(`${cluster}/${member}`);
+      const saved = await this.#store.saveMembers([forgotten(known)]);
+      return saved.ok ? ok(undefined) : saved;
     }
-    await this.#store.forgetMembers(cluster, member);
+    this.#clusters.delete(cluster);
+    for (const [key, unsaved] of this.#unsaved) if (unsaved.cluster === cluster) this.#unsaved.delete(key);
+    return this.#store.forgetMembers(cluster);
   }
 
   /** Unsaved reports that cannot be written now go with the next ones. */
@@ -118,46 +143,68 @@ class SharedDirectory implements MemberDirectory {
 
   async list(cluster: string): Stored<readonly MemberStatus[]> {
     const read = await this.#store.members(cluster);
-    return read.ok ? ok(sorted(read.value.map(({ status }) => status))) : read;
+    return read.ok ? ok(sorted(read.value)) : read;
   }
 
   async all(): Stored<ReadonlyMap<string, readonly MemberStatus[]>> {
     const read = await this.#store.members();
     if (!read.ok) return read;
     const clusters: Members = new Map();
-    for (const { cluster, status } of read.value) membersOf(clusters, cluster).set(status.member, status);
+    for (const one of read.value) membersOf(clusters, one.cluster).set(one.member, one);
     return ok(new Map([...clusters].map(([name, members]) => [name, sorted(members.values())])));
   }
 
-  async report(cluster: string, member: string, report: MemberReport): Stored<boolean> {
+  async report(cluster: string, member: string, report: MemberReport, sequence: number): Stored<Reported> {
     const seen = membersOf(this.#seen, cluster);
     if (!seen.has(member)) {
-      const read = await this.#store.members(cluster);
+      const read = await this.#read(cluster);
       if (!read.ok) return read;
-      for (const { status } of read.value) seen.set(status.member, status);
-      if (!seen.has(member) && seen.size >= MAX_MEMBERS_PER_CLUSTER) return ok(false);
     }
-    const now = this.#clock.now();
+    const judged = judge(seen, member, sequence);
+    if (judged !== "taken") return ok(judged);
     const previous = seen.get(member);
-    if (previous !== undefined && now - Date.parse(previous.lastSeen) < REPEATED_MS) {
-      const { member: _member, lastSeen: _lastSeen, ...said } = previous;
-      if (sameJson(said, report)) return ok(true);
+    // By when they were signed: one that is played back to another instance is left out there too.
+    if (previous?.status !== undefined && sequence - previous.sequence < REPEATED_MS) {
+      const { member: _member, lastSeen: _lastSeen, ...said } = previous.status;
+      if (sameJson(said, report)) return ok("taken");
     }
-    const status = { ...report, member, lastSeen: timestamp(now) };
-    const saved = await this.#store.saveMembers([{ cluster, status }]);
-    if (!saved.ok) return err(saved.error);
-    seen.set(member, status);
-    return ok(true);
+    const status = { ...report, member, lastSeen: timestamp(this.#clock.now()) };
+    const stored = { cluster, member, sequence, status };
+    const saved = await this.#store.saveMembers([stored]);
+    if (!saved.ok) return saved;
+    // Another instance took a later one, or it was forgotten: read again when it is asked for next.
+    if (!saved.value) {
+      seen.delete(member);
+      return ok("late");
+    }
+    seen.set(member, stored);
+    return ok("taken");
   }
 
-  async forget(cluster: string, member?: string): Promise<void> {
-    if (member === undefined) this.#seen.delete(cluster);
-    else this.#seen.get(cluster)?.delete(member);
-    await this.#store.forgetMembers(cluster, member);
+  async forget(cluster: string, member?: string): Stored<void> {
+    if (member === undefined) {
+      this.#seen.delete(cluster);
+      return this.#store.forgetMembers(cluster);
+    }
+    const read = await this.#read(cluster);
+    if (!read.ok) return read;
+    const known = this.#seen.get(cluster)?.get(member);
+    this.#seen.get(cluster)?.delete(member);
+    if (known === undefined) return ok(undefined);
+    const saved = await this.#store.saveMembers([forgotten(known)]);
+    return saved.ok ? ok(undefined) : saved;
   }
 
   async flush(): Promise<void> {
     // Nothing is held back.
+  }
+
+  async #read(cluster: string): Stored<void> {
+    const read = await this.#store.members(cluster);
+    if (!read.ok) return read;
+    const seen = membersOf(this.#seen, cluster);
+    for (const one of read.value) seen.set(one.member, one);
+    return ok(undefined);
   }
 }
 

@@ -1,5 +1,5 @@
 // Longer than other files: one line or two for every use case, found in one place.
-import { bundlesToMap, encodePem } from "../trust/index.ts";
+import { bundlesToMap, encodePem, type MemberSignature } from "../trust/index.ts";
 import { ok, type Result } from "../model/result.ts";
 import type { AppliedResource, ClusterStatus, MemberReport } from "../model/resource.ts";
 import type { Service } from "../model/service.ts";
@@ -168,6 +168,7 @@ export class Registry {
       planDeleteCluster(state, { name, dryRun }),
     );
     if (!deleted.ok || dryRun) return deleted;
+    // What is left behind means nothing: the cluster's certificates are none any more.
     await this.#members.forget(name);
     // Its members must hear that they are none any more, and not wait for news.
     this.wakeups.wake(name);
@@ -180,18 +181,26 @@ export class Registry {
     );
   }
 
-  async reportMember(actor: string, cluster: string, member: string, report: MemberReport): Answer<void> {
-    if (report.role === "gateway") {
+  async reportMember(
+    actor: string,
+    cluster: string,
+    member: string,
+    { report, sequence }: { readonly report: MemberReport; readonly sequence: number },
+  ): Answer<void> {
+    const reported = await this.#members.report(cluster, member, report, sequence);
+    if (!reported.ok) return unavailable(reported.error);
+    if (reported.value === "full")
+      return refuse("limit_exceeded", `cluster ${cluster} has as many members as a cluster may have`);
+    if (reported.value === "late")
+      return refuse("member_request_invalid", `${member} sent this before, or something later`);
+    if (report.role === "gateway" && this.#isNewAddress(cluster, member, report.advertise)) {
+      // What others hear of must not be turned back after a crash by an earlier report that is played back.
+      await this.#members.flush();
       const advertised = await this.#advertise(actor, cluster, member, report.advertise);
       if (!advertised.ok) return advertised;
     }
-    const reported = await this.#members.report(cluster, member, report);
-    if (!reported.ok) return unavailable(reported.error);
-    if (reported.value) {
-      this.rollouts.report(cluster, member, report.canaries);
-      return ok(undefined);
-    }
-    return refuse("limit_exceeded", `cluster ${cluster} has as many members as a cluster may have`);
+    this.rollouts.report(cluster, member, report.canaries);
+    return ok(undefined);
   }
 
   /** `undefined`: too many wait already. Otherwise resolves at news of the cluster, after `ms`, or when `signal` aborts. */
@@ -201,19 +210,16 @@ export class Registry {
     return waiting;
   }
 
-  /** Whether a report says something that other clusters will hear of. */
-  isNewAddress(cluster: string, member: string, report: MemberReport): boolean {
-    if (report.role !== "gateway") return false;
+  #isNewAddress(cluster: string, member: string, address: string | undefined): boolean {
     const gateways = this.state.clusters.get(cluster)?.record.gateways ?? [];
-    return gateways.find(({ id }) => id === member)?.address !== report.advertise;
+    return gateways.find(({ id }) => id === member)?.address !== address;
   }
 
   /**
-   * Every instance remembers the signatures that it saw; what changes something must not be repeated to another one
-   * either.
+   * Each process remembers the signatures that it saw; what changes something must not be repeated to another one, or to
+   * the one that comes after it.
    */
-  async spendSignature(signature: { readonly id: string; readonly untilMs: number }): Answer<void> {
-    if (!this.#store.shared) return ok(undefined);
+  async spendSignature(signature: MemberSignature): Answer<void> {
     const spent = await this.#store.spend(signature.id, signature.untilMs, this.clock.now());
     if (!spent.ok) return unavailable(spent.error);
     return spent.value
@@ -225,8 +231,8 @@ export class Registry {
   async forgetMember(actor: string, cluster: string, member: string): Answer<void> {
     const withdrawn = await this.#advertise(actor, cluster, member, undefined);
     if (!withdrawn.ok) return withdrawn;
-    await this.#members.forget(cluster, member);
-    return withdrawn;
+    const forgotten = await this.#members.forget(cluster, member);
+    return forgotten.ok ? withdrawn : unavailable(forgotten.error);
   }
 
   #advertise(actor: string, cluster: string, member: string, address: string | undefined): Answer<void> {

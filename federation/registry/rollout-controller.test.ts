@@ -28,6 +28,7 @@ async function scene(path = directory()) {
   const west = await opened.join("west");
   await opened.reportServices(east, "cart");
   await opened.apply(exportOf("east", "cart", "west"), importOf("west", "cart", "east"), ROLLOUT);
+  let sequence = 0;
   let requests = 0;
   let failures = 0;
   const progress = () => {
@@ -44,12 +45,8 @@ async function scene(path = directory()) {
       requests += more.requests;
       failures += more.failures ?? 0;
       const canaries = [{ name: "east/shop/cart-v2", requests, failures, latency: [requests] }];
-      await opened.registry.reportMember(
-        "west",
-        "west",
-        "gateway-1",
-        memberReport({ role: "agent", canaries }),
-      );
+      const report = memberReport({ role: "agent", canaries });
+      await opened.registry.reportMember("west", "west", "gateway-1", { report, sequence: ++sequence });
       await opened.registry.rollouts.look();
     },
     async later(ms: number) {

@@ -7,19 +7,22 @@ export interface SnapshotArchive {
   save(cluster: string, revision: number, jws: string): Promise<void>;
 }
 
-/** A thousand clusters' snapshots of a hundred kilobytes, the newest and the one before; one byte each. */
-const MAX_CHARACTERS = 256 * 1024 * 1024;
+/** A thousand clusters' snapshots of a hundred kilobytes, the newest and the one before. */
+const MAX_BYTES = 256 * 1024 * 1024;
 
-/** What was asked for last, in this process. In front of another one, it asks that for what it has not. */
+/**
+ * What was asked for last, in this process. In front of another one, it asks that for what it has not. As bytes outside of
+ * the heap, which the collector need not move about.
+ */
 export class MemoryArchive implements SnapshotArchive {
   readonly #behind: SnapshotArchive | undefined;
-  readonly #maxCharacters: number;
-  readonly #texts = new Map<string, string>();
-  #characters = 0;
+  readonly #maxBytes: number;
+  readonly #texts = new Map<string, Buffer>();
+  #bytes = 0;
 
-  constructor(behind?: SnapshotArchive, maxCharacters = MAX_CHARACTERS) {
+  constructor(behind?: SnapshotArchive, maxBytes = MAX_BYTES) {
     this.#behind = behind;
-    this.#maxCharacters = maxCharacters;
+    this.#maxBytes = maxBytes;
   }
 
   async find(cluster: string, revision: number): Promise<string | undefined> {
@@ -29,7 +32,7 @@ export class MemoryArchive implements SnapshotArchive {
       // The order of insertion is the order of use.
       this.#texts.delete(key);
       this.#texts.set(key, known);
-      return known;
+      return known.toString("latin1");
     }
     const found = await this.#behind?.find(cluster, revision);
     if (found !== undefined) this.#keep(key, found);
@@ -41,13 +44,14 @@ export class MemoryArchive implements SnapshotArchive {
     await this.#behind?.save(cluster, revision, jws);
   }
 
+  /** A compact JWS is ASCII. */
   #keep(key: string, jws: string): void {
-    this.#characters += jws.length - (this.#texts.get(key)?.length ?? 0);
-    this.#texts.set(key, jws);
+    this.#bytes += jws.length - (this.#texts.get(key)?.length ?? 0);
+    this.#texts.set(key, Buffer.from(jws, "latin1"));
     for (const [oldest, text] of this.#texts) {
-      if (this.#characters <= this.#maxCharacters) break;
+      if (this.#bytes <= this.#maxBytes) break;
       this.#texts.delete(oldest);
-      this.#characters -= text.length;
+      this.#bytes -= text.length;
     }
   }
 }

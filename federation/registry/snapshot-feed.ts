@@ -6,9 +6,12 @@ import { makeDelta } from "./snapshot-delta.ts";
 import type { SnapshotArchive } from "./snapshot-archive.ts";
 import type { ClusterState, FederationState } from "./state.ts";
 import type { RegistryStore } from "./store.ts";
+import { Turnstile } from "./turnstile.ts";
 
 /** Of all clusters; made again where it is asked for again. */
 const MAX_DELTAS = 1_000;
+/** Each holds its snapshot several times over, which a change of all clusters would otherwise pile up at once. */
+const MADE_AT_ONCE = 8;
 
 export interface SignedSnapshot {
   readonly revision: number;
@@ -21,9 +24,12 @@ export class SnapshotFeed {
   readonly #store: RegistryStore;
   readonly #archive: SnapshotArchive;
   readonly #clock: Clock;
-  /** Those that are being made: whoever asks meanwhile waits for the same one. */
-  readonly #deltas = new Map<string, string>();
-  readonly #current = new Map<string, SignedSnapshot>();
+  readonly #deltas = new Map<string, Promise<string | undefined>>();
+  /** Those that are being made: whoever asks meanwhile waits for the same one. What is made lies in the archive. */
+  readonly #making = new Map<string, SignedSnapshot>();
+  readonly #turnstile = new Turnstile(MADE_AT_ONCE);
+  /** Of the last change whose time was asked for: all snapshots that it altered ask. */
+  #dated: { readonly revision: number; readonly time: string } | undefined;
 
   constructor(deps: {
     readonly authority: Authority;
@@ -43,42 +49,52 @@ export class SnapshotFeed {
   /** `undefined` where there is no such cluster. */
   current(state: FederationState, name: string): SignedSnapshot | undefined {
     const cluster = state.clusters.get(name);
-    if (cluster === undefined) {
-      this.#current.delete(name);
-      return undefined;
-    }
+    if (cluster === undefined) return undefined;
     const revision = cluster.snapshotRevision;
-    const known = this.#current.get(name);
+    const known = this.#making.get(name);
     if (known?.revision === revision) return known;
-    const signed = { revision, jws: this.#make(state, cluster) };
-    this.#current.set(name, signed);
-    // One that could not be made is made anew by the next who asks.
-    signed.jws.catch(() => {
-      if (this.#current.get(name) === signed) this.#current.delete(name);
-    });
-    return signed;
+    const made = { revision, jws: this.#make(state, cluster) };
+    this.#making.set(name, made);
+    const done = (): void => {
+      if (this.#making.get(name) === made) this.#making.delete(name);
+    };
+    made.jws.finally(done).catch(() => {});
+    return made;
   }
 
   /** From an earlier revision to `signed`; made once for all members that have the same one. */
-  async delta(name: string, from: number, signed: SignedSnapshot): Promise<string | undefined> {
+  delta(name: string, from: number, signed: SignedSnapshot): Promise<string | undefined> {
     const key = `${name}/${from}/${signed.revision}`;
     const known = this.#deltas.get(key);
     if (known !== undefined) return known;
-    const before = await this.#archive.find(name, from);
-    if (before === undefined || from >= signed.revision) return undefined;
-    const after = { revision: signed.revision, jws: await signed.jws };
-    const delta = makeDelta({ revision: from, jws: before }, after);
-    if (delta === undefined) return undefined;
     if (this.#deltas.size >= MAX_DELTAS) this.#deltas.clear();
-    this.#deltas.set(key, delta);
-    return delta;
+    const made = this.#makeDelta(name, from, signed);
+    this.#deltas.set(key, made);
+    const forget = (): void => {
+      if (this.#deltas.get(key) === made) this.#deltas.delete(key);
+    };
+    made.then((delta) => (delta === undefined ? forget() : undefined), forget);
+    return made;
+  }
+
+  async #makeDelta(name: string, from: number, signed: SignedSnapshot): Promise<string | undefined> {
+    if (from >= signed.revision) return undefined;
+    const before = await this.#archive.find(name, from);
+    if (before === undefined) return undefined;
+    const after = { revision: signed.revision, jws: await signed.jws };
+    return makeDelta({ revision: from, jws: before }, after);
   }
 
   async #make(state: FederationState, cluster: ClusterState): Promise<string> {
     const { name } = cluster.record;
     const revision = cluster.snapshotRevision;
     const archived = await this.#archive.find(name, revision);
-    if (archived !== undefined) return archived;
+    return archived ?? this.#turnstile.pass(() => this.#sign(state, cluster));
+  }
+
+  async #sign(state: FederationState, cluster: ClusterState): Promise<string> {
+    const { name } = cluster.record;
+    const revision = cluster.snapshotRevision;
     const began = this.#clock.now();
     const content = publishedText(state, cluster, this.#authority.root);
     const date = { revision, issuedAt: await this.#issuedAt(revision) };
@@ -91,13 +107,16 @@ export class SnapshotFeed {
 
   /** The time of the change that made it so: every instance, and the same one after a restart, signs the same bytes. */
   async #issuedAt(revision: number): Promise<string> {
+    if (this.#dated?.revision === revision) return this.#dated.time;
     const found = await this.#store.audit({ after: revision - 1, limit: 1 });
     const [record] = found.ok ? found.value : [];
-    return record?.revision === revision ? record.time : timestamp(this.#clock.now());
+    if (record?.revision !== revision) return timestamp(this.#clock.now());
+    this.#dated = { revision, time: record.time };
+    return record.time;
   }
 }
 
 /** The snapshot whole, as JSON: what it says, and since when, which stands last so that deltas find it there. */
-function dated(content: string, date: Pick<Snapshot, "revision" | "issuedAt">): string {
-  return `${content.slice(0, -1)},${JSON.stringify(date).slice(1)}`;
+function dated(content: Buffer, date: Pick<Snapshot, "revision" | "issuedAt">): Buffer {
+  return Buffer.concat([content.subarray(0, -1), Buffer.from(`,${JSON.stringify(date).slice(1)}`)]);
 }

@@ -5,11 +5,12 @@ import type { Change, LoggedChange, StoredRequest } from "./change.ts";
 import type { FederationState } from "./state.ts";
 
 /**
- * Why a write was not acknowledged. `conflict`: it was not written. `unavailable`: disk full, read-only, unreachable,
+ * Why a write was not acknowledged. `conflict`: it was not written. `too_large`: it never can be. `unavailable`: disk full, read-only, unreachable,
  * throttled for too long; a store over a network may have written it all the same, whole, and a request token tells.
  */
 export type StoreFailure =
   | { readonly kind: "conflict" }
+  | { readonly kind: "too_large"; readonly detail: string }
   | { readonly kind: "unavailable"; readonly detail: string };
 
 export type Stored<T> = Promise<Result<T, StoreFailure>>;
@@ -23,7 +24,11 @@ export interface Foundation {
 
 export interface StoredMember {
   readonly cluster: string;
-  readonly status: MemberStatus;
+  readonly member: string;
+  /** Of the signature that brought it: nothing that was signed before is taken any more. */
+  readonly sequence: number;
+  /** Absent: it was forgotten, and is remembered for as long as its signatures live. */
+  readonly status?: MemberStatus;
 }
 
 /**
@@ -50,12 +55,16 @@ export interface RegistryStore {
   restore(backup: Backup): Stored<boolean>;
   findRequest(token: string): Stored<StoredRequest | undefined>;
   audit(page: { readonly after: number; readonly limit: number }): Stored<readonly AuditRecord[]>;
-  /** Heartbeats: the last ones may be lost, members send them again. */
-  saveMembers(members: readonly StoredMember[]): Stored<void>;
-  forgetMembers(cluster: string, member?: string): Stored<void>;
-  /** Of one cluster, or of all. */
+  /**
+   * Heartbeats: the last ones may be lost, members send them again. One with a lower or the same sequence never takes the
+   * place of another; answers whether all of them were newer than what was there.
+   */
+  saveMembers(members: readonly StoredMember[]): Stored<boolean>;
+  /** All of a cluster that is gone. */
+  forgetMembers(cluster: string): Stored<void>;
+  /** Of one cluster, or of all; with those that were forgotten lately. */
   members(cluster?: string): Stored<readonly StoredMember[]>;
-  /** Whether this name was not spent before; it is remembered at least until `untilMs`. */
+  /** Whether this name was not spent before; it is remembered at least until `untilMs`, whatever ends meanwhile. */
   spend(name: string, untilMs: number, nowMs: number): Stored<boolean>;
   /** Removes what nobody will ask for any more; nothing depends on when, or whether, it runs. */
   cleanUp(nowMs: number): Stored<void>;

@@ -148,20 +148,17 @@ function createMemberVerifier(federation: string): Authority["verifyMember"] {
       },
     };
     const { header, method, url, body } = request;
-    let signature = { id: "", untilMs: 0 };
-    const spend = (id: string, untilMs: number): boolean => {
-      signature = { id, untilMs };
-      return spent.spend(id, untilMs, now);
-    };
+    const spend = (id: string, untilMs: number): boolean => spent.spend(id, untilMs, now);
     const verified = verifyMemberRequest(header, { method, url, body, bundles, now, spend });
     if (!verified.ok) return verified;
-    const { trustDomain } = verified.value;
+    const { signer, signature } = verified.value;
+    const { trustDomain } = signer;
     if (!trustDomain.endsWith(suffix))
       return err(problem("member_request_invalid", `${trustDomain} is not of ${federation}`));
     return ok({
       kind: "member",
       cluster: trustDomain.slice(0, -suffix.length),
-      id: verified.value,
+      id: signer,
       signature,
     });
   };

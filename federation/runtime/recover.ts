@@ -24,7 +24,7 @@ export async function recoverRegistry(
   if (!state.ok) return err(storeProblem(state.error));
   const members = await store.members();
   if (!members.ok) return err(storeProblem(members.error));
-  const seen = members.value.map(({ status }) => status.appliedRevision);
+  const seen = members.value.map(({ status }) => status?.appliedRevision ?? 0);
   const beyond = Math.max(options.acknowledged, state.value.revision, ...seen);
   const planned = planAdvance(state.value, beyond);
   if (!planned.ok) return err(planned.error.problem);

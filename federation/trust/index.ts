@@ -11,7 +11,12 @@ export { createClusterKey, createCsr, createSvidCsr, parseCsr } from "./csr.ts";
 export { createJoinToken, peekJoinToken, verifyJoinToken } from "./join-token.ts";
 export type { JoinToken, JoinTokenClaims } from "./join-token.ts";
 export { privateKeyFromPem, privateKeyToPem, publicKeyFromDer } from "./keys.ts";
-export { MEMBER_SCHEME, signMemberRequest, verifyMemberRequest } from "./member-request.ts";
+export {
+  MEMBER_SCHEME,
+  type MemberSignature,
+  signMemberRequest,
+  verifyMemberRequest,
+} from "./member-request.ts";
 export type { MemberRequestExpectation } from "./member-request.ts";
 export { isRole, issueOperatorToken, ROLES, roleCovers, verifyOperatorToken } from "./operator-token.ts";
 export type { Operator, Role } from "./operator-token.ts";

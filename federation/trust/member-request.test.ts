@@ -22,7 +22,7 @@ function codeOf(changed: Partial<MemberRequestExpectation> = {}, authorization =
     now: NOW,
     ...changed,
   });
-  return result.ok ? result.value.uri : result.error.name;
+  return result.ok ? result.value.signer.uri : result.error.name;
 }
 
 describe("a member request", () => {
@@ -73,6 +73,21 @@ describe("a member request", () => {
     expect(codeOf({ spend })).toBe(gateway.spiffeId.uri);
     expect(codeOf({ spend })).toBe("member_request_invalid");
     expect([...seen.values()]).toEqual([NOW + 90_000]);
+  });
+
+  it("is ordered by the millisecond, and without a sequence of its own by the second", () => {
+    const sequenceOf = (sequence?: number) => {
+      const more = sequence === undefined ? {} : { sequence };
+      const signed = signMemberRequest({ credential: gateway, ...request, now: NOW + 7, ...more });
+      const expected = { ...request, bundles: federation.index, now: NOW };
+      const result = verifyMemberRequest(signed, expected);
+      return result.ok ? result.value.signature.sequence : result.error.name;
+    };
+    expect(sequenceOf()).toBe(NOW + 7);
+    expect(sequenceOf(NOW + 8)).toBe(NOW + 8);
+    // What is no time beside the one that it was signed at would keep later ones out.
+    for (const strange of [NOW - 1, NOW + 60_001, NOW + 0.5, Number.MAX_SAFE_INTEGER])
+      expect(sequenceOf(strange)).toBe("member_request_invalid");
   });
 
   it("is not counted when something else is wrong with it", () => {

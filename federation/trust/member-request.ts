@@ -24,6 +24,8 @@ export function signMemberRequest(request: {
   readonly url: string;
   readonly body: Uint8Array | string | undefined;
   readonly now: number;
+  /** Greater than that of whatever this member signed before; `now` where it signs no two in a millisecond. */
+  readonly sequence?: number;
 }): string {
   const iat = Math.floor(request.now / 1000);
   const jwt = signWithSvid(request.credential, MEMBER_REQUEST_TYPE, {
@@ -34,6 +36,7 @@ export function signMemberRequest(request: {
     iat,
     exp: iat + LIFETIME_S,
     jti: randomBytes(16).toString("base64url"),
+    seq: request.sequence ?? request.now,
   });
   return `${MEMBER_SCHEME} ${jwt}`;
 }
@@ -49,11 +52,25 @@ export interface MemberRequestExpectation {
   readonly spend?: (jti: string, untilMs: number) => boolean;
 }
 
+/** Names one signature, and orders it among those of its member. */
+export interface MemberSignature {
+  readonly id: string;
+  /** Nobody takes it after this. */
+  readonly untilMs: number;
+  /** Milliseconds of the member's clock; of two signatures of one member, the later one has the greater. */
+  readonly sequence: number;
+}
+
+export interface MemberRequest {
+  readonly signer: SpiffeId;
+  readonly signature: MemberSignature;
+}
+
 /** `header` is the whole Authorization header. The signer is a gateway or an agent; which cluster's, the caller judges. */
 export function verifyMemberRequest(
   header: string,
   expected: MemberRequestExpectation,
-): Result<SpiffeId, Problem> {
+): Result<MemberRequest, Problem> {
   const invalid = (detail: string) => err(problem("member_request_invalid", detail));
   const [scheme, jwt, ...rest] = header.split(" ");
   if (scheme?.toLowerCase() !== MEMBER_SCHEME.toLowerCase() || jwt === undefined || rest.length > 0) {
@@ -69,8 +86,8 @@ export function verifyMemberRequest(
   if (systemRole(signer) === undefined) return invalid(`${signer.uri} is no gateway, agent or controller`);
   const changed = difference(claims, expected);
   if (changed !== undefined) return invalid(`the ${changed} is not the one that was signed`);
-  const untimely = judgeTime(claims, expected);
-  return untimely === undefined ? ok(signer) : err(untimely);
+  const signature = judgeTime(claims, expected);
+  return signature.ok ? ok({ signer, signature: signature.value }) : signature;
 }
 
 function difference(claims: JsonObject, expected: MemberRequestExpectation): string | undefined {
@@ -79,22 +96,36 @@ function difference(claims: JsonObject, expected: MemberRequestExpectation): str
   return claims["body"] === bodyHash(expected.body) ? undefined : "body";
 }
 
-function judgeTime(claims: JsonObject, expected: MemberRequestExpectation): Problem | undefined {
-  const { now, skewMs = SKEW_MS } = expected;
+function judgeTime(
+  claims: JsonObject,
+  { now, skewMs = SKEW_MS, spend }: MemberRequestExpectation,
+): Result<MemberSignature, Problem> {
   const { iat, exp, jti } = claims;
   if (!isTime(iat) || !isTime(exp) || exp - iat > LIFETIME_S || typeof jti !== "string" || jti.length < 16) {
-    return problem("member_request_invalid", `it needs iat, exp at most ${LIFETIME_S} s later, and jti`);
+    const detail = `it needs iat, exp at most ${LIFETIME_S} s later, and jti`;
+    return err(problem("member_request_invalid", detail));
   }
+  const sequence = sequenceOf(claims["seq"], iat);
+  if (sequence === undefined)
+    return err(problem("member_request_invalid", "its seq is not a time beside iat"));
   const untilMs = exp * 1000 + skewMs;
-  if (now > untilMs)
-    return problem("member_request_expired", `it expired at ${isoOf(exp)}, it is ${isoOf(now / 1000)}`);
-  if (iat * 1000 > now + skewMs) {
-    return problem("member_request_expired", `it was signed at ${isoOf(iat)}, it is ${isoOf(now / 1000)}`);
-  }
-  if (expected.spend !== undefined && !expected.spend(jti, untilMs)) {
-    return problem("member_request_invalid", "the same signature was used before");
-  }
-  return undefined;
+  const expired = (what: string) =>
+    err(problem("member_request_expired", `it ${what}, it is ${isoOf(now / 1000)}`));
+  if (now > untilMs) return expired(`expired at ${isoOf(exp)}`);
+  if (iat * 1000 > now + skewMs) return expired(`was signed at ${isoOf(iat)}`);
+  if (spend !== undefined && !spend(jti, untilMs))
+    return err(problem("member_request_invalid", "the same signature was used before"));
+  return ok({ id: jti, untilMs, sequence });
+}
+
+/**
+ * A member that lies about it hurts itself only, and not for longer than its signatures live. Members of the release
+ * before have none: theirs are ordered by the second.
+ */
+function sequenceOf(seq: unknown, iat: number): number | undefined {
+  if (seq === undefined) return iat * 1000;
+  const apart = typeof seq === "number" && Number.isInteger(seq) ? seq - iat * 1000 : -1;
+  return apart >= 0 && apart <= LIFETIME_S * 1000 ? iat * 1000 + apart : undefined;
 }
 
 function isoOf(seconds: number): string {

@@ -1,16 +1,17 @@
 import type { JSONWebKeySet } from "jose";
 import { problem, type Problem } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
-import { type SigningKey, signRegistryJws, verifyRegistryJws } from "./signing-key.ts";
+import { signJwsAside } from "./jws.ts";
+import { type SigningKey, verifyRegistryJws } from "./signing-key.ts";
 
 const SNAPSHOT_TYPE = "isthmus-snapshot+jws";
 
 // 10,000 services of a cluster make about 4 MB; beyond this a registry is broken.
 const MAX_SNAPSHOT_CHARACTERS = 32 * 1024 * 1024;
 
-/** `snapshot` as JSON. Answers a promise because elsewhere the key lives in a key management service. */
-export function signSnapshot(snapshot: string, key: SigningKey): Promise<string> {
-  return Promise.resolve(signRegistryJws(key, SNAPSHOT_TYPE, snapshot));
+/** `snapshot`: bytes of JSON. */
+export function signSnapshot(snapshot: Buffer, key: SigningKey): Promise<string> {
+  return signJwsAside({ typ: SNAPSHOT_TYPE, kid: key.kid }, snapshot, key.privateKey);
 }
 
 /** The payload, not yet decoded: model/wire judges what it says, the member whether it is its own and newer. */

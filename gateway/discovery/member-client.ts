@@ -45,9 +45,13 @@ const TIMEOUT_MS = 5000;
 // Everything but a snapshot is small.
 const MAX_BYTES = 256 * 1024;
 
+/** As far as the registry lets clocks differ. */
+const MAX_AHEAD_MS = 30_000;
+
 export function createMemberClient(options: MemberClientOptions): MemberClient {
   const base = options.registry.replace(/\/+$/, "");
   const fetcher = options.fetch ?? createHttpFetch();
+  let sequence = 0;
   return {
     async request(request) {
       const url = `${base}${request.path}`;
@@ -57,12 +61,16 @@ export function createMemberClient(options: MemberClientOptions): MemberClient {
       const { credential, clock } = options;
       if (credential !== undefined) {
         const now = clock.now();
+        // The registry takes no report that was signed before the last one. A clock that ran far ahead and was set right
+        // begins anew: whatever it signed then was refused.
+        sequence = sequence > now + MAX_AHEAD_MS ? now : Math.max(sequence + 1, now);
         headers["authorization"] = signMemberRequest({
           credential: credential(),
           method: request.method,
           url,
           body,
           now,
+          sequence,
         });
       }
       const response = await fetchBounded(fetcher, clock, {

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
 import { applyLogged, type Change } from "../../federation/registry/change.ts";
 import type { ClusterRecord, FederationState, Item } from "../../federation/registry/state.ts";
-import type { RegistryStore } from "../../federation/registry/store.ts";
+import type { RegistryStore, StoredMember } from "../../federation/registry/store.ts";
 import { exportOf, memberReport } from "../fakes/registry-scene.ts";
 import { unwrap } from "../fakes/pki.ts";
 
@@ -137,22 +137,36 @@ export function runStoreConformance(name: string, make: () => StorePlace | Promi
     test("keeps the last heartbeat of each member until it is forgotten", async () => {
       const place = await make();
       const store = await openAt(place);
-      const heartbeat = (member: string, appliedRevision: number) => ({
-        cluster: "east",
-        status: { ...memberReport({ appliedRevision }), member, lastSeen: TIME },
-      });
       unwrap(await store.saveMembers([heartbeat("gateway-1", 1), heartbeat("agent-1", 1)]));
-      unwrap(await store.saveMembers([heartbeat("gateway-1", 2)]));
+      expect(unwrap(await store.saveMembers([heartbeat("gateway-1", 2)]))).toBe(true);
       const again = await reopen(place, store);
       const members = unwrap(await again.members());
-      expect([...members].sort((a, b) => (a.status.member < b.status.member ? -1 : 1))).toEqual([
+      expect([...members].sort((a, b) => (a.member < b.member ? -1 : 1))).toEqual([
         heartbeat("agent-1", 1),
         heartbeat("gateway-1", 2),
       ]);
-      unwrap(await again.forgetMembers("east", "agent-1"));
-      expect(unwrap(await again.members())).toHaveLength(1);
+      // What is forgotten is remembered as such, and keeps what it signed before from coming back.
+      const { status: _, ...forgotten } = heartbeat("agent-1", 3);
+      expect(unwrap(await again.saveMembers([forgotten]))).toBe(true);
+      expect(unwrap(await again.saveMembers([heartbeat("agent-1", 2)]))).toBe(false);
+      expect(unwrap(await again.members("east"))).toContainEqual(forgotten);
       unwrap(await again.forgetMembers("east"));
       expect(unwrap(await again.members())).toEqual([]);
+    });
+
+    test("never turns a heartbeat back to one that was signed before it", async () => {
+      const place = await make();
+      const store = await openAt(place);
+      const second = place.openSecond?.() ?? store;
+      unwrap(await store.saveMembers([heartbeat("gateway-1", 5)]));
+      for (const sequence of [4, 5])
+        expect(unwrap(await second.saveMembers([heartbeat("gateway-1", sequence)]))).toBe(false);
+      await Promise.all(
+        Array.from({ length: 20 }, (_, index) =>
+          (index % 2 === 0 ? store : second).saveMembers([heartbeat("gateway-1", 25 - index)]),
+        ),
+      );
+      expect(unwrap(await store.members("east"))).toEqual([heartbeat("gateway-1", 25)]);
     });
 
     test("keeps documents of any size whole, and lists pages of them", async () => {
@@ -251,6 +265,18 @@ export function runStoreConformance(name: string, make: () => StorePlace | Promi
       expect(unwrap(await store.spend("jti-2", now + 60_000, now))).toBe(true);
     });
 
+    test("remembers over a restart what was spent, and not for longer than it says", async () => {
+      const place = await make();
+      const store = await openAt(place);
+      const now = Date.parse(TIME);
+      expect(unwrap(await store.spend("jti-1", now + 60_000, now))).toBe(true);
+      const again = await reopen(place, store);
+      expect(unwrap(await again.spend("jti-1", now + 60_000, now + 30_000))).toBe(false);
+      unwrap(await again.cleanUp(now + 30_000));
+      expect(unwrap(await again.spend("jti-1", now + 60_000, now + 30_000))).toBe(false);
+      expect(unwrap(await again.spend("jti-1", now + 200_000, now + 62_000))).toBe(true);
+    });
+
     test("keeps several instances from overwriting each other", async () => {
       const place = await make();
       const store = await openAt(place);
@@ -271,6 +297,11 @@ export function runStoreConformance(name: string, make: () => StorePlace | Promi
 }
 
 const REQUEST = { token: "request-1", fingerprint: "f1", response: '{"revision":1}' };
+
+function heartbeat(member: string, order: number): StoredMember {
+  const status = { ...memberReport({ appliedRevision: order }), member, lastSeen: TIME };
+  return { cluster: "east", member, sequence: Date.parse(TIME) + order, status };
+}
 
 function change(baseRevision: number, parts: Partial<Change>): Change {
   return {

@@ -71,7 +71,7 @@ export function createFakeRegistry(federation: TestFederation, cluster: string, 
     caLifetimeMs: 24 * 3_600_000,
     nextSnapshot: undefined,
     snapshotKeys,
-    sign: (payload) => signSnapshot(JSON.stringify(payload), key),
+    sign: (payload) => signSnapshot(Buffer.from(JSON.stringify(payload)), key),
     joinToken: async (name) =>
       (await createJoinToken({ key, federation: federation.name, cluster: name, now: clock.now() })).token,
     publish(change = {}) {

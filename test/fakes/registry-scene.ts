@@ -112,14 +112,17 @@ export async function openRegistryScene(options: SceneOptions): Promise<Registry
 }
 
 function createSend(fetch: RegistryScene["fetch"], clock: ManualClock): RegistryScene["send"] {
+  // The hands of the clock often stand still from one request to the next.
+  let sequence = 0;
   return async (method, path, request = {}) => {
     const url = `http://registry.test${path}`;
     const body = request.raw ?? (request.body === undefined ? undefined : JSON.stringify(request.body));
     const headers = new Headers({ ...(body === undefined ? {} : { "content-type": "application/json" }) });
     const { token = ADMIN_TOKEN, as: credential } = request;
     if (credential !== undefined) {
-      const signed = signMemberRequest({ credential, method, url, body, now: clock.now() });
-      headers.set("authorization", signed);
+      const now = clock.now();
+      sequence = Math.max(sequence + 1, now);
+      headers.set("authorization", signMemberRequest({ credential, method, url, body, now, sequence }));
     } else if (token !== null) headers.set("authorization", `Bearer ${token}`);
     for (const [name, value] of Object.entries(request.headers ?? {})) headers.set(name, value);
     const signal = request.signal === undefined ? {} : { signal: request.signal };

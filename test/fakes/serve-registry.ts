@@ -43,6 +43,8 @@ export interface Served {
   fetch(request: Request): Response | Promise<Response>;
   /** As the store has it, or the registry where that is here. */
   state(): Promise<FederationState>;
+  /** A second instance with the same keys beside this one; where the store is for one alone, the one after a restart. */
+  another(): Promise<Served["fetch"]>;
   close(): Promise<void>;
 }
 
@@ -54,26 +56,34 @@ export async function serveHere(options: SceneOptions, clock: ManualClock): Prom
   unwrap(await store.found({ federation: FEDERATION, adminTokenSha256: ADMIN_TOKEN_SHA256 }));
   const root = localRootSigner(unwrap(loadRoot(createRoot({ federation: FEDERATION, now: clock.now() }))));
   const key = unwrap(loadSigningKey(createSigningKey().privateKeyPem));
-  const authority = createTrustAuthority({
-    federation: FEDERATION,
-    adminTokenSha256: ADMIN_TOKEN_SHA256,
-    root,
-    key,
-    shelf: createKeyShelf(createMemoryVault()),
-  });
+  const shelf = createKeyShelf(createMemoryVault());
+  const adminTokenSha256 = ADMIN_TOKEN_SHA256;
+  // Each instance has its own, which remembers the signatures that it saw.
+  const authorityOf = () =>
+    createTrustAuthority({ federation: FEDERATION, adminTokenSha256, root, key, shelf });
   const waiting = options.waiting === undefined ? {} : { waiting: options.waiting };
-  const registry = unwrap(await Registry.open({ store, clock, random: () => 0.5, authority, ...waiting }));
-  const app = createApp({
-    registry,
-    log: options.log ?? SILENT_LOGGER,
-    version: "0.0.0",
-    accepting: options.accepting ?? (() => true),
-  });
+  const open = async (on: RegistryStore) => {
+    const registry = unwrap(
+      await Registry.open({ store: on, clock, random: () => 0.5, authority: authorityOf(), ...waiting }),
+    );
+    const app = createApp({
+      registry,
+      log: options.log ?? SILENT_LOGGER,
+      version: "0.0.0",
+      accepting: options.accepting ?? (() => true),
+    });
+    return { registry, fetch: app.fetch };
+  };
+  const { registry, fetch } = await open(store);
   return {
     registry,
     store,
-    fetch: app.fetch,
+    fetch,
     state: async () => registry.state,
+    async another() {
+      if (!store.shared) await registry.close();
+      return (await open(await openSceneStore(options.directory))).fetch;
+    },
     close: () => registry.close(),
   };
 }
@@ -96,12 +106,16 @@ export async function serveElsewhere(directory: string, clock: ManualClock): Pro
     ISTHMUS_LOG_LEVEL: "error",
   };
   const store = storeOn(local, table);
-  const fetch =
-    RUNTIME === "lambda-dynamodb" ? serveOnLambda(settings, clock) : await serveOnWorkerd(settings, clock);
+  const serve = async (more: Readonly<Record<string, string>>): Promise<Served["fetch"]> =>
+    RUNTIME === "lambda-dynamodb"
+      ? serveOnLambda(settings, clock)
+      : serveOnWorkerd({ ...settings, ...more }, clock);
   return {
     registry: outOfReach(),
     store,
-    fetch,
+    fetch: await serve({}),
+    // In one isolate, where other settings are another instance.
+    another: () => serve({ TEST_INSTANCE: "2" }),
     state: async () => unwrap(await store.load()),
     close: async () => {},
   };

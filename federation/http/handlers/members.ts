@@ -47,15 +47,14 @@ export const MEMBER_ENDPOINTS: readonly Endpoint[] = [
     answer: { status: 204 },
     async handle(c, { registry }) {
       const name = pathParam(c, "name");
-      const { actor, role, body, spend } = await requireMember(registry, c, name);
+      const { actor, role, body, sequence } = await requireMember(registry, c, name);
       const report = decodeBody(c, body, memberReport);
       const member = pathParam(c, "member");
       if (!memberName.safeParse(member).success)
         throw problemError("request_invalid", "the member's name must be a DNS label");
       // An agent that calls itself a gateway would draw other clusters' traffic to itself.
       if (report.role !== role) throw problemError("forbidden", `${actor} is no ${report.role}`);
-      if (registry.isNewAddress(name, member, report)) await spend();
-      orThrow(await registry.reportMember(actor, name, member, report));
+      orThrow(await registry.reportMember(actor, name, member, { report, sequence }));
       return c.body(null, 204);
     },
   },

@@ -48,6 +48,7 @@ import {
   type Head,
   headOf,
   memberOf,
+  memberRow,
   moveHead,
   putNew,
   requestRows,
@@ -130,7 +131,10 @@ export class DynamoDbStore implements RegistryStore {
     const log = toRows(LOG, sk, logged, { id: { S: id } });
     const rows = [...log, ...toRows(AUDIT, sk, { revision, ...audit }), ...requestRows(request, audit.time)];
     if (bytesOf(rows) > MAX_CHANGE_BYTES)
-      return err({ kind: "unavailable", detail: "the change is larger than a transaction may be" });
+      return err({
+        kind: "too_large",
+        detail: `the change is larger than the ${MAX_CHANGE_BYTES / 1e6} MB that one transaction takes: apply it in parts`,
+      });
     const items = [moveHead(change, bytesOf(log)), ...rows.map(putNew)];
     const written = await attempt(() => this.#table.transact(items, id));
     if (written.ok && written.value === "written") return ok(this.#acknowledge(revision, bytesOf(log)));
@@ -206,21 +210,23 @@ export class DynamoDbStore implements RegistryStore {
     });
   }
 
-  saveMembers(members: readonly StoredMember[]): Stored<void> {
-    return attempt(() =>
-      this.#table.putAll(
-        members.map(({ cluster, status }) => ({
-          ...keyOf({ pk: memberPk(cluster), sk: memberSk(cluster, status.member) }),
-          value: { S: JSON.stringify(status) },
-        })),
-      ),
-    );
+  saveMembers(members: readonly StoredMember[]): Stored<boolean> {
+    return attempt(async () => {
+      const condition = "attribute_not_exists(seq) OR seq < :seq";
+      const saved = await Promise.all(
+        members.map((one) =>
+          this.#table.put(memberRow(one), {
+            expression: condition,
+            values: { ":seq": { N: String(one.sequence) } },
+          }),
+        ),
+      );
+      return !saved.includes(false);
+    });
   }
 
-  forgetMembers(cluster: string, member?: string): Stored<void> {
+  forgetMembers(cluster: string): Stored<void> {
     return attempt(async () => {
-      if (member !== undefined)
-        return this.#table.delete({ pk: memberPk(cluster), sk: memberSk(cluster, member) });
       const range = { pk: memberPk(cluster), prefix: memberSk(cluster, ""), keysOnly: true };
       return this.#table.deleteAll(await this.#table.query(range));
     });

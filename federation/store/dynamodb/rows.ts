@@ -3,7 +3,7 @@ import type { MemberStatus } from "../../model/resource.ts";
 import type { Change, LoggedChange, StoredRequest } from "../../registry/change.ts";
 import type { Foundation, StoredMember } from "../../registry/store.ts";
 import { documentsOf, fromRows, type Row, toRows } from "./document.ts";
-import { FOUNDATION, HEAD, requestPk } from "./keys.ts";
+import { FOUNDATION, HEAD, memberPk, memberSk, requestPk } from "./keys.ts";
 import { keyOf } from "./table.ts";
 
 /** Requests are repeated within minutes. */
@@ -81,7 +81,20 @@ export function changesFrom(rows: readonly Row[], revision: number): readonly Lo
   return changes;
 }
 
+/** What is forgotten is kept for longer than its signatures live, and then removed by the table. */
+const FORGOTTEN_KEPT_S = 600;
+
+export function memberRow({ cluster, member, sequence, status }: StoredMember): Row {
+  const seq = { N: String(sequence) };
+  const key = keyOf({ pk: memberPk(cluster), sk: memberSk(cluster, member) });
+  return status === undefined
+    ? { ...key, seq, expires: { N: String(Math.ceil(sequence / 1_000) + FORGOTTEN_KEPT_S) } }
+    : { ...key, seq, value: { S: JSON.stringify(status) } };
+}
+
 export function memberOf(row: Row): StoredMember {
-  const [cluster = ""] = (row["sk"]?.S ?? "").split("/");
-  return { cluster, status: JSON.parse(row["value"]?.S ?? "") as MemberStatus };
+  const [cluster = "", member = ""] = (row["sk"]?.S ?? "").split("/");
+  const stored = { cluster, member, sequence: Number(row["seq"]?.N ?? 0) };
+  const text = row["value"]?.S;
+  return text === undefined ? stored : { ...stored, status: JSON.parse(text) as MemberStatus };
 }

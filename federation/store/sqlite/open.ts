@@ -2,7 +2,7 @@ import { DatabaseSync } from "node:sqlite";
 import { chmodSync, closeSync, openSync } from "node:fs";
 import { type Problem, problem } from "../../model/problem.ts";
 import { err, ok, type Result } from "../../model/result.ts";
-import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
+import { APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 
 /** A predecessor that is on its way out gets this long to let go of the file. */
 const LOCK_WAIT_MS = 5_000;
@@ -42,14 +42,17 @@ function prepare(database: DatabaseSync, path: string): Problem | undefined {
     return undefined;
   }
   if (application !== APPLICATION_ID) return problem("state_unusable", `${path} is not a registry's store`);
-  if (version !== SCHEMA_VERSION) {
+  if (version !== SCHEMA_VERSION && !MIGRATIONS.has(version)) {
     return problem(
       "state_unusable",
       `${path} has schema version ${version}, this registry reads version ${SCHEMA_VERSION}: run the version that wrote it`,
     );
   }
   const check = database.prepare("PRAGMA quick_check(1)").get()?.["quick_check"];
-  return check === "ok" ? undefined : corrupt(path, String(check));
+  if (check !== "ok") return corrupt(path, String(check));
+  for (let from = version; from < SCHEMA_VERSION; from++)
+    database.exec(`BEGIN; ${MIGRATIONS.get(from) ?? ""} PRAGMA user_version = ${from + 1}; COMMIT;`);
+  return undefined;
 }
 
 export function corrupt(path: string, detail: string): Problem {

@@ -1,7 +1,8 @@
 import { crc32 } from "node:zlib";
-import type { AppliedResource, ServiceResource } from "../../model/resource.ts";
+import type { AppliedResource, MemberStatus, ServiceResource } from "../../model/resource.ts";
 import type { SigningRing } from "../../registry/signing-ring.ts";
 import { type ClusterRecord, type Item, type ItemKey, keyOf } from "../../registry/state.ts";
+import type { StoredMember } from "../../registry/store.ts";
 
 /** One row of `items`. */
 export interface ItemRow {
@@ -36,4 +37,18 @@ export function fromRow(row: Readonly<Record<string, unknown>>): Item {
   if (kind === "SigningKeys") return { kind, value: value as SigningRing };
   if (kind === "Services") return { kind, cluster, value: value as readonly ServiceResource[] };
   return { kind: "Applied", value: value as AppliedResource };
+}
+
+export function memberOf(row: Readonly<Record<string, unknown>>): StoredMember {
+  const stored = {
+    cluster: String(row["cluster"]),
+    member: String(row["member"]),
+    sequence: Number(row["sequence"]),
+  };
+  return row["body"] === "" ? stored : { ...stored, status: parse<MemberStatus>(row["body"]) };
+}
+
+/** Bodies are our own writing, so their shape needs no second look. */
+export function parse<T>(body: unknown): T {
+  return JSON.parse(String(body)) as T;
 }

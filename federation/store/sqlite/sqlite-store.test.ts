@@ -80,6 +80,29 @@ describe("opening", () => {
     expect(refusal(newer)).toMatch(/schema version 99/);
   });
 
+  test("migrates one of the version before, whose members have no order yet", async () => {
+    const path = await usedStore();
+    const old = new DatabaseSync(join(path, "registry.db"));
+    old.exec(`DROP TABLE spent; DROP TABLE members;
+      CREATE TABLE members (cluster TEXT NOT NULL, member TEXT NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (cluster, member)) WITHOUT ROWID, STRICT;
+      INSERT INTO members VALUES ('east', 'gateway-1', '{"role":"gateway"}');
+      PRAGMA user_version = 1`);
+    old.close();
+    for (const name of ["spent-at-first", "spent-again"]) {
+      const store = unwrap(openSqliteStore(path));
+      const [member] = unwrap(await store.members());
+      expect(member).toMatchObject({
+        cluster: "east",
+        member: "gateway-1",
+        sequence: 0,
+        status: { role: "gateway" },
+      });
+      expect(unwrap(await store.spend(name, 2, 1))).toBe(true);
+      store.close();
+    }
+  });
+
   test("finds a single flipped letter in what it stored", async () => {
     const path = await usedStore();
     const file = join(path, "registry.db");

@@ -2,10 +2,8 @@ import { join } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { type Problem, problem } from "../../model/problem.ts";
 import { err, ok, type Result } from "../../model/result.ts";
-import type { MemberStatus } from "../../model/resource.ts";
 import type { AuditRecord } from "../../model/wire/api.ts";
 import type { Change, LoggedChange, StoredRequest } from "../../registry/change.ts";
-import { SpentIds } from "../../registry/spent-ids.ts";
 import type { FederationState, Item } from "../../registry/state.ts";
 import { toStateDocument } from "../../registry/state-document.ts";
 import type {
@@ -19,7 +17,7 @@ import type {
 import { HighWaterMark, readHighWaterMark } from "./high-water.ts";
 import { loadState } from "./load-state.ts";
 import { corrupt, describe, openDatabase } from "./open.ts";
-import { DamagedRow, toRow } from "./rows.ts";
+import { DamagedRow, memberOf, parse, toRow } from "./rows.ts";
 
 const DATABASE = "registry.db";
 const HIGH_WATER = "registry.revision";
@@ -27,10 +25,16 @@ const HIGH_WATER = "registry.revision";
 /** Requests are repeated within minutes; ten thousand changes later nobody repeats one. */
 const REQUESTS_KEPT = 10_000;
 
+/** Far longer than what a member signed is taken. */
+const FORGOTTEN_KEPT_MS = 10 * 60_000;
+
 const PUT = "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?)";
 const SEE = "INSERT OR IGNORE INTO first_seen VALUES (?, ?)";
 const REVISE = "INSERT OR REPLACE INTO snapshots VALUES (?, ?)";
 const RECORD = "INSERT INTO audit VALUES (?, ?)";
+const SAVE_MEMBER = `INSERT INTO members VALUES (?1, ?2, ?3, ?4)
+  ON CONFLICT DO UPDATE SET body = ?3, sequence = ?4 WHERE sequence < ?4`;
+const SPEND = `INSERT INTO spent VALUES (?1, ?2) ON CONFLICT DO UPDATE SET until = ?2 WHERE until < ?3`;
 
 /** Opens the store of a state directory; a damaged, foreign, older or busy one is refused with the reason. */
 export function openSqliteStore(
@@ -62,7 +66,6 @@ export class SqliteStore implements RegistryStore {
   readonly shared = false;
   readonly #database: DatabaseSync;
   readonly #mark: HighWaterMark;
-  readonly #spent = new SpentIds();
   readonly #statements = new Map<string, StatementSync>();
 
   constructor(database: DatabaseSync, mark: HighWaterMark) {
@@ -165,37 +168,40 @@ export class SqliteStore implements RegistryStore {
     );
   }
 
-  saveMembers(members: readonly StoredMember[]): Stored<void> {
+  saveMembers(members: readonly StoredMember[]): Stored<boolean> {
     return attempt(() =>
       this.#transaction(() => {
-        const upsert = this.#sql("INSERT OR REPLACE INTO members VALUES (?, ?, ?)");
-        for (const { cluster, status } of members) upsert.run(cluster, status.member, JSON.stringify(status));
+        const upsert = this.#sql(SAVE_MEMBER);
+        const saved = members.map(({ cluster, member, status, sequence }) => {
+          const body = status === undefined ? "" : JSON.stringify(status);
+          return Number(upsert.run(cluster, member, body, sequence).changes);
+        });
+        return !saved.includes(0);
       }),
     );
   }
 
-  forgetMembers(cluster: string, member?: string): Stored<void> {
-    return attempt(() => {
-      if (member === undefined) this.#sql("DELETE FROM members WHERE cluster = ?").run(cluster);
-      else this.#sql("DELETE FROM members WHERE cluster = ? AND member = ?").run(cluster, member);
-    });
+  forgetMembers(cluster: string): Stored<void> {
+    return attempt(() => void this.#sql("DELETE FROM members WHERE cluster = ?").run(cluster));
   }
 
   members(cluster?: string): Stored<readonly StoredMember[]> {
     return attempt(() =>
-      this.#sql("SELECT cluster, body FROM members WHERE ? IS NULL OR cluster = ?")
+      this.#sql("SELECT cluster, member, body, sequence FROM members WHERE ? IS NULL OR cluster = ?")
         .all(cluster ?? null, cluster ?? null)
-        .map((row) => ({ cluster: String(row["cluster"]), status: parse<MemberStatus>(row["body"]) })),
+        .map(memberOf),
     );
   }
 
-  /** Kept here and not on disk: a signature is worth a minute, and one process writes to this store. */
-  async spend(name: string, untilMs: number, nowMs: number): Stored<boolean> {
-    return ok(this.#spent.spend(name, untilMs, nowMs));
+  spend(name: string, untilMs: number, nowMs: number): Stored<boolean> {
+    return attempt(() => Number(this.#sql(SPEND).run(name, untilMs, nowMs).changes) === 1);
   }
 
-  async cleanUp(): Stored<void> {
-    return ok(undefined);
+  cleanUp(nowMs: number): Stored<void> {
+    return attempt(() => {
+      this.#sql("DELETE FROM spent WHERE until < ?").run(nowMs);
+      this.#sql("DELETE FROM members WHERE body = '' AND sequence < ?").run(nowMs - FORGOTTEN_KEPT_MS);
+    });
   }
 
   close(): void {
@@ -278,9 +284,4 @@ async function attempt<T>(run: () => T): Stored<T> {
     }
     throw cause;
   }
-}
-
-/** Bodies are our own writing, so their shape needs no second look. */
-function parse<T>(body: unknown): T {
-  return JSON.parse(String(body)) as T;
 }
