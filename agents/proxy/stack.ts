@@ -89,6 +89,7 @@ export function buildAgent(context: MemberContext, capture?: Capture, services?:
     canaries: () => control.guard.canaries(engine.tables.current?.rules),
     probe: (request) => probeListener(listeners, request, context.monotonicMs),
     async drain() {
+      control.retire();
       await capture?.stop();
       ways.drain();
       await Promise.all([server.drain(), listeners.drain(), pods?.drain(), mesh?.drain()]);

@@ -26,6 +26,7 @@ export { ControlLinks } from "./io/control-links.ts";
 export { ControlServer } from "./io/control-server.ts";
 export { Guard } from "./io/guard.ts";
 export { SharedLimits } from "./io/shared-limits.ts";
+export { REFUSED_MS } from "./policy/share-lender.ts";
 export { readinessKey, ReadinessTable } from "./io/readiness-table.ts";
 export { Entry, type EntryEnvironment } from "./io/entry.ts";
 export { type DialledEndpoint, forwardToEndpoint, forwardToUpstream, refusalOf } from "./io/forward.ts";

@@ -45,15 +45,16 @@ export function buildGateway(context: MemberContext): Proxy {
     (domain, upstream) => control.followCluster(domain, upstream),
   );
   const agents = new Upstream(cluster, { trustDomain, role: "agent" }, engine.tunnels, onChange);
+  // Only gateways that serve workloads themselves share limits among each other.
+  const siblings = new Upstream(cluster, { trustDomain, role: "gateway" }, engine.tunnels, () => {});
   const control = new Control(context, engine, {
     role: "gateway",
+    owners: () => (discovery.services.topology.current.agents.length > 0 ? agents : siblings),
     observe: (target) => {
       if (target.local) return endpoints.readiness(servicePortKey(target));
       return peers.get(target.destination)?.hasReadyTunnel === true ? undefined : AWAY;
     },
   });
-  // Only gateways that serve workloads themselves share limits among each other.
-  const siblings = new Upstream(cluster, { trustDomain, role: "gateway" }, engine.tunnels, () => {});
   control.followOwn(siblings);
   const prober = new EndpointProber(endpoints, agents);
   const delivery = new Delivery(endpoints, agents);
@@ -141,6 +142,7 @@ export function buildGateway(context: MemberContext): Proxy {
       flows: () => gate.flows.list(),
     },
     async drain() {
+      control.retire();
       ways.drain();
       void securedProxy?.drain();
       await Promise.all([server.drain(), listeners.drain(), pods?.drain(), gate.drain(), outside?.drain()]);

@@ -29,6 +29,7 @@ describe("parseProcessConfig", () => {
           logLevel: "info",
           svidTtlMs: 3_600_000,
           drainMs: 120_000,
+          workers: 1,
           dnsServers: [],
           clusterCidrs: [],
         },

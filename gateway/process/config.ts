@@ -32,6 +32,8 @@ export interface ProcessConfig {
   readonly registry?: string;
   readonly svidTtlMs: number;
   readonly drainMs: number;
+  /** How many processes share its port. */
+  readonly workers: number;
   /** Client certificates and CAs for the outside, one directory each; `secrets` in the state directory unless given. */
   readonly secretsDir?: string;
   /** Gateways: HTTPS for callers from outside, such as `0.0.0.0:443`. */
@@ -78,6 +80,7 @@ const KNOWN = [
   "ISTHMUS_REGISTRY",
   "ISTHMUS_SVID_TTL_SECONDS",
   "ISTHMUS_DRAIN_SECONDS",
+  "ISTHMUS_WORKERS",
   "ISTHMUS_SECRETS_DIR",
   "ISTHMUS_INGRESS_LISTEN",
   "ISTHMUS_PROXY_LISTEN",
@@ -116,6 +119,7 @@ export function parseProcessConfig(
     registry: read.url("ISTHMUS_REGISTRY"),
     svidTtlMs: read.seconds("ISTHMUS_SVID_TTL_SECONDS", DEFAULT_SVID_TTL_S, 1, 86_400) * 1000,
     drainMs: read.seconds("ISTHMUS_DRAIN_SECONDS", DEFAULT_DRAIN_S, 0, 3600) * 1000,
+    workers: read.workers("ISTHMUS_WORKERS"),
     secretsDir: read.optional("ISTHMUS_SECRETS_DIR"),
     ingressListen: read.optionalAddress("ISTHMUS_INGRESS_LISTEN"),
     proxyListen: read.optionalAddress("ISTHMUS_PROXY_LISTEN"),
@@ -199,6 +203,11 @@ function createReader(get: (key: string) => string | undefined) {
         if (!parsed.ok) complain(key, parsed.error);
         return parsed.ok ? [parsed.value] : [];
       });
+    },
+    /** `auto` is for the command that starts them: it tells each how many there are. */
+    workers(key: Key): number {
+      const number = Number(optional(key) ?? "1");
+      return Number.isInteger(number) && number >= 1 ? number : 1;
     },
     seconds(key: Key, fallback: number, min: number, max: number): number {
       const value = optional(key);

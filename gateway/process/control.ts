@@ -10,6 +10,7 @@ import {
   type Readiness,
   readinessKey,
   ReadinessTable,
+  REFUSED_MS,
   SharedLimits,
   type TunnelRequest,
   type Upstream,
@@ -18,6 +19,8 @@ import type { MemberContext } from "./member.ts";
 
 export interface ControlOptions {
   readonly role: "gateway" | "agent";
+  /** Gateways: the processes among whom limits are divided, its own address among them. */
+  readonly owners?: () => Upstream;
   /** What this process knows by itself of a service at a cluster: `undefined` where only others can tell. */
   readonly observe: (
     target: Pick<EntryForward, "local" | "service" | "port" | "destination">,
@@ -54,8 +57,10 @@ export class Control {
     this.#server = new ControlServer({
       self: this.#self,
       servicesFor: (peer) => this.#servicesFor(peer),
-      onAsk: (member, ask) => {
-        for (const [key, [wanted, held]] of Object.entries(ask))
+      onCame: (member) => this.#limits.memberCame(member),
+      onMessage: (member, { ask, lend }) => {
+        if (lend !== undefined) this.#limits.lent(member, lend);
+        for (const [key, [wanted, held]] of Object.entries(ask ?? {}))
           this.#limits.asked(member, key, wanted, held);
       },
       onGone: (member) => this.#limits.memberWent(member),
@@ -95,19 +100,31 @@ export class Control {
   /** Hears from the gateways of our own cluster, and shares limits with them. */
   followOwn(upstream: Upstream): () => void {
     const names = new Map<string, string>();
+    /** Also of those that are gone: whose address it was. */
+    const last = new Map<string, string>();
     const came = (address: string, name: string, links: ControlLinks) => {
       names.set(address, name);
+      last.set(address, name);
       if (name === this.#self) return;
       this.#leaders.set(name, (message) => links.send(address, message));
       this.#limits.leaderCame(name);
     };
+    const unsubscribe = upstream.onReady(() => {
+      for (const address of upstream.refusedAddresses(REFUSED_MS)) {
+        const name = last.get(address);
+        if (name !== undefined && !this.#leaders.has(name)) this.#limits.leaderDied(name);
+      }
+    });
+    this.#closers.add(unsubscribe);
     return this.#follow(
       upstream,
       (address, services) => {
         if (this.#options.role === "agent") this.#heard(address, services, "");
       },
-      (address, { hello, grant }, links) => {
+      (address, { hello, grant, poll }, links) => {
         if (hello !== undefined) came(address, hello, links);
+        const name = names.get(address);
+        if (poll !== undefined && name !== undefined) this.#limits.polled(name, ...poll);
         for (const [key, tokens] of Object.entries(grant ?? {})) this.#limits.granted(key, tokens);
       },
       (address) => {
@@ -118,6 +135,11 @@ export class Control {
         this.#limits.leaderWent(name);
       },
     );
+  }
+
+  /** This process ends: before its listener does, since whoever is refused there takes it for dead. */
+  retire(): void {
+    this.#limits.retire();
   }
 
   close(): void {
@@ -200,20 +222,32 @@ export class Control {
   }
 
   #createLimits(): SharedLimits {
-    const { role } = this.#options;
+    const { role, owners: upstreamOf } = this.#options;
+    const { workers } = this.#context.config;
     const { topology } = this.#context.discovery.services;
     return new SharedLimits({
       self: this.#self,
       leads: role === "gateway",
-      now: this.#context.now,
-      members: () => topology.current.agents.length || topology.current.gateways.length || 1,
+      monotonicMs: this.#context.monotonicMs,
+      owners: () => (topology.current.agents.length || topology.current.gateways.length || 1) * workers,
+      owns: () => role === "agent" || topology.current.agents.length === 0,
+      // A lone gateway, also one of several workers, is the only one that leads its own limits.
+      lends: () => role === "agent" || topology.current.gateways.length > 1,
+      dead: () => (upstreamOf?.().refusedAddresses(REFUSED_MS).length ?? 0) * workers,
+      isActive: () => {
+        for (const { limits } of this.#engine.tables.current?.rules.values() ?? [])
+          if (limits.some(({ shared }) => shared)) return true;
+        return false;
+      },
       rateOf: (key) => {
         for (const { limits } of this.#engine.tables.current?.rules.values() ?? [])
           for (const limit of limits) if (limit.key === key) return limit.rate;
         return undefined;
       },
       ask: (leader, key, wanted, held) => this.#leaders.get(leader)?.({ ask: { [key]: [wanted, held] } }),
+      lend: (leader, lend) => this.#leaders.get(leader)?.({ lend }),
       grant: (member, key, tokens) => this.#server.send(member, { grant: { [key]: tokens } }),
+      poll: (member, at, read) => this.#server.send(member, { poll: [at, read] }),
     });
   }
 }

@@ -165,41 +165,65 @@ describe.each(["HTTP/1.1", "HTTP/2"] as const)("Gateway API mesh conformance, by
   });
 });
 
-describe("bounds of what rules may cost", () => {
+describe.each(["HTTP/1.1", "HTTP/2"] as const)(
+  "bounds of what mirrors and retries may cost, by %s",
+  (protocol) => {
+    useWorld(protocol);
+    const big = "x".repeat(70_000);
+
+    it("a body beyond the limit is not kept: it is neither retried nor mirrored, and that is counted", async () => {
+      const mirror = { type: "RequestMirror", requestMirror: { backendRef: V2 } } as const;
+      world.route(
+        trafficRoute([{ filters: [mirror], retry: { codes: [503], methods: ["POST"] }, backendRefs: [V1] }]),
+      );
+      world.backends["cart-v1"].behave = (_request, response) => {
+        response.writeHead(503).end();
+        return true;
+      };
+      const skipped = () => [
+        world.metric("isthmus_retries_skipped_total", 'reason="body"'),
+        world.metric("isthmus_mirrored_requests_total", 'outcome="body too long"'),
+      ];
+      const [retries = 0, mirrors = 0] = skipped();
+      expect((await world.ask("/", { method: "POST", body: big })).status).toBe(503);
+      expect(world.backends["cart-v1"].seen).toHaveLength(1);
+      expect(skipped()).toEqual([retries + 1, mirrors + 1]);
+      expect(world.backends["cart-v2"].seen).toHaveLength(0);
+    });
+
+    it("a mirror that never answers slows nothing", async () => {
+      const mirror = { type: "RequestMirror", requestMirror: { backendRef: STOCK } } as const;
+      world.route(trafficRoute([{ filters: [mirror], backendRefs: [V1] }]));
+      world.backends.stock.behave = () => true;
+      const began = performance.now();
+      for (let turn = 0; turn < 50; turn++) expect((await world.ask("/")).status).toBe(200);
+      expect(performance.now() - began).toBeLessThan(5_000);
+      await until("the copies arrive", 5_000, () =>
+        world.backends.stock.seen.length === 50 ? true : undefined,
+      );
+    });
+
+    it("a mirror that reads nothing slows nothing: copies beyond 256 are left out and counted", async () => {
+      const mirror = { type: "RequestMirror", requestMirror: { backendRef: STOCK } } as const;
+      world.route(trafficRoute([{ filters: [mirror], backendRefs: [V1] }]));
+      world.backends.stock.stalls = true;
+      const outcome = (name: string) => world.metric("isthmus_mirrored_requests_total", `outcome="${name}"`);
+      const before = [outcome("sent"), outcome("too many")] as const;
+      const body = "x".repeat(32_000);
+      const lane = async (): Promise<void> => {
+        for (let turn = 0; turn < 40; turn++)
+          expect((await world.ask("/", { method: "POST", body })).status).toBe(200);
+      };
+      await Promise.all(Array.from({ length: 8 }, lane));
+      const sent = outcome("sent") - before[0];
+      expect(sent).toBeLessThanOrEqual(256);
+      expect(outcome("too many") - before[1]).toBe(320 - sent);
+    });
+  },
+);
+
+describe("bounds of what faults and timeouts may cost", () => {
   useWorld("HTTP/1.1");
-  const big = "x".repeat(70_000);
-
-  it("a body beyond the limit is not kept: it is neither retried nor mirrored, and that is counted", async () => {
-    const mirror = { type: "RequestMirror", requestMirror: { backendRef: V2 } } as const;
-    world.route(
-      trafficRoute([{ filters: [mirror], retry: { codes: [503], methods: ["POST"] }, backendRefs: [V1] }]),
-    );
-    world.backends["cart-v1"].behave = (_request, response) => {
-      response.writeHead(503).end();
-      return true;
-    };
-    const skipped = () => [
-      world.metric("isthmus_retries_skipped_total", 'reason="body"'),
-      world.metric("isthmus_mirrored_requests_total", 'outcome="body too long"'),
-    ];
-    const [retries = 0, mirrors = 0] = skipped();
-    expect((await world.ask("/", { method: "POST", body: big })).status).toBe(503);
-    expect(world.backends["cart-v1"].seen).toHaveLength(1);
-    expect(skipped()).toEqual([retries + 1, mirrors + 1]);
-    expect(world.backends["cart-v2"].seen).toHaveLength(0);
-  });
-
-  it("a mirror that never answers slows nothing", async () => {
-    const mirror = { type: "RequestMirror", requestMirror: { backendRef: STOCK } } as const;
-    world.route(trafficRoute([{ filters: [mirror], backendRefs: [V1] }]));
-    world.backends.stock.behave = () => true;
-    const began = performance.now();
-    for (let turn = 0; turn < 50; turn++) expect((await world.ask("/")).status).toBe(200);
-    expect(performance.now() - began).toBeLessThan(5_000);
-    await until("the copies arrive", 5_000, () =>
-      world.backends.stock.seen.length === 50 ? true : undefined,
-    );
-  });
 
   it("a client that leaves while a fault holds its request is forgotten at once", async () => {
     world.route(trafficRoute([{ fault: { delay: { fixedDelay: "1s" } }, backendRefs: [V1] }]));

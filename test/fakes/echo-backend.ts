@@ -17,6 +17,8 @@ export interface EchoBackend {
   readonly address: string;
   readonly seen: Echo[];
   behave: Behaviour;
+  /** Accepts requests, and reads and answers nothing. */
+  stalls: boolean;
   reset(): void;
   stop(): Promise<void>;
 }
@@ -28,13 +30,16 @@ export async function startEchoBackend(backend: string): Promise<EchoBackend> {
     address: "",
     seen: [] as Echo[],
     behave: usual,
+    stalls: false,
     reset() {
       made.behave = usual;
+      made.stalls = false;
       made.seen = [];
     },
     stop: () => server.close(),
   };
   const server = createBoth((request, response) => {
+    if (made.stalls) return;
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {

@@ -74,7 +74,7 @@ class WorkerGroup {
   /** One after the other: the first one finds out whether the port can be had at all. */
   async start(count: number): Promise<void> {
     for (let index = 0; index < count && !this.isOver; index++) {
-      const slot = this.#launch(`${this.#env["ISTHMUS_MEMBER"] ?? ""}-${index + 1}`);
+      const slot = this.#launch(`${this.#env["ISTHMUS_MEMBER"] ?? ""}-${index + 1}`, count);
       this.slots.push(slot);
       await this.#until(() => slot.running);
     }
@@ -97,8 +97,12 @@ class WorkerGroup {
     for (const slot of this.slots) slot.kill();
   }
 
-  #launch(name: string): ProcessSlot {
-    const own = { ISTHMUS_MEMBER: name, ISTHMUS_ADMIN_LISTEN: ANY_LOOPBACK_PORT };
+  #launch(name: string, count: number): ProcessSlot {
+    const own = {
+      ISTHMUS_MEMBER: name,
+      ISTHMUS_WORKERS: String(count),
+      ISTHMUS_ADMIN_LISTEN: ANY_LOOPBACK_PORT,
+    };
     const spec = { name, role: this.#role, servesWorkloads: false, tunnelsTo: [], env: own };
     return new ProcessSlot(spec, {
       program: SOURCES[this.#role],

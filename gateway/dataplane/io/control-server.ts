@@ -19,7 +19,8 @@ export interface ControlServerOptions {
   readonly self: string;
   /** Everything that this peer may know of services now, by key. */
   readonly servicesFor: (peer: Peer) => ReadonlyMap<string, Readiness>;
-  readonly onAsk: (member: string, ask: NonNullable<ControlMessage["ask"]>) => void;
+  readonly onCame: (member: string) => void;
+  readonly onMessage: (member: string, message: ControlMessage) => void;
   readonly onGone: (member: string) => void;
 }
 
@@ -35,14 +36,15 @@ export class ControlServer {
 
   accept({ stream, headers, peer }: TunnelRequest): void {
     const name = headers[TUNNEL_HEADER.control];
-    const { self, onAsk, onGone } = this.#options;
+    const { self, onCame, onMessage, onGone } = this.#options;
     // Of several clusters: a name is only as good as the peer that gave it.
     const member = `${peer.spiffeId.uri} ${typeof name === "string" ? name : ""}`;
     this.#listeners.get(member)?.channel.close();
     stream.respond({ ":status": 200 });
     const channel = new ControlChannel(stream, {
-      onMessage: ({ ask }) => {
-        if (ask !== undefined) onAsk(member, ask);
+      onMessage: (message) => {
+        // What is left of a channel that another one of the same member has replaced says nothing any more.
+        if (this.#listeners.get(member)?.channel === channel) onMessage(member, message);
       },
       onClosed: () => {
         if (this.#listeners.get(member)?.channel !== channel) return;
@@ -53,6 +55,7 @@ export class ControlServer {
     const listener = { channel, peer, told: new Map<string, string>() };
     this.#listeners.set(member, listener);
     channel.send({ hello: self });
+    onCame(member);
     this.#tell(listener);
   }
 

@@ -14,6 +14,7 @@ export interface EntryCounters {
   readonly mirrors: Counter;
   readonly mirrorsOverBody: Counter;
   readonly mirrorsBusy: Counter;
+  readonly mirrorsPaused: Counter;
   readonly wouldDeny: Counter;
 }
 
@@ -28,6 +29,7 @@ export function entryCounters({ caller, service, port }: EntryKey, metrics: Metr
     mirrors: metrics.mirrors.series({ ...labels, outcome: "sent" }),
     mirrorsOverBody: metrics.mirrors.series({ ...labels, outcome: "body too long" }),
     mirrorsBusy: metrics.mirrors.series({ ...labels, outcome: "too many" }),
+    mirrorsPaused: metrics.mirrors.series({ ...labels, outcome: "target fails" }),
     wouldDeny: metrics.wouldDeny.series(labels),
   };
 }

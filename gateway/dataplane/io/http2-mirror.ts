@@ -2,19 +2,18 @@ import { ErrorCode } from "../http2/error-code.ts";
 import type { Stream, StreamHandler } from "../http2/stream.ts";
 import type { Bagged } from "./bag.ts";
 import type { Http2Upstream } from "./http2-upstream.ts";
+import { MIRROR_TIMEOUT_MS, type MirrorDone } from "./mirror-exchange.ts";
 import type { Expiring } from "./ticker.ts";
-
-// Nobody waits for the answer: it is given up long before a client would.
-const MIRROR_TIMEOUT_MS = 30_000;
 
 /** A copy of an HTTP/2 request under way; its answer is read and forgotten. */
 export class Http2Mirror implements StreamHandler, Expiring, Bagged {
   bagSlot = -1;
   readonly deadlineMs: number;
-  readonly #onDone: (mirror: Http2Mirror) => void;
+  readonly #onDone: MirrorDone<Http2Mirror>;
+  #isAnswered = false;
   #stream: Stream | undefined;
 
-  constructor(nowMs: number, onDone: (mirror: Http2Mirror) => void) {
+  constructor(nowMs: number, onDone: MirrorDone<Http2Mirror>) {
     this.deadlineMs = nowMs + MIRROR_TIMEOUT_MS;
     this.#onDone = onDone;
   }
@@ -31,7 +30,10 @@ export class Http2Mirror implements StreamHandler, Expiring, Bagged {
     this.#stream?.reset(ErrorCode.cancel);
   }
 
-  onHeaders(): void {}
+  onHeaders(): void {
+    this.#isAnswered = true;
+  }
+
   onTrailers(): void {}
   onData(): void {}
   onEnd(): void {}
@@ -39,6 +41,6 @@ export class Http2Mirror implements StreamHandler, Expiring, Bagged {
   onAltsvc(): void {}
 
   onClosed(): void {
-    this.#onDone(this);
+    this.#onDone(this, !this.#isAnswered);
   }
 }

@@ -54,6 +54,8 @@ export class Link {
   #draining = false;
   #missedPings = 0;
   readonly #conduct = new SessionConduct("tunnel");
+  /** The kernel at the address said that nobody listens there. */
+  wasRefused = false;
 
   constructor(options: LinkOptions, events: LinkEvents) {
     this.#options = options;
@@ -77,9 +79,10 @@ export class Link {
       HANDSHAKE_TIMEOUT_MS,
     );
     this.#socket.once("secureConnect", () => this.#onSecure());
-    this.#socket.on("error", (error: NodeJS.ErrnoException) =>
-      this.#fail(error.code?.startsWith("ERR_SSL_") ? "tls_protocol" : "gateway_unreachable", error.message),
-    );
+    this.#socket.on("error", (error: NodeJS.ErrnoException) => {
+      this.wasRefused = error.code === "ECONNREFUSED";
+      this.#fail(error.code?.startsWith("ERR_SSL_") ? "tls_protocol" : "gateway_unreachable", error.message);
+    });
     this.#socket.on("close", () => this.#fail("gateway_unreachable", "the peer closed the connection"));
   }
 

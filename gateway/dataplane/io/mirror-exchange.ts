@@ -8,7 +8,10 @@ import type { Expiring } from "./ticker.ts";
 const NOWHERE: BodyTarget = { write: () => true };
 
 // Longer than a service in good order takes; a copy has no client who would wait for it.
-const MIRROR_TIMEOUT_MS = 15_000;
+export const MIRROR_TIMEOUT_MS = 15_000;
+
+/** `failed`: it did not arrive, or nothing came of it. */
+export type MirrorDone<T> = (mirror: T, failed: boolean) => void;
 
 /** A copy of a request: whatever comes of it is thrown away, and nobody waits for it. */
 export class MirrorExchange implements Http1Exchange, Expiring, Bagged {
@@ -19,14 +22,9 @@ export class MirrorExchange implements Http1Exchange, Expiring, Bagged {
   readonly body = NOWHERE;
   readonly deadlineMs: number;
   readonly #stream: Http1Stream;
-  readonly #onDone: (mirror: MirrorExchange) => void;
+  readonly #onDone: MirrorDone<MirrorExchange>;
 
-  constructor(
-    request: RequestHead,
-    stream: Http1Stream,
-    nowMs: number,
-    onDone: (mirror: MirrorExchange) => void,
-  ) {
+  constructor(request: RequestHead, stream: Http1Stream, nowMs: number, onDone: MirrorDone<MirrorExchange>) {
     this.request = request;
     this.deadlineMs = nowMs + MIRROR_TIMEOUT_MS;
     this.#stream = stream;
@@ -40,15 +38,15 @@ export class MirrorExchange implements Http1Exchange, Expiring, Bagged {
 
   expire(): void {
     this.#stream.abort();
-    this.#onDone(this);
+    this.#onDone(this, true);
   }
 
   responseDone(): void {
-    this.#onDone(this);
+    this.#onDone(this, false);
   }
 
   upstreamFailed(): void {
-    this.#onDone(this);
+    this.#onDone(this, true);
   }
 
   declines(): boolean {

@@ -32,6 +32,7 @@ export class Tunnel implements Load {
   readonly #leaving = new Set<Link>();
   #timer: NodeJS.Timeout | undefined;
   #lastProblem: Problem | undefined;
+  #refusedMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     address: string,
@@ -52,6 +53,11 @@ export class Tunnel implements Load {
 
   get streams(): number {
     return this.#current?.streams ?? 0;
+  }
+
+  /** Whether the last connection was refused, no longer ago than that: nobody listens at the address. */
+  wasRefused(withinMs: number): boolean {
+    return !this.ready && this.#env.now() - this.#refusedMs <= withinMs;
   }
 
   open(headers: RequestFields, onDrain: () => void): OpenedStream | undefined {
@@ -135,6 +141,7 @@ export class Tunnel implements Load {
     if (link === this.#current) this.#current = undefined;
     else if (link === this.#next) this.#next = undefined;
     else return void this.#leaving.delete(link); // a drained predecessor ended, as it should
+    this.#refusedMs = link.wasRefused ? this.#env.now() : Number.NEGATIVE_INFINITY;
     if (this.#current !== undefined) return this.#retryRenewal();
     this.#report(reason);
     if (this.#next === undefined) this.#apply({ kind: "lost", problem: reason.name });

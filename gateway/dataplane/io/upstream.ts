@@ -109,6 +109,16 @@ export class Upstream {
     return this.#ready.map(({ address }) => address);
   }
 
+  /** Addresses where nobody listens any more, as of so long ago at most. */
+  refusedAddresses(withinMs: number): readonly string[] {
+    return [...this.#tunnels]
+      .filter(
+        ([, tunnels]) =>
+          tunnels.every(({ ready }) => !ready) && tunnels.some((tunnel) => tunnel.wasRefused(withinMs)),
+      )
+      .map(([address]) => address);
+  }
+
   /** Called whenever `readyAddresses` may answer something new. */
   onReady(listener: () => void): () => void {
     this.#onReady.add(listener);

@@ -1,4 +1,5 @@
 import { type Rate, TokenBucket } from "./token-bucket.ts";
+import { WindowCount } from "./window-count.ts";
 
 /** What a member is given; the key is the limit's name. */
 export interface Grant {
@@ -17,14 +18,19 @@ export class LeaseLedger {
   /** In the order in which they are served; each asks for some and holds some. */
   readonly #members = new Map<string, { wanted: number; held: number }>();
   #askedMs = Number.NEGATIVE_INFINITY;
+  /** What was granted lately: what a late leader makes up for must not come on top of what is due. */
+  #granted: WindowCount;
 
   constructor(rate: Rate, now: number, tokens?: number) {
     this.#rate = rate;
     this.#bucket = new TokenBucket(rate, now, tokens);
+    this.#granted = new WindowCount(windowMs(rate), now);
   }
 
   setRate(rate: Rate, now: number): void {
     if (rate.perMs === this.#rate.perMs && rate.burst === this.#rate.burst) return;
+    // At another part of the same limit, burst and rate change together, and the window stays.
+    if (windowMs(rate) !== windowMs(this.#rate)) this.#granted = new WindowCount(windowMs(rate), now);
     this.#rate = rate;
     this.#fit(now);
   }
@@ -60,10 +66,11 @@ export class LeaseLedger {
       const [member, entry] = first;
       waiting = waiting.slice(1);
       const available = this.#bucket.takeUpTo(Number.MAX_SAFE_INTEGER, now);
-      const fair = Math.ceil(available / (waiting.length + 1));
+      const fair = Math.ceil(Math.min(available, this.#allowed(now)) / (waiting.length + 1));
       const tokens = Math.min(entry.wanted, fair);
       this.#bucket.giveBack(available - tokens);
-      if (tokens === 0) break;
+      if (tokens <= 0) break;
+      this.#granted.add(tokens, now);
       entry.wanted -= tokens;
       entry.held += tokens;
       grants.push({ member, tokens });
@@ -80,6 +87,12 @@ export class LeaseLedger {
     return false;
   }
 
+  /** Of what the bucket holds: no window sees more than the rate and once the burst. */
+  #allowed(now: number): number {
+    const { perMs, burst } = this.#rate;
+    return Math.max(0, Math.floor(perMs * windowMs(this.#rate) + burst - this.#granted.sum(now)));
+  }
+
   #fit(now: number): void {
     let held = 0;
     for (const member of this.#members.values()) held += member.held;
@@ -90,6 +103,13 @@ export class LeaseLedger {
     this.#bucket.setRate({ perMs: this.#rate.perMs, burst: Math.max(least, this.#rate.burst - held) }, now);
   }
 }
+
+/** For the usual burst, a twentieth of the limit, this is the limit's unit of time. */
+function windowMs({ perMs, burst }: Rate): number {
+  return perMs <= 0 ? LONGEST_WINDOW_MS : Math.min(LONGEST_WINDOW_MS, Math.round((20 * burst) / perMs));
+}
+
+const LONGEST_WINDOW_MS = 86_400_000;
 
 /** How often a ledger that somebody waits for is settled. */
 export const SETTLE_MS = 10;

@@ -11,7 +11,7 @@ export interface LeaseAsk {
 
 /**
  * A member's side of a shared limit: it spends tokens that the leader gave it. While no leader can be reached it falls back to
- * an equal share of the limit, so that the sum stays within it and nobody is locked out.
+ * the part of the limit that is its own (`share-lender.ts`), so that the sum stays within it and nobody is locked out.
  */
 export class LeasedBucket {
   #rate: Rate;
@@ -19,10 +19,10 @@ export class LeasedBucket {
   #asked = 0;
   #fallback: TokenBucket | undefined;
 
-  /** Starts without a leader, as one of `members`. */
-  constructor(rate: Rate, members: number, now: number) {
+  /** Starts without a leader, with nothing of the limit. */
+  constructor(rate: Rate, now: number) {
     this.#rate = rate;
-    this.#fallback = new TokenBucket(shareOf(rate, members), now, 0);
+    this.#fallback = new TokenBucket(partOf(rate, 0), now, 0);
   }
 
   /** Takes one token; answers 0, or after how many milliseconds it is worth trying again. */
@@ -31,8 +31,8 @@ export class LeasedBucket {
       this.#held -= 1;
       return 0;
     }
-    if (this.#fallback !== undefined) return this.#fallback.take(now);
-    return 1 / this.#rate.perMs;
+    const waitMs = this.#fallback?.take(now) ?? Number.POSITIVE_INFINITY;
+    return Number.isFinite(waitMs) ? waitMs : 1 / this.#rate.perMs;
   }
 
   /**
@@ -58,20 +58,21 @@ export class LeasedBucket {
     this.#asked = 0;
   }
 
-  unled(members: number, now: number): void {
+  /** No leader can be reached: `part` of the limit, from 0 to 1, is this process's own. Said again when that changes. */
+  unled(part: number, now: number): void {
     this.#asked = 0;
-    this.#fallback ??= new TokenBucket(shareOf(this.#rate, members), now, 0);
+    const rate = partOf(this.#rate, part);
+    if (this.#fallback === undefined) this.#fallback = new TokenBucket(rate, now, 0);
+    else this.#fallback.setRate(rate, now);
   }
 
-  setRate(rate: Rate, members: number, now: number): void {
+  setRate(rate: Rate): void {
     this.#rate = rate;
     this.#held = Math.min(this.#held, Math.max(1, rate.perMs * LEASE_MS));
-    this.#fallback?.setRate(shareOf(rate, members), now);
   }
 }
 
-/** At least one at once: a share of less would let nothing through, ever. */
-function shareOf({ perMs, burst }: Rate, members: number): Rate {
-  const parts = Math.max(1, members);
-  return { perMs: perMs / parts, burst: Math.max(1, burst / parts) };
+/** At least one at once, unless it is nothing: a burst of less would let nothing through, ever. */
+export function partOf({ perMs, burst }: Rate, part: number): Rate {
+  return part === 0 ? { perMs: 0, burst: 0 } : { perMs: perMs * part, burst: Math.max(1, burst * part) };
 }

@@ -17,7 +17,7 @@ function simulate(options: {
   readonly led?: (now: number) => boolean;
 }): readonly number[] {
   const { members, durationMs, rate = RATE, delayMs = 1, demand, led = () => true } = options;
-  const buckets = Array.from({ length: members }, () => new LeasedBucket(rate, members, 0));
+  const buckets = Array.from({ length: members }, () => new LeasedBucket(rate, 0));
   let ledger: LeaseLedger | undefined;
   const mail: { readonly at: number; readonly deliver: () => void }[] = [];
   const perSecond: number[] = [];
@@ -32,7 +32,7 @@ function simulate(options: {
     } else if (!led(now) && ledger !== undefined) {
       ledger = undefined;
       mail.length = 0;
-      for (const bucket of buckets) bucket.unled(members, now);
+      for (const bucket of buckets) bucket.unled(1 / members, now);
     }
     for (const letter of mail.splice(0)) {
       if (letter.at <= now) letter.deliver();
@@ -87,6 +87,23 @@ describe("a limit shared by several processes", () => {
     const demand = (member: number, now: number) => (now % 25 === member * 12 ? 1 : 0);
     for (const passed of simulate({ members: 2, durationMs: 5_000, demand }).slice(1))
       expect(passed).toBe(80);
+  });
+
+  it("makes up for a late leader, but never within one unit of time on top of what is due", () => {
+    const ledger = new LeaseLedger(RATE, 0, 0);
+    const granted: { readonly at: number; readonly tokens: number }[] = [];
+    const settle = (at: number) => {
+      for (const { tokens } of ledger.settle(at)) granted.push({ at, tokens });
+      for (const { tokens } of ledger.ask("a", 50, 0, at)) granted.push({ at, tokens });
+    };
+    // It is kept from its work for 200 ms of every 1,300.
+    for (let at = 0; at < 20_000; at += 10) if (at % 1_300 >= 200) settle(at);
+    for (let from = 1_000; from < 19_000; from += 10) {
+      const within = granted.filter(({ at }) => at > from && at <= from + 1_000);
+      expect(within.reduce((sum, { tokens }) => sum + tokens, 0)).toBeLessThanOrEqual(105);
+    }
+    const all = granted.reduce((sum, { tokens }) => sum + tokens, 0);
+    expect(all).toBeGreaterThan(1_900);
   });
 
   it("falls back to equal shares while there is no leader, and is exact again after", () => {

@@ -130,11 +130,18 @@ function firstLine(started: Started): Promise<string> {
 /** The order in which a request meets the roles: west's agent and gateway, then east's gateway and agent. */
 const PATH = ["west agent", "west gateway", "east gateway", "east agent"];
 
-export async function startIsthmus(site: Site, id: string, agents: boolean): Promise<RunningChain> {
+/** A federation as processes, and where workloads of west find its services. */
+export interface RunningFederation {
+  readonly hops: readonly Hop[];
+  readonly aside: readonly Hop[];
+  readonly portOf: (service: string) => number;
+}
+
+export async function startFederation(site: Site, id: string, yaml: string): Promise<RunningFederation> {
   const directory = join(site.children.directory, id);
   mkdirSync(directory);
   const file = join(directory, "federation.yaml");
-  writeFileSync(file, federationYaml(agents, site.backendPort, site.backendHttp2Port ?? 0));
+  writeFileSync(file, yaml);
   const args = [CLI, "up", "-f", file, "--state", join(directory, "state"), "-o", "json"];
   const started = site.children.start(site.cpu.proxies, process.execPath, args);
   const ready: unknown = JSON.parse(await firstLine(started));
@@ -144,19 +151,23 @@ export async function startIsthmus(site: Site, id: string, agents: boolean): Pro
     pid,
   }));
   const onPath = (hop: Hop): boolean => PATH.includes(hop.name);
-  const portOf = (name: string): number =>
-    Number(
-      ready.imports
-        .find(({ service }) => service.startsWith(name))
-        ?.address.split(":")
-        .at(-1),
-    );
   return {
-    port: portOf("cart"),
-    http2Port: portOf("echo"),
     hops: PATH.map((name) => named.find((hop) => hop.name === name)).filter((hop) => hop !== undefined),
     aside: [{ name: "up", pid: started.pid }, ...named.filter((hop) => !onPath(hop))],
+    portOf: (name) =>
+      Number(
+        ready.imports
+          .find(({ service }) => service.startsWith(`${name}.`))
+          ?.address.split(":")
+          .at(-1),
+      ),
   };
+}
+
+export async function startIsthmus(site: Site, id: string, agents: boolean): Promise<RunningChain> {
+  const yaml = federationYaml(agents, site.backendPort, site.backendHttp2Port ?? 0);
+  const { hops, aside, portOf } = await startFederation(site, id, yaml);
+  return { port: portOf("cart"), http2Port: portOf("echo"), hops, aside };
 }
 
 function isthmusChain(hops: 2 | 4): Chain {
