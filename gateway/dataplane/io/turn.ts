@@ -17,7 +17,23 @@ export function atTurnEnd(task: TurnTask): void {
 // itself for ever waits for the next one.
 const MAX_PASSES = 4;
 
+// A connection's first request comes a turn or two after it; what else arrives meanwhile must not wait for long.
+const MAX_HELD_TURNS = 8;
+let isArriving = false;
+let heldTurns = 0;
+
+/**
+ * A connection came, and others may be waiting: libuv accepts one a turn, so that each of their requests would leave in a write
+ * of its own. What is gathered waits for one turn more.
+ */
+export function holdTurn(): void {
+  isArriving = true;
+}
+
 function runTasks(): void {
+  heldTurns = isArriving && heldTurns < MAX_HELD_TURNS ? heldTurns + 1 : 0;
+  isArriving = false;
+  if (heldTurns > 0) return void setImmediate(runTasks);
   for (let pass = 0; pass < MAX_PASSES && tasks.length > 0; pass++) {
     const due = tasks;
     tasks = [];

@@ -15,6 +15,7 @@ import { listenShared } from "./shared-port.ts";
 import { StreamPool } from "./stream-pool.ts";
 import { TcpConnection } from "./tcp-connection.ts";
 import { expireDue, TICK_MS } from "./ticker.ts";
+import { holdTurn } from "./turn.ts";
 import {
   DETECTED_BY,
   type DetectedBy,
@@ -165,6 +166,7 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
   }
 
   #accept(socket: Socket): void {
+    holdTurn();
     const { connections, openConnections } = this.entry.counters;
     connections.value += 1;
     openConnections.value += 1;
