@@ -34,6 +34,7 @@ import {
   type KubeNamespace,
 } from "./digest/mcs.ts";
 import { digestService, type KubeService } from "./digest/service.ts";
+import { ForeignObjects } from "./foreign-objects.ts";
 import { ForeignRoutes } from "./foreign-routes.ts";
 import { GATEWAY_SERVICE, SYSTEM_NAMESPACE } from "./labels.ts";
 import { declaredResources, isAccepted } from "./mcs/declared.ts";
@@ -42,6 +43,7 @@ import { EntryPorts } from "./mcs/ports.ts";
 import { planService, type ServiceView } from "./mcs/service-plan.ts";
 import { Policies } from "./policies.ts";
 import { SliceIndex } from "./slice-index.ts";
+import { TrafficTargets } from "./traffic-targets.ts";
 import { WorkQueue } from "./work-queue.ts";
 
 export interface ControllerOptions {
@@ -74,7 +76,9 @@ export class Controller {
   readonly #imports: Informer<KubeImport>;
   readonly #namespaces: Informer<KubeNamespace>;
   readonly #policies: Policies;
+  readonly #foreign: ForeignObjects;
   readonly #routes: ForeignRoutes;
+  readonly #targets: TrafficTargets;
   readonly #gatewayPods: Informer<string>;
   readonly #index = new SliceIndex();
   readonly #ports = new EntryPorts();
@@ -113,14 +117,16 @@ export class Controller {
       this.#declare.changed();
     });
     this.#imports = this.#informer(SERVICE_IMPORTS, digestImport, (key) => this.#queue.add(key));
-    this.#policies = new Policies(options.cluster, options, () => this.#declare.changed());
-    this.#routes = new ForeignRoutes(options.cluster, options, () => this.#declare.changed());
-    this.#gatewayPods = this.#informer(
-      [PODS],
-      ({ metadata }) => metadata.name,
-      () => this.#declare.changed(),
-      { namespace: SYSTEM_NAMESPACE, labelSelector: `app.kubernetes.io/name=${GATEWAY_SERVICE.name}` },
-    );
+    const changed = (): void => this.#declare.changed();
+    this.#policies = new Policies(options.cluster, options, changed);
+    this.#foreign = new ForeignObjects(options, changed);
+    this.#routes = new ForeignRoutes(options.cluster, this.#foreign);
+    const facts = { objects: this.#foreign, services: this.#services.items, slices: this.#index };
+    this.#targets = new TrafficTargets(options.cluster, facts, options, changed);
+    this.#gatewayPods = this.#informer([PODS], ({ metadata }) => metadata.name, changed, {
+      namespace: SYSTEM_NAMESPACE,
+      labelSelector: `app.kubernetes.io/name=${GATEWAY_SERVICE.name}`,
+    });
     this.#namespaces = this.#informer([NAMESPACES], digestNamespace, (name) => {
       this.#namespaceChanged(name);
       this.#declare.changed();
@@ -145,7 +151,7 @@ export class Controller {
     for (const informer of this.#informers()) informer.start();
     this.#gatewayPods.start();
     this.#policies.start();
-    this.#routes.start();
+    this.#foreign.start();
     const resync = (): void => {
       this.#everything();
       const timer = clock.after(RESYNC_MS, resync);
@@ -158,7 +164,8 @@ export class Controller {
     for (const informer of this.#informers()) informer.stop();
     this.#gatewayPods.stop();
     this.#policies.stop();
-    this.#routes.stop();
+    this.#foreign.stop();
+    this.#targets.stop();
     for (const stop of this.#stops) stop();
     this.#queue.stop();
     this.#declare.stop();
@@ -172,7 +179,7 @@ export class Controller {
   /** Why it cannot do all of its work. */
   problems(): readonly Problem[] {
     const own = [...this.#informers(), this.#gatewayPods].flatMap(({ problem }) => problem.current ?? []);
-    return [...own, ...this.#policies.problems(), ...this.#routes.problems()];
+    return [...own, ...this.#policies.problems(), ...this.#foreign.problems(), ...this.#targets.problems()];
   }
 
   get known(): boolean {
@@ -321,7 +328,8 @@ export class Controller {
     const { leading, registry, cluster, snapshot } = this.#options;
     const kinds = [this.#services, this.#exports, this.#namespaces];
     // A declaration is a complete set: from half of the knowledge it would withdraw the other half.
-    const unknown = kinds.some(({ known }) => !known) || !this.#policies.known || !this.#routes.known;
+    const others = [this.#policies, this.#foreign, this.#targets];
+    const unknown = [...kinds, ...others].some(({ known }) => !known);
     if (!leading.current || snapshot.current === undefined || unknown) return true;
     const mcs = declaredResources({
       cluster,
@@ -331,7 +339,12 @@ export class Controller {
       offers: snapshot.current.offers ?? [],
     });
     const exportsAndImports = mcs.filter((resource) => this.#isGood(resource));
-    const resources = [...exportsAndImports, ...this.#policies.declared(), ...this.#routes.declared()];
+    const resources = [
+      ...exportsAndImports,
+      ...this.#policies.declared(),
+      ...this.#routes.declared(),
+      ...this.#targets.declared(),
+    ];
     const path = `/v1/clusters/${cluster}/declared`;
     const body = { resources, ...this.#liveGateways() };
     const answer = await registry.request({ method: "PUT", path, body });
@@ -352,7 +365,11 @@ export class Controller {
       ...this.#policies.statusChanges(results, now),
       ...this.#routes.statusChanges(results, now),
     ];
-    const written = await applyChanges(this.#options.client, changes, () => {});
+    const { client } = this.#options;
+    const written = await applyChanges(client, changes, () => {});
+    // Told once: that it was is less important than everything else here.
+    const told = await applyChanges(client, this.#targets.events(results, now), () => {});
+    if (!told.ok) this.#complain("events", problemOf(describeChange(told.error.change), told.error.failure));
     if (!written.ok) {
       const { change, failure } = written.error;
       this.#complain("policies", problemOf(describeChange(change), failure));

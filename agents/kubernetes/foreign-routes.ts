@@ -1,33 +1,22 @@
 import { createHash } from "node:crypto";
 import { API_VERSION, type AppliedResource } from "../../federation/model/resource.ts";
-import type { Problem } from "../../federation/model/problem.ts";
 import type { DeclareResponse } from "../../federation/model/wire/api.ts";
 import { decodeAppliedResource } from "../../federation/model/wire/resource.ts";
-import { createInformer, type Informer, type InformerOptions } from "./api/informer.ts";
 import { type KubeObject, objectKey } from "./api/object.ts";
-import type { ResourceType } from "./api/resource-type.ts";
+import {
+  GRPC_ROUTES,
+  HTTP_ROUTE_GROUPS,
+  HTTP_ROUTES,
+  type ResourceType,
+  TRAFFIC_SPLITS,
+} from "./api/resource-type.ts";
+import type { ForeignObjects } from "./foreign-objects.ts";
 import { LastGood } from "./last-good.ts";
 import { type Change, covers, statusChange } from "./mcs/plan.ts";
 import { routeParents, routeSpec, type RouteVerdict } from "./translate/gateway-api.ts";
-import { type RouteGroups, splitSpec } from "./translate/smi.ts";
+import { splitSpec } from "./translate/smi.ts";
 
-const gatewayApi = (plural: string, kind: string): ResourceType => ({
-  group: "gateway.networking.k8s.io",
-  version: "v1",
-  plural,
-  kind,
-  namespaced: true,
-});
-const smi = (group: string, version: string, plural: string, kind: string): ResourceType => ({
-  group: `${group}.smi-spec.io`,
-  version,
-  plural,
-  kind,
-  namespaced: true,
-});
-const SPLITS = smi("split", "v1alpha4", "trafficsplits", "TrafficSplit");
-const GROUPS = smi("specs", "v1alpha4", "httproutegroups", "HTTPRouteGroup");
-const ROUTES = [gatewayApi("httproutes", "HTTPRoute"), gatewayApi("grpcroutes", "GRPCRoute")] as const;
+const ROUTES = [HTTP_ROUTES, GRPC_ROUTES] as const;
 
 type Results = DeclareResponse["results"];
 
@@ -42,43 +31,13 @@ interface Translated {
 /** Routes that people wrote in other APIs' words: HTTPRoute and GRPCRoute for meshes (GAMMA), and SMI's TrafficSplit. */
 export class ForeignRoutes {
   readonly #cluster: string;
-  readonly #informers: readonly Informer<KubeObject>[];
+  readonly #objects: ForeignObjects;
 
   readonly #lastGood = new LastGood();
 
-  constructor(
-    cluster: string,
-    common: Pick<InformerOptions<KubeObject>, "client" | "clock" | "random" | "log">,
-    onChange: () => void,
-  ) {
+  constructor(cluster: string, objects: ForeignObjects) {
     this.#cluster = cluster;
-    this.#informers = [...ROUTES, SPLITS, GROUPS].map((type) =>
-      createInformer<KubeObject>({
-        ...common,
-        types: [type],
-        digest: (object) => object,
-        onChange,
-        onListed: onChange,
-      }),
-    );
-  }
-
-  start(): void {
-    for (const informer of this.#informers) informer.start();
-  }
-
-  stop(): void {
-    for (const informer of this.#informers) informer.stop();
-  }
-
-  get known(): boolean {
-    return this.#informers.every(({ known }) => known);
-  }
-
-  problems(): readonly Problem[] {
-    return this.#informers
-      .flatMap(({ problem }) => problem.current ?? [])
-      .filter(({ name }) => name !== "kube_resource_missing");
+    this.#objects = objects;
   }
 
   declared(): readonly AppliedResource[] {
@@ -98,7 +57,7 @@ export class ForeignRoutes {
       ),
     );
     return this.#translated().flatMap(({ type, object, name, verdict }) => {
-      if (type === SPLITS) return [];
+      if (type === TRAFFIC_SPLITS) return [];
       const { namespace = "", name: own } = object.metadata;
       const told = verdictOf(verdict, byKey.get(`${namespace}/${name}`));
       const parents = told === undefined ? [] : routeParents(object, told, now);
@@ -109,35 +68,21 @@ export class ForeignRoutes {
   }
 
   #translated(): readonly Translated[] {
-    const groups = this.#of(GROUPS);
-    return [...ROUTES, SPLITS].flatMap((type) =>
-      [...this.#of(type)].flatMap(([, object]) => this.#translate(type, object, groups)),
+    return [...ROUTES, TRAFFIC_SPLITS].flatMap((type) =>
+      this.#objects.of(type).flatMap((object) => this.#translate(type, object)),
     );
   }
 
-  #translate(
-    type: ResourceType,
-    object: KubeObject,
-    groups: ReadonlyMap<string, KubeObject>,
-  ): readonly Translated[] {
+  #translate(type: ResourceType, object: KubeObject): readonly Translated[] {
     const { namespace = "" } = object.metadata;
-    const spec = type === SPLITS ? splitSpec(object, groupsOf(groups, namespace)) : routeSpec(object);
+    const groups = () => this.#objects.inNamespace(HTTP_ROUTE_GROUPS, namespace);
+    const spec = type === TRAFFIC_SPLITS ? splitSpec(object, groups()) : routeSpec(object);
     if (spec === undefined) return [];
     const name = registryName(type.kind, object.metadata.name);
     const metadata = { cluster: this.#cluster, namespace, name };
     const verdict = decodeAppliedResource({ apiVersion: API_VERSION, kind: "TrafficRoute", metadata, spec });
     return [{ type, object, name, verdict }];
   }
-
-  #of(type: ResourceType): ReadonlyMap<string, KubeObject> {
-    const found = this.#informers.find((informer) => informer.type.plural === type.plural);
-    return new Map([...(found?.items ?? [])].sort(([a], [b]) => (a < b ? -1 : 1)));
-  }
-}
-
-function groupsOf(groups: ReadonlyMap<string, KubeObject>, namespace: string): RouteGroups {
-  const own = [...groups.values()].filter(({ metadata }) => metadata.namespace === namespace);
-  return new Map(own.map((group) => [group.metadata.name, group]));
 }
 
 const MAX_LABEL = 63;

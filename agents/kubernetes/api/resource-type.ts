@@ -35,6 +35,21 @@ const discovery = (version: string): ResourceType => ({
   namespaced: true,
 });
 
+const gatewayApi = (plural: string, kind: string): ResourceType => ({
+  group: "gateway.networking.k8s.io",
+  version: "v1",
+  plural,
+  kind,
+  namespaced: true,
+});
+const smi = (group: string, version: string, plural: string, kind: string): ResourceType => ({
+  group: `${group}.smi-spec.io`,
+  version,
+  plural,
+  kind,
+  namespaced: true,
+});
+
 export const SERVICES = core("services", "Service");
 export const PODS = core("pods", "Pod");
 export const NODES = core("nodes", "Node", false);
@@ -51,6 +66,13 @@ export const SERVICE_IMPORTS = [
   mcs("serviceimports", "ServiceImport", "v1beta1"),
   mcs("serviceimports", "ServiceImport", "v1alpha1"),
 ] as const;
+export const HTTP_ROUTES = gatewayApi("httproutes", "HTTPRoute");
+export const GRPC_ROUTES = gatewayApi("grpcroutes", "GRPCRoute");
+export const TRAFFIC_SPLITS = smi("split", "v1alpha4", "trafficsplits", "TrafficSplit");
+export const TRAFFIC_TARGETS = smi("access", "v1alpha3", "traffictargets", "TrafficTarget");
+export const HTTP_ROUTE_GROUPS = smi("specs", "v1alpha4", "httproutegroups", "HTTPRouteGroup");
+export const TCP_ROUTES = smi("specs", "v1alpha4", "tcproutes", "TCPRoute");
+export const EVENTS = core("events", "Event");
 export const CLUSTER_ROLES: ResourceType = {
   group: "rbac.authorization.k8s.io",
   version: "v1",

@@ -1,5 +1,5 @@
 import type { KubeObject } from "../api/object.ts";
-import { fieldsOf, list, text } from "./fields.ts";
+import { fieldsOf, list, text, textMap } from "./fields.ts";
 
 /** What is kept of a Pod: whose address is whose. */
 export interface KubePod {
@@ -27,4 +27,20 @@ export function digestPod(object: KubeObject): KubePod | undefined {
     addresses: addresses.length > 0 ? addresses : single === undefined ? [] : [single],
     ...(node === undefined ? {} : { node }),
   };
+}
+
+/** Which account a pod runs under, and which Services select it. */
+export interface PodAccount {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  readonly labels: { readonly [key: string]: string };
+}
+
+/** `undefined` for finished ones. */
+export function digestAccount({ metadata, spec, status }: KubeObject): PodAccount | undefined {
+  const { namespace, labels } = metadata;
+  const phase = text(fieldsOf(status)["phase"]);
+  if (namespace === undefined || phase === "Succeeded" || phase === "Failed") return undefined;
+  const serviceAccount = text(fieldsOf(spec)["serviceAccountName"]) ?? "default";
+  return { namespace, serviceAccount, labels: textMap(labels) };
 }

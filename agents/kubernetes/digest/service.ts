@@ -1,7 +1,7 @@
 import { type PortProtocol, portProtocolOf } from "../../../federation/model/service.ts";
 import type { KubeObject } from "../api/object.ts";
 import { LABEL } from "../labels.ts";
-import { fieldsOf, integer, list, text, texts } from "./fields.ts";
+import { fieldsOf, integer, list, text, textMap, texts } from "./fields.ts";
 
 /** What is kept of a Service. */
 export interface KubeService {
@@ -12,6 +12,8 @@ export interface KubeService {
   readonly headless: boolean;
   readonly clusterIps: readonly string[];
   readonly ports: readonly KubeServicePort[];
+  /** Labels of its pods; absent where somebody else writes its EndpointSlices. */
+  readonly selector?: { readonly [key: string]: string };
   readonly ipFamilies: readonly ("IPv4" | "IPv6")[];
   readonly sessionAffinity?: "ClientIP";
   readonly sessionAffinitySeconds?: number;
@@ -46,6 +48,7 @@ export function digestService(object: KubeObject): KubeService | undefined {
   const affinity = fieldsOf(fieldsOf(spec["sessionAffinityConfig"])["clientIP"]);
   const seconds = integer(affinity["timeoutSeconds"]) ?? CLIENT_IP_SECONDS;
   const derivedFor = isManaged(labels) ? labels?.[LABEL.serviceName] : undefined;
+  const selector = textMap(spec["selector"]);
   const distribution = text(spec["trafficDistribution"]);
   return {
     namespace,
@@ -60,6 +63,7 @@ export function digestService(object: KubeObject): KubeService | undefined {
       ? { sessionAffinity: "ClientIP", sessionAffinitySeconds: seconds }
       : {}),
     ...(spec["internalTrafficPolicy"] === "Local" ? { internalTrafficPolicy: "Local" } : {}),
+    ...(Object.keys(selector).length === 0 ? {} : { selector }),
     ...(distribution === undefined ? {} : { trafficDistribution: distribution }),
     ...(derivedFor === undefined ? {} : { derivedFor, object }),
     exportLabel: labels?.[LABEL.export] === "true",
