@@ -4,63 +4,46 @@ import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   ENDPOINT_SLICES,
+  HTTP_ROUTES,
   NAMESPACES,
-  PODS,
   type ResourceType,
   SERVICE_EXPORTS,
   SERVICES,
+  TRAFFIC_SPLITS,
 } from "../../agents/kubernetes/api/resource-type.ts";
-import {
-  call,
-  type KubeCluster,
-  type KubeWorld,
-  localAddress,
-  startKubeWorld,
-  until,
-} from "../fakes/kube-world.ts";
-import { namespace, pod, service, serviceExport, slice } from "./objects.ts";
+import { type KubeScene, reach, startKubeScene } from "../fakes/kube-scene.ts";
+import { type KubeCluster, localAddress } from "../fakes/kube-world.ts";
+import { namespace, service, serviceExport, slice } from "./objects.ts";
 
 const [SLICES] = ENDPOINT_SLICES;
 const [EXPORTS] = SERVICE_EXPORTS;
-const kind = (group: string, version: string, plural: string, name: string): ResourceType => ({
-  group,
-  version,
-  plural,
-  kind: name,
+const ROUTES: ResourceType = {
+  group: "isthmus.dev",
+  version: "v1alpha1",
+  plural: "trafficroutes",
+  kind: "TrafficRoute",
   namespaced: true,
-});
-const HTTP_ROUTES = kind("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute");
-const SPLITS = kind("split.smi-spec.io", "v1alpha4", "trafficsplits", "TrafficSplit");
-const ROUTES = kind("isthmus.dev", "v1alpha1", "trafficroutes", "TrafficRoute");
+};
 
-const WEB = localAddress(31);
 const HOST = localAddress(21);
 
-let world: KubeWorld;
+let scene: KubeScene;
 let east: KubeCluster;
 let west: KubeCluster;
 let server: Server;
 let port = 0;
 
 beforeAll(async () => {
-  world = await startKubeWorld(["east", "west"]);
-  [east, west] = [world.cluster("east"), world.cluster("west")];
+  scene = await startKubeScene();
+  ({ east, west } = scene);
   server = createServer((_, response) => response.end("served")).listen(0, HOST);
   await once(server, "listening");
   port = (server.address() as AddressInfo).port;
-  for (const { api, gatewayHost } of world.clusters.values()) {
-    await api.put(NAMESPACES, namespace("shop"));
-    const ports = [{ name: "tunnel", port: 15008 }];
-    await api.put(SERVICES, service("isthmus-gateway", { namespace: "isthmus-system", ports }));
-    const gateways = { namespace: "isthmus-system", ports, addresses: [gatewayHost] };
-    await api.put(SLICES, slice("isthmus-gateway", gateways));
-  }
-  await west.api.put(PODS, pod("web-1", "web", WEB));
 }, 120_000);
 
 afterAll(async () => {
   server?.close();
-  await world?.close();
+  await scene?.close();
 });
 
 async function offer(name: string, space = "shop"): Promise<void> {
@@ -72,24 +55,8 @@ async function offer(name: string, space = "shop"): Promise<void> {
   await east.api.put(EXPORTS, serviceExport(name, { namespace: space }));
 }
 
-async function canBeCalled(name: string, space = "shop", portName = "http"): Promise<void> {
-  await until(`${space}/${name}:${portName} answers in west`, 15_000, async () => {
-    const slices = (await west.api.list(SLICES, space)) as unknown as {
-      readonly metadata: { readonly labels?: Record<string, string> };
-      readonly ports?: readonly { readonly name?: string; readonly port: number }[];
-      readonly endpoints?: readonly { readonly addresses: readonly string[] }[];
-    }[];
-    const found = slices.find(
-      ({ metadata, ports }) =>
-        metadata.labels?.["multicluster.kubernetes.io/service-name"] === name &&
-        ports?.some((each) => each.name === portName),
-    );
-    const address = found?.endpoints?.[0]?.addresses[0];
-    const number = found?.ports?.find((each) => each.name === portName)?.port;
-    if (address === undefined || number === undefined) return undefined;
-    const answer = await call(WEB, { address, port: number }).catch(() => undefined);
-    return answer?.status === 200 && answer.body.includes("served") ? true : undefined;
-  });
+async function canBeCalled(name: string, space = "shop", port = "http"): Promise<void> {
+  expect(await reach(west, name, { namespace: space, port })).toContain("served");
 }
 
 interface Told {
@@ -141,7 +108,7 @@ describe("bad input from an API server", () => {
     ["TrafficRoute", ROUTES, { metadata: at("broken"), spec: { parentRefs, rules } }],
     [
       "TrafficSplit",
-      SPLITS,
+      TRAFFIC_SPLITS,
       {
         metadata: at("broken"),
         spec: { service: "good", matches: [{ name: "g" }], backends: [{ service: "x", weight: 1 }] },
@@ -167,7 +134,7 @@ describe("bad input from an API server", () => {
 
   it("takes names at the limit of their length", async () => {
     const [name, space] = ["s".repeat(63), "n".repeat(63)];
-    for (const { api } of world.clusters.values()) await api.put(NAMESPACES, namespace(space));
+    for (const { api } of scene.clusters.values()) await api.put(NAMESPACES, namespace(space));
     await offer(name, space);
     await canBeCalled(name, space);
   }, 30_000);
@@ -202,7 +169,7 @@ describe("bad input from an API server", () => {
   }, 30_000);
 
   it("stops writing into a namespace that is being deleted, and goes on elsewhere", async () => {
-    for (const { api } of world.clusters.values()) await api.put(NAMESPACES, namespace("ending"));
+    for (const { api } of scene.clusters.values()) await api.put(NAMESPACES, namespace("ending"));
     await offer("last", "ending");
     await canBeCalled("last", "ending");
     await west.api.remove(NAMESPACES, undefined, "ending");

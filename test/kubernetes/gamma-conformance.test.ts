@@ -7,47 +7,24 @@ import * as grpc from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   ENDPOINT_SLICES,
-  NAMESPACES,
+  GRPC_ROUTES,
+  HTTP_ROUTES,
   PODS,
-  type ResourceType,
   SERVICE_EXPORTS,
   SERVICES,
+  TRAFFIC_SPLITS,
 } from "../../agents/kubernetes/api/resource-type.ts";
-import {
-  dial,
-  type KubeCluster,
-  type KubeWorld,
-  localAddress,
-  startKubeWorld,
-  until,
-} from "../fakes/kube-world.ts";
-import { namespace, pod, service, serviceExport, slice } from "./objects.ts";
+import { type KubeScene, startKubeScene, WEB } from "../fakes/kube-scene.ts";
+import { dial, type KubeCluster, localAddress, until } from "../fakes/kube-world.ts";
+import { pod, service, serviceExport, slice } from "./objects.ts";
 
 const [SLICES] = ENDPOINT_SLICES;
 const [EXPORTS] = SERVICE_EXPORTS;
-const route = (plural: string, kind: string): ResourceType => ({
-  group: "gateway.networking.k8s.io",
-  version: "v1",
-  plural,
-  kind,
-  namespaced: true,
-});
-const HTTP_ROUTES = route("httproutes", "HTTPRoute");
-const GRPC_ROUTES = route("grpcroutes", "GRPCRoute");
-const SPLITS: ResourceType = {
-  group: "split.smi-spec.io",
-  version: "v1alpha4",
-  plural: "trafficsplits",
-  kind: "TrafficSplit",
-  namespaced: true,
-};
-const WEB = localAddress(31);
 const GUEST = localAddress(32);
 const GRPC_NAMES = ["grpc-echo", "grpc-v1", "grpc-v2"];
 
-let world: KubeWorld;
+let scene: KubeScene;
 let west: KubeCluster;
-const servers: { close(): void }[] = [];
 
 async function echo(east: KubeCluster, name: string, host: number): Promise<void> {
   const answer = (request: IncomingMessage) =>
@@ -56,7 +33,7 @@ async function echo(east: KubeCluster, name: string, host: number): Promise<void
     0,
     localAddress(host),
   );
-  servers.push(server);
+  scene.servers.push(server);
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   await east.api.put(
@@ -100,36 +77,19 @@ async function grpcEcho(east: KubeCluster, name: string, host: number): Promise<
       error === null ? resolve(bound) : reject(error),
     ),
   );
-  servers.push({ close: () => server.forceShutdown() });
+  scene.servers.push({ close: () => server.forceShutdown() });
   await east.api.put(SERVICES, service(name, { ports: [{ name: "grpc", port: 80 }] }));
   await east.api.put(SLICES, slice(name, { ports: [{ name: "grpc", port }], addresses: [address] }));
   await east.api.put(EXPORTS, serviceExport(name));
 }
 
 beforeAll(async () => {
-  world = await startKubeWorld(["east", "west"]);
-  west = world.cluster("west");
-  for (const { api, gatewayHost } of world.clusters.values()) {
-    await api.put(NAMESPACES, namespace("shop"));
-    await api.put(NAMESPACES, namespace("guests"));
-    await api.put(
-      SERVICES,
-      service("isthmus-gateway", { namespace: "isthmus-system", ports: [{ name: "tunnel", port: 15008 }] }),
-    );
-    await api.put(
-      SLICES,
-      slice("isthmus-gateway", {
-        namespace: "isthmus-system",
-        ports: [{ name: "tunnel", port: 15008 }],
-        addresses: [gatewayHost],
-      }),
-    );
-  }
-  await west.api.put(PODS, pod("web-1", "web", WEB));
+  scene = await startKubeScene("guests");
+  west = scene.west;
   await west.api.put(PODS, pod("guest-1", "guest", GUEST, "guests"));
   for (const [index, name] of ["echo", "echo-v1", "echo-v2"].entries())
-    await echo(world.cluster("east"), name, 41 + index);
-  for (const [index, name] of GRPC_NAMES.entries()) await grpcEcho(world.cluster("east"), name, 51 + index);
+    await echo(scene.east, name, 41 + index);
+  for (const [index, name] of GRPC_NAMES.entries()) await grpcEcho(scene.east, name, 51 + index);
   for (const name of GRPC_NAMES)
     await until(`${name} answers`, 10_000, async () =>
       (await callGrpc(name).catch(() => undefined))?.name === name ? true : undefined,
@@ -141,8 +101,7 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
-  for (const server of servers) server.close();
-  await world?.close();
+  await scene?.close();
 });
 
 interface Sent {
@@ -493,7 +452,7 @@ describe("Gateway API mesh conformance", () => {
 
   it.each([
     ["MeshHTTPRouteWeight", HTTP_ROUTES],
-    ["MeshTrafficSplit", SPLITS],
+    ["MeshTrafficSplit", TRAFFIC_SPLITS],
   ] as const)("%s", async (_, type) => {
     const backends = [backend("echo-v1", { weight: 70 }), backend("echo-v2", { weight: 30 })];
     const spec = {
@@ -504,7 +463,7 @@ describe("Gateway API mesh conformance", () => {
       })),
     };
     const given =
-      type === SPLITS
+      type === TRAFFIC_SPLITS
         ? { metadata: { namespace: "shop", name: "conformance" }, spec }
         : httpRoute({ rules: [{ backendRefs: backends }] });
     await west.api.put(type, given);

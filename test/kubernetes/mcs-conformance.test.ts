@@ -1,84 +1,33 @@
 // Longer than other files: one row for every name of the MCS conformance suite (KEP-1645), read as a table.
-import { createServer } from "node:http";
 import { Resolver } from "node:dns/promises";
-import { once } from "node:events";
-import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openDnsServer } from "../../agents/dns/server.ts";
 import type { KubeObject } from "../../agents/kubernetes/api/object.ts";
-import {
-  ENDPOINT_SLICES,
-  NAMESPACES,
-  PODS,
-  SERVICE_EXPORTS,
-  SERVICE_IMPORTS,
-  SERVICES,
-} from "../../agents/kubernetes/api/resource-type.ts";
+import { SERVICE_EXPORTS, SERVICE_IMPORTS, SERVICES } from "../../agents/kubernetes/api/resource-type.ts";
 import { formatAddress } from "../../federation/model/address.ts";
 import { createLogger } from "../../federation/model/log.ts";
-import {
-  call,
-  type KubeCluster,
-  type KubeWorld,
-  localAddress,
-  startKubeWorld,
-  until,
-} from "../fakes/kube-world.ts";
-import { namespace, pod, service, serviceExport, type ServiceOptions, slice } from "./objects.ts";
+import { derivedSlices, type KubeScene, reach, startKubeScene, wayTo } from "../fakes/kube-scene.ts";
+import { type KubeCluster, until } from "../fakes/kube-world.ts";
+import { serviceExport, type ServiceOptions } from "./objects.ts";
 
-const [SLICES] = ENDPOINT_SLICES;
 const [EXPORTS] = SERVICE_EXPORTS;
 const [IMPORTS] = SERVICE_IMPORTS;
-const WEB = localAddress(31);
 
-let world: KubeWorld;
+let scene: KubeScene;
 let east: KubeCluster;
 let west: KubeCluster;
-const servers: { close(): void }[] = [];
 
 beforeAll(async () => {
-  world = await startKubeWorld(["east", "west"]);
-  [east, west] = [world.cluster("east"), world.cluster("west")];
-  for (const { api, gatewayHost } of [east, west]) {
-    await api.put(NAMESPACES, namespace("shop"));
-    await api.put(
-      SERVICES,
-      service("isthmus-gateway", { namespace: "isthmus-system", ports: [{ name: "tunnel", port: 15008 }] }),
-    );
-    const gateway = {
-      namespace: "isthmus-system",
-      ports: [{ name: "tunnel", port: 15008 }],
-      addresses: [gatewayHost],
-    };
-    await api.put(SLICES, slice("isthmus-gateway", gateway));
-    await api.put(PODS, pod("web-1", "web", WEB));
-  }
+  scene = await startKubeScene();
+  ({ east, west } = scene);
 }, 60_000);
 
 afterAll(async () => {
-  for (const server of servers) server.close();
-  await world?.close();
+  await scene?.close();
 });
 
-/** A Service with one endpoint that says which cluster it is in. */
-async function serve(
-  cluster: KubeCluster,
-  name: string,
-  options: ServiceOptions = {},
-  host = 21,
-): Promise<void> {
-  const address = localAddress(host, cluster === east ? 2 : 3);
-  const server = createServer((_, response) => response.end(`${name} of ${cluster.name}`)).listen(0, address);
-  servers.push(server);
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await cluster.api.put(SERVICES, service(name, options));
-  const ports = (options.ports ?? [{ name: "http", port: 80 }]).map((each) => ({
-    name: each.name ?? "",
-    port,
-  }));
-  await cluster.api.put(SLICES, slice(name, { ports, addresses: [address] }));
-}
+const serve = (cluster: KubeCluster, name: string, options: ServiceOptions = {}): Promise<void> =>
+  scene.serve(cluster, name, options);
 
 const exportIt = (cluster: KubeCluster, name: string, spec?: object) =>
   cluster.api.put(EXPORTS, serviceExport(name, spec === undefined ? {} : { spec }));
@@ -109,42 +58,11 @@ async function condition(
   });
 }
 
-type Slice = KubeObject & {
-  readonly ports: readonly { readonly name: string; readonly port: number }[];
-  readonly endpoints: readonly { readonly addresses: readonly string[] }[];
-};
+const slicesOf = (cluster: KubeCluster, name: string, source?: string) =>
+  derivedSlices(cluster, name, source === undefined ? {} : { source });
 
-async function slicesOf(cluster: KubeCluster, name: string, source?: string): Promise<readonly Slice[]> {
-  const all = (await cluster.api.list(SLICES, "shop")) as readonly Slice[];
-  return all.filter(
-    ({ metadata: { labels = {} } }) =>
-      labels["multicluster.kubernetes.io/service-name"] === name &&
-      (source === undefined || labels["multicluster.kubernetes.io/source-cluster"] === source),
-  );
-}
-
-async function endpoint(cluster: KubeCluster, name: string, source: string, portName = "http") {
-  return until(`${cluster.name} has a way to ${name} of ${source}`, 8_000, async () => {
-    const [found] = await slicesOf(cluster, name, source);
-    const port = found?.ports.find((each) => each.name === portName)?.port;
-    const address = found?.endpoints[0]?.addresses[0];
-    return port === undefined || address === undefined ? undefined : { address, port };
-  });
-}
-
-const reach = async (
-  cluster: KubeCluster,
-  name: string,
-  source: string,
-  portName?: string,
-): Promise<string> => {
-  const to = await endpoint(cluster, name, source, portName);
-  const answer = await until(`${name} answers`, 8_000, async () => {
-    const made = await call(WEB, to).catch(() => undefined);
-    return made?.status === 200 ? made : undefined;
-  });
-  return answer.body;
-};
+const endpoint = (cluster: KubeCluster, name: string, source: string) =>
+  until(`${cluster.name} has a way to ${name} of ${source}`, 8_000, () => wayTo(cluster, name, { source }));
 
 const gone = (cluster: KubeCluster, name: string): Promise<true> =>
   until(`${cluster.name} has no ${name}`, 8_000, async () =>
@@ -305,7 +223,7 @@ describe("MCS conformance, optional", () => {
     await serve(east, "single");
     await serve(west, "single");
     await exportIt(east, "single");
-    expect(await reach(west, "single", "east")).toContain("single of east");
+    expect(await reach(west, "single", { source: "east" })).toContain("single of east");
     expect(await slicesOf(west, "single", "west")).toEqual([]);
   });
 
@@ -374,7 +292,7 @@ describe("MCS conformance, optional: DNS", () => {
   beforeAll(async () => {
     const log = createLogger(() => {}, Date.now, "error", {});
     const server = await openDnsServer({ host: "127.0.0.1", port: 0 }, west.source.imported, log);
-    servers.push(server);
+    scene.servers.push(server);
     resolver.setServers([formatAddress(server.address)]);
   });
 
