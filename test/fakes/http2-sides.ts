@@ -173,6 +173,7 @@ export function served(options: Partial<ConnectionOptions> = {}) {
 
 export interface Seen {
   readonly type: number;
+  readonly flags: number;
   readonly stream: number;
   readonly payload: Buffer;
 }
@@ -182,7 +183,8 @@ export function framesOf(bytes: Buffer): readonly Seen[] {
   for (let at = 0; at < bytes.length; ) {
     const length = bytes.readUIntBE(at, 3);
     const payload = bytes.subarray(at + 9, at + 9 + length);
-    seen.push({ type: bytes.readUInt8(at + 3), stream: bytes.readUInt32BE(at + 5), payload });
+    const [type, flags] = [bytes.readUInt8(at + 3), bytes.readUInt8(at + 4)];
+    seen.push({ type, flags, stream: bytes.readUInt32BE(at + 5), payload });
     at += 9 + length;
   }
   return seen;

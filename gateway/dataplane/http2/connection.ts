@@ -435,7 +435,12 @@ export class Connection implements FrameSink {
       if (stream.headReceived) return this.#onTrailers(stream, ended);
       return this.#onResponse(stream, ended);
     }
-    if (this.#isServer && id % 2 === 1 && id > this.#lastPeerId) return this.#onRequest(id, ended);
+    if (this.#isServer && id % 2 === 1) {
+      if (id > this.#lastPeerId) return this.#onRequest(id, ended);
+      // Not of a stream that we gave up a moment ago: identifiers only grow (RFC 9113 §5.1.1).
+      if (!this.#forgotten.has(id))
+        return this.fault(ErrorCode.protocolError, `HEADERS of stream ${id} anew`);
+    }
     this.#onLateFrame(undefined, id);
   }
 
