@@ -56,6 +56,12 @@ const HANDLERS = (cancelled: string[], name: string): grpc.UntypedServiceImpleme
   other: unaryHandler(cancelled, name),
   serverStream: (call: grpc.ServerWritableStream<string, string>) => {
     call.once("cancelled", () => cancelled.push("serverStream"));
+    if (call.request === "slow") {
+      const timer = setInterval(() => call.write("s"), 20);
+      return void call
+        .once("close", () => clearInterval(timer))
+        .once("cancelled", () => clearInterval(timer));
+    }
     const [count = 0, size = 0] = call.request.split(" ").map(Number);
     let sent = 0;
     const more = (): void => {

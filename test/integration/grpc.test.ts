@@ -199,6 +199,44 @@ describe("gRPC by hand", () => {
     expect([received.length, trailers?.["grpc-status"]]).toEqual([6, "4"]);
   });
 
+  it.each([
+    ["while it has not answered", false, undefined],
+    ["between its head and its first message", true, undefined],
+    ["in the middle of a message", true, Buffer.of(0, 0, 0, 0, 9, 65)],
+  ] as const)(
+    "says UNAVAILABLE and its own code when the service is killed %s",
+    async (_when, hasHead, part) => {
+      behave = (stream) => {
+        if (hasHead) stream.respond({ ":status": 200, "content-type": "application/grpc" });
+        if (part !== undefined) stream.write(part);
+        setTimeout(() => stream.session?.destroy(), 50);
+      };
+      const { head, trailers, received } = await ask({}, Buffer.of(0, 0, 0, 0, 1, 65));
+      const said = hasHead ? trailers : head;
+      expect([head?.[":status"], said?.["grpc-status"]]).toEqual([200, "14"]);
+      expect([said?.["isthmus-code"], received.length]).toEqual(["ISTH-3005", part?.length ?? 0]);
+      expect(said?.["grpc-message"]).toContain("ISTH-3005");
+    },
+  );
+
+  it("breaks any other answer off, so that half of it does not look whole", async () => {
+    behave = (stream) => {
+      stream.respond({ ":status": 200 });
+      setTimeout(() => stream.session?.destroy(), 50);
+    };
+    const { head, trailers, rstCode } = await ask({ "content-type": "text/plain" }, Buffer.from("x"));
+    expect([head?.[":status"], trailers, rstCode]).toEqual([200, undefined, http2.constants.NGHTTP2_CANCEL]);
+  });
+
+  it("passes a reset of the service on as it came", async () => {
+    behave = (stream) => {
+      stream.respond({ ":status": 200, "content-type": "application/grpc" });
+      setTimeout(() => stream.close(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM), 50);
+    };
+    const { trailers, rstCode } = await ask({}, Buffer.of(0, 0, 0, 0, 1, 65));
+    expect([trailers, rstCode]).toEqual([undefined, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM]);
+  });
+
   it.each(["1", "S", "123456789S", "1x", "-1S", ""])("takes no notice of the deadline %j", async (value) => {
     behave = (stream) =>
       stream.respond(

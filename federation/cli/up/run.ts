@@ -79,6 +79,7 @@ const SHARED_SETTINGS: readonly string[] = [
   "ISTHMUS_ACCESS_LOG",
   "ISTHMUS_DNS_SERVERS",
   "ISTHMUS_CLUSTER_CIDRS",
+  "ISTHMUS_DRAIN_SECONDS",
 ];
 
 /** Settings meant for this program are not meant for its processes: each gets its own, but for these. */

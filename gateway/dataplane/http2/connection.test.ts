@@ -36,6 +36,50 @@ describe("a connection of two sides", () => {
     expect([client.connection.streams, server.connection.streams, got!.closedWith]).toEqual([0, 0, 0]);
   });
 
+  it("that drains takes what was sent before the peer heard of it, and nothing after", () => {
+    const { client, server } = pair();
+    const first = client.open(GET, true);
+    settle(client, server);
+    server.connection.announceDrain();
+    // Under way when the announcement is.
+    const crossing = client.open(GET, true);
+    server.give(client.take());
+    settle(client, server);
+    expect([client.connection.takesStreams, server.requests.length]).toEqual([false, 2]);
+    for (const { stream } of server.requests) stream!.headers(OK, true);
+    settle(client, server);
+    expect([first.ended, crossing.ended, server.connection.isDone]).toEqual([true, true, false]);
+    server.connection.drain();
+    server.give(headersFrame(9, GET));
+    expect(resetsOf(server.take())).toEqual([[9, ErrorCode.refusedStream]]);
+    expect(server.connection.isDone).toBe(true);
+  });
+
+  it("hands over what is here as a whole when its transport is gone, however late it is read", () => {
+    const { client, server } = pair();
+    const [whole, half] = [client.open(GET, true), client.open(GET, true)];
+    settle(client, server);
+    for (const asked of [whole, half]) asked.stream!.pause();
+    for (const { stream } of server.requests) {
+      stream!.headers(OK, false);
+      stream!.write(Buffer.from("answer"), 0, 6);
+    }
+    server.requests[0]!.stream!.end(["grpc-status", "0"]);
+    settle(client, server);
+    client.connection.lost();
+    client.take();
+    expect([whole.closedWith, half.closedWith]).toEqual([undefined, ErrorCode.internalError]);
+    whole.stream!.resume();
+    client.take();
+    expect([whole.body, whole.trailers, whole.ended, whole.closedWith]).toEqual([
+      "answer",
+      ["grpc-status", "0"],
+      true,
+      ErrorCode.noError,
+    ]);
+    expect([client.connection.streams, client.connection.queuedBytes]).toEqual([0, 0]);
+  });
+
   it("says the same however its bytes are cut", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 50 }), (lengths) => {

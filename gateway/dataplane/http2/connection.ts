@@ -63,6 +63,8 @@ const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
 const MAX_REMEMBERED_RESETS = 1_024;
 // A window update for less than this is no help to anybody.
 const TINY_UPDATE_BYTES = 256;
+/** In GOAWAY: every stream that may still begin is taken. */
+const ANY_STREAM = 0x7fff_ffff;
 const MAX_GOAWAY_TEXT = 256;
 
 /**
@@ -180,11 +182,31 @@ export class Connection implements FrameSink {
     this.#writeGoaway(ErrorCode.noError, "");
   }
 
+  /** Says that it will drain, and still takes what the peer sends before it has heard of it (RFC 9113 §6.8). */
+  announceDrain(): void {
+    if (!this.#isDead && !this.#isDraining) this.#writeGoaway(ErrorCode.noError, "", ANY_STREAM);
+  }
+
   /** The transport is gone or we give the peer up: every stream is closed with `code`. Says GOAWAY if `detail` is given. */
   destroy(code: number, detail?: string): void {
     if (this.#isDead) return;
     if (detail !== undefined) this.#writeGoaway(code, detail);
     this.#die(code);
+  }
+
+  /** The transport has ended. Answers that are here as a whole are still handed over, however slowly they are read. */
+  lost(): void {
+    if (this.#isDead) return;
+    const whole = this.#isServer
+      ? []
+      : this.#streams.all().filter((one) => one.endReceived && !one.endDelivered);
+    for (const stream of whole) {
+      // Nothing more goes out, so our half is over too.
+      stream.abandonSending();
+      this.#streams.delete(stream);
+    }
+    this.#die(ErrorCode.internalError);
+    for (const stream of whole) this.#streams.add(stream);
   }
 
   altsvc(stream: Stream, value: string): void {
@@ -712,10 +734,10 @@ export class Connection implements FrameSink {
     this.#wake();
   }
 
-  #writeGoaway(code: number, detail: string): void {
+  #writeGoaway(code: number, detail: string, lastId = this.#lastPeerId): void {
     const text = detail.slice(0, MAX_GOAWAY_TEXT);
     this.output.head(FrameType.goaway, 0, 0, 8 + text.length);
-    this.output.uint32(this.#lastPeerId);
+    this.output.uint32(lastId);
     this.output.uint32(code);
     this.output.latin1(text);
     this.#wake();

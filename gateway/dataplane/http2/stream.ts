@@ -121,6 +121,13 @@ export class Stream {
     return limit - left;
   }
 
+  /** From the connection: its transport is gone. */
+  abandonSending(): void {
+    this.#pending = undefined;
+    this.isEnding = true;
+    this.endSent = true;
+  }
+
   drained(): void {
     if (!this.needDrain || this.pendingBytes > 0 || this.isClosed) return;
     this.needDrain = false;

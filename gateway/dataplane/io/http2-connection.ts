@@ -29,6 +29,7 @@ export class Http2Connection implements Bagged {
     this.#idleSinceMs = this.#host.coarseNow;
   };
   #idleSinceMs: number;
+  #drainTicks = 0;
 
   constructor(socket: Socket, host: Http2Host) {
     this.socket = socket;
@@ -61,9 +62,14 @@ export class Http2Connection implements Bagged {
     for (const exchange of this.#exchanges.all()) exchange.recheck();
   }
 
-  /** GOAWAY: the requests under way are finished, and none begins. */
+  /**
+   * Goes on with draining, once a second: the client is told, and a whole second later no request is taken any more. One that crossed
+   * the GOAWAY would be refused else, and many clients do not send it again.
+   */
   drain(): void {
-    this.#session.drain();
+    this.#drainTicks += 1;
+    if (this.#drainTicks === 1) this.#session.connection.announceDrain();
+    else if (this.#drainTicks > 2) this.#session.drain();
   }
 
   /** About once a second. */

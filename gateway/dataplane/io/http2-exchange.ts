@@ -28,7 +28,7 @@ import {
   type RequestFacts,
   withoutClaims,
 } from "./http2-fields.ts";
-import { grpcRefusal, refusalFields } from "./http2-refusal.ts";
+import { grpcRefusal, grpcTrailers, refusalFields } from "./http2-refusal.ts";
 import type { Http2Pool } from "./http2-pool.ts";
 import type { Http2Upstream } from "./http2-upstream.ts";
 import type { Mirrors } from "./mirrors.ts";
@@ -142,7 +142,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
     const silentMs = now - this.#progressMs;
     if (this.#asking.pendingBytes > 0) {
       if (silentMs > (this.#isGrpc ? PATIENT_READER_MS : STALLED_READER_MS))
-        this.#fail(problem("http_timeout", "the client does not read its answer"));
+        this.#fail(problem("http_timeout", "the client does not read its answer"), ErrorCode.cancel);
       return;
     }
     if (this.#isGrpc || this.#responded) return;
@@ -222,7 +222,8 @@ export class Http2Exchange implements StreamHandler, Bagged {
     }
     const reason = this.#lossOf(stream);
     this.#ticket.failed(reason, this.#upstream?.endpoint);
-    if (this.#responded) return this.#fail(reason, stream.rstCode);
+    if (this.#responded)
+      return this.#fail(reason, this.#upstream?.isLost === true ? undefined : stream.rstCode);
     this.#noteFailure(failureClass(reason.name), this.#upstream?.endpoint);
     if (this.#routed?.routed.rule.retry !== undefined) return this.#tryFailed(reason);
     if (this.#target !== undefined && this.#mayRepeat(reason)) return this.#attempt(this.#target, true);
@@ -463,22 +464,26 @@ export class Http2Exchange implements StreamHandler, Bagged {
     if (this.#isOver) return;
     if (!this.#responded) return this.#fail(problem("upstream_timeout", "the deadline of the call is over"));
     this.#drop();
-    this.#asking.end([
-      "grpc-status",
-      String(DEADLINE_EXCEEDED),
-      "grpc-message",
-      "the deadline of the call is over",
-    ]);
+    const reason = problem("upstream_timeout", "the deadline of the call is over");
+    this.#asking.end(grpcTrailers(reason, DEADLINE_EXCEEDED));
   }
 
-  /** Before the answer's head: a refusal; after it, the stream is reset so that half an answer does not look whole. */
-  #fail(reason: Problem, code: number = ErrorCode.cancel): void {
+  /**
+   * Before the answer's head: a refusal; after it, half an answer must not look whole. `code`: of RST_STREAM, where the service or
+   * the client is the cause; else a gRPC client hears why in trailers.
+   */
+  #fail(reason: Problem, code?: number): void {
     this.#drop();
     if (!this.#responded) return this.#refuse(reason);
     this.#record.refused(reason);
-    if (code === ErrorCode.noError || code === ErrorCode.refusedStream)
-      this.#asking.reset(ErrorCode.internalError);
-    else this.#asking.reset(code);
+    const asking = this.#asking;
+    const isMisleading = code === ErrorCode.noError || code === ErrorCode.refusedStream;
+    const cut = isMisleading ? ErrorCode.internalError : (code ?? ErrorCode.cancel);
+    if (!this.#isGrpc || code !== undefined) return asking.reset(cut);
+    asking.end(grpcTrailers(reason, grpcStatusOf(localReply(reason.name).http, reason.name)));
+    // One that does not read what came before does not keep the stream for it.
+    if (!asking.isClosed && asking.pendingBytes > 0)
+      setTimeout(() => asking.reset(cut), STALLED_READER_MS).unref();
   }
 
   #refuse(reason: Problem, { status, grpcCode, retryAfterS }: RefusalDetails = {}): void {

@@ -4,12 +4,13 @@ import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 
 /** A trailers-only answer. */
 export function grpcRefusal(reason: Problem, grpcStatus: number): readonly string[] {
+  return [":status", "200", "content-type", "application/grpc", ...grpcTrailers(reason, grpcStatus)];
+}
+
+/** How an answer ends that has begun. */
+export function grpcTrailers(reason: Problem, grpcStatus: number): readonly string[] {
   const { code, title } = PROBLEMS[reason.name];
   return [
-    ":status",
-    "200",
-    "content-type",
-    "application/grpc",
     "grpc-status",
     String(grpcStatus),
     "grpc-message",

@@ -52,10 +52,10 @@ export class Http2Session implements ConnectionHost, TurnTask {
     this.connection.drain();
   }
 
-  /** The transport is lost: every stream is closed, with INTERNAL_ERROR unless it ended well before. */
+  /** The transport is lost: every stream is closed, with INTERNAL_ERROR unless all of it is here. */
   lost(): void {
     this.#isOver = true;
-    this.connection.destroy(ErrorCode.internalError);
+    this.connection.lost();
   }
 
   /** Gives the peer up, and says why. */

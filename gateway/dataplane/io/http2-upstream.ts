@@ -32,6 +32,8 @@ export class Http2Upstream implements ByteSink {
   #refusal: Problem | undefined;
   #isRetired = false;
   #isGone = false;
+  /** Its way is gone, and with it what was under way. */
+  isLost = false;
 
   constructor(stream: OpenedStream, now: number, owner: UpstreamOwner) {
     this.openedMs = now;
@@ -113,6 +115,7 @@ export class Http2Upstream implements ByteSink {
   }
 
   #lost(): void {
+    this.isLost = true;
     this.#isRetired = true;
     this.#gone();
     this.#session.lost();

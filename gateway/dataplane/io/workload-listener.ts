@@ -239,6 +239,7 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
     }
     if (!this.draining) return;
     for (const connection of this.#http.all()) connection.endIfIdle();
+    for (const connection of this.#http2.all()) connection.drain();
   }
 
   /** A target that rules no longer choose must not keep its pool for ever. */
