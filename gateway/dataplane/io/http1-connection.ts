@@ -118,9 +118,10 @@ export class Http1Connection implements Http1Exchange, Bagged {
     this.deadlineMs = host.coarseNow + IDLE_TIMEOUT_MS;
     socket.on("data", (chunk: Buffer) => this.#onData(chunk));
     socket.on("drain", () => this.#onDrain());
-    socket.once("end", () => this.#onEnd());
+    // Both come once at most; `once` would wrap each listener and take it off again.
+    socket.on("end", () => this.#onEnd());
     socket.on("error", ignore);
-    socket.once("close", () => this.#onClose());
+    socket.on("close", () => this.#onClose());
   }
 
   received(bytes: number): void {
