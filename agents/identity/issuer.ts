@@ -28,6 +28,7 @@ export function createIssuer(
   options: Omit<IssuerOptions, "runsOn"> & { readonly runsOn: () => IssuerOptions["runsOn"] },
 ): Issuer {
   const { trustDomain, reviewer, signer, lifetimeMs, log } = options;
+  let complaint = "";
   return {
     async issue({ token, csrPem }) {
       const csr = parseCsr(csrPem);
@@ -35,7 +36,15 @@ export function createIssuer(
       const id = parseSpiffeId(csr.value.spiffeUri);
       if (!id.ok) return err(problem("csr_invalid", id.error));
       const reviewed = await reviewer.review(token);
-      if (!reviewed.ok) return err(problemOf("create tokenreviews", reviewed.error));
+      if (!reviewed.ok) {
+        const failed = problemOf("create tokenreviews", reviewed.error);
+        // Said here as well, once: who asks may be one of a thousand agents, what is to be mended is this role.
+        if (failed.detail !== complaint)
+          log.warn("token_review_failed", { code: PROBLEMS[failed.name].code, detail: failed.detail });
+        complaint = failed.detail;
+        return err(failed);
+      }
+      complaint = "";
       const runsOn = options.runsOn();
       if (runsOn === undefined)
         return err(problem("identity_pending", "the issuer still waits for the API server's list of pods"));

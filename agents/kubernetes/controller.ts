@@ -37,10 +37,11 @@ import { digestService, type KubeService } from "./digest/service.ts";
 import { ForeignObjects } from "./foreign-objects.ts";
 import { ForeignRoutes } from "./foreign-routes.ts";
 import { GATEWAY_SERVICE, SYSTEM_NAMESPACE } from "./labels.ts";
-import { declaredResources, isAccepted } from "./mcs/declared.ts";
+import { declaredResources, isAccepted, isDeclared } from "./mcs/declared.ts";
 import { derivedName } from "./mcs/objects.ts";
 import { EntryPorts } from "./mcs/ports.ts";
-import { planService, type ServiceView } from "./mcs/service-plan.ts";
+import { holdsNewer } from "./mcs/plan.ts";
+import { currentObjects, planService, type ServiceView } from "./mcs/service-plan.ts";
 import { Policies } from "./policies.ts";
 import { SliceIndex } from "./slice-index.ts";
 import { TrafficTargets } from "./traffic-targets.ts";
@@ -91,6 +92,8 @@ export class Controller {
   /** What the registry answered of our exports. */
   #accepted = new Map<string, { readonly firstSeen: string }>();
   #declaredRefusal: string | undefined;
+  /** Keys with objects of a leader who knew a newer snapshot: looked at again with each that comes. */
+  readonly #ahead = new Set<string>();
   /** Exports that the registry would refuse, and why. */
   readonly #unfit = new Map<string, string>();
   /** What was logged last, by key. */
@@ -253,7 +256,8 @@ export class Controller {
     const changed = changedKeys([this.#offers, offers], [this.#reachable, routes]);
     this.#offers = offers;
     this.#reachable = routes;
-    for (const key of changed) this.#queue.add(key);
+    for (const key of [...changed, ...this.#ahead]) this.#queue.add(key);
+    this.#ahead.clear();
     if (changed.size > 0) this.#declare.changed();
   }
 
@@ -268,6 +272,7 @@ export class Controller {
     // Ports given out before are learned from the derived Services: without those, others would be given out.
     if (!leading.current || !this.#services.known || !this.#imports.known) return true;
     const view = this.#view(key);
+    if (holdsNewer(currentObjects(view), view.revision)) this.#ahead.add(key);
     const changes = planService(view);
     const done = await applyChanges(client, changes, ({ change }) => {
       if (change.kind === "delete" && change.type === view.types.imports) this.#ports.forget(key);
@@ -314,14 +319,15 @@ export class Controller {
       installation: this.#options.installation,
       listenOf: (port) => this.#ports.of(`${key}:${port}`),
       complete: this.known && this.#options.snapshot.current !== undefined && this.#knowsOwnExport(key),
+      revision: this.#options.snapshot.current?.revision,
       now: this.#now(),
     };
   }
 
   /** While the registry has not answered, our own export is neither there nor gone. */
   #knowsOwnExport(key: string): boolean {
-    const exported = this.#exports.items.has(key) || this.#services.items.get(key)?.exportLabel === true;
-    return !exported || this.#accepted.has(key);
+    const own = { service: this.#services.items.get(key), export: this.#exports.items.get(key) };
+    return !isDeclared(own) || this.#accepted.has(key) || this.#unfit.has(key);
   }
 
   async #sendDeclaration(): Promise<PushAnswer> {

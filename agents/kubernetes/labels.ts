@@ -13,6 +13,8 @@ export const LABEL = {
 export const ANNOTATION = {
   /** Fingerprint of what we applied last. */
   applied: "isthmus.dev/applied",
+  /** Revision of the snapshot for which we made an object; one that knows less does not delete it. */
+  revision: "isthmus.dev/revision",
   /** On a ServiceExport or an exported Service: `west,north`; absent: every cluster of the federation. */
   consumers: "isthmus.dev/consumers",
   /** Callers of those clusters: `ns/shop/sa/web,ns/shop/sa/batch`; absent: all. */

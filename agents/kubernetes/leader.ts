@@ -1,7 +1,9 @@
 import type { Logger } from "../../federation/model/log.ts";
+import { type Problem, PROBLEMS } from "../../federation/model/problem.ts";
 import { createWatch, type PublishableWatch, type Watch } from "../../gateway/dataplane/index.ts";
 import type { Clock, Random, Timer } from "../../gateway/process/clock.ts";
 import type { KubeClient } from "./api/client.ts";
+import { type ApiFailure, problemOf } from "./api/failure.ts";
 import { asKubeObject, type KubeObject } from "./api/object.ts";
 import { apiVersionOf, LEASES, pathOf } from "./api/resource-type.ts";
 import { fieldsOf, integer, text } from "./digest/fields.ts";
@@ -20,6 +22,8 @@ export interface LeaderOptions {
 
 export interface Leader {
   readonly leading: Watch<boolean>;
+  /** Why it cannot ask for the Lease, or keep it. */
+  readonly problem: Problem | undefined;
   start(): void;
   /** Gives the Lease back, so that a successor need not wait for its end. */
   stop(): Promise<void>;
@@ -58,6 +62,7 @@ class LeaseCandidate implements Leader {
   #renewedAtMs = 0;
   #timer: Timer | undefined;
   #stopped = false;
+  problem: Problem | undefined;
 
   constructor(options: LeaderOptions) {
     this.#options = options;
@@ -97,8 +102,11 @@ class LeaseCandidate implements Leader {
     const answer = await client.request({ method: "GET", path: pathOf(LEASES, { namespace, name }) });
     if (answer.ok) this.#observe(asKubeObject(answer.value), clock.now());
     else if (answer.error.kind === "not_found") this.#lease = this.#view = undefined;
-    else return false;
-    if (!mayTake(this.#view, identity, clock.now())) return false;
+    else return this.#failed("get", answer.error);
+    if (!mayTake(this.#view, identity, clock.now())) {
+      this.problem = undefined;
+      return false;
+    }
     return this.#write(identity, LEASE_SECONDS);
   }
 
@@ -134,9 +142,22 @@ class LeaseCandidate implements Leader {
         ? { method: "POST", path: pathOf(LEASES, { namespace }), body }
         : { method: "PUT", path: pathOf(LEASES, { namespace, name }), body },
     );
-    if (!answer.ok) return false;
+    if (!answer.ok) return this.#failed(this.#lease === undefined ? "create" : "update", answer.error);
+    this.problem = undefined;
     this.#observe(asKubeObject(answer.value), clock.now());
     return this.#view?.holder === identity;
+  }
+
+  /** Said once: without the Lease nothing is ever written, and nobody would see why. */
+  #failed(verb: string, failure: ApiFailure): false {
+    // Another one was faster.
+    if (failure.kind === "conflict") return false;
+    const { namespace, name, log } = this.#options;
+    const found = problemOf(`${verb} leases ${namespace}/${name}`, failure);
+    if (found.detail !== this.problem?.detail)
+      log.warn("lease_unavailable", { code: PROBLEMS[found.name].code, detail: found.detail });
+    this.problem = found;
+    return false;
   }
 }
 

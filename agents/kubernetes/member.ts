@@ -76,8 +76,14 @@ const INSTALLATION = "isthmus-controller";
 
 export async function findInstallation(
   client: KubeClient,
+  log: Logger,
 ): Promise<{ readonly installation?: OwnerReference }> {
   const answer = await client.request({ method: "GET", path: pathOf(CLUSTER_ROLES, { name: INSTALLATION }) });
+  if (!answer.ok && answer.error.kind !== "not_found") {
+    // Works without: only what it makes then does not go with the installation.
+    const { name, detail } = problemOf(`get clusterroles ${INSTALLATION}`, answer.error);
+    log.warn("installation_unknown", { code: PROBLEMS[name].code, detail });
+  }
   const uid = answer.ok ? asKubeObject(answer.value)?.metadata.uid : undefined;
   if (uid === undefined) return {};
   const { kind } = CLUSTER_ROLES;
@@ -99,7 +105,7 @@ export async function prepareMember(
   followMembership(role, config.stateDir, client, log);
   const issuer = role === "gateway" ? undefined : askIssuer(config, client, state.value);
   const given = issuer === undefined ? {} : { issuer };
-  if (role === "controller") return ok({ client, ...given, ...(await findInstallation(client)) });
+  if (role === "controller") return ok({ client, ...given, ...(await findInstallation(client, log)) });
   const servicesSource = new KubernetesSource({
     client,
     trustDomain,

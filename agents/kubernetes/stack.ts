@@ -31,7 +31,10 @@ export function buildController(context: MemberContext, { client, installation }
     leading: leader.leading,
     ...(installation === undefined ? {} : { installation }),
   });
-  const problems = (): readonly Problem[] => controller.problems();
+  const problems = (): readonly Problem[] => [
+    ...(leader.problem === undefined ? [] : [leader.problem]),
+    ...controller.problems(),
+  ];
   return {
     // Nobody connects to a controller: the address is only handed back.
     async start(listen) {

@@ -23,7 +23,7 @@ import type { MemberContext } from "../../gateway/process/member.ts";
 import type { Proxy } from "../../gateway/process/proxy.ts";
 import { foreignDefinitions } from "./kube-api/foreign-crds.ts";
 import { type FakeKubeApi, startFakeKubeApi } from "./kube-api/server.ts";
-import { KUBE_APISERVER, type RealKubeApi, startRealKubeApi } from "./kube-api/real.ts";
+import { KUBE_APISERVER, type RealKubeApi, type RealKubeOptions, startRealKubeApi } from "./kube-api/real.ts";
 import { unwrap } from "./pki.ts";
 import { type RegistryProcess, startRegistryProcess } from "./registry-process.ts";
 import { until } from "./until.ts";
@@ -39,10 +39,14 @@ export interface KubeApi {
   remove(type: ResourceType, namespace: string | undefined, name: string): Promise<void>;
   list(type: ResourceType, namespace?: string): Promise<readonly KubeObject[]>;
   get(type: ResourceType, namespace: string | undefined, name: string): Promise<KubeObject | undefined>;
+  /** Cuts all connections and takes none; a real one is killed, its etcd too. */
+  down(): Promise<void>;
+  /** Whoever goes on from an old version is told that it is too old. */
+  up(): Promise<void>;
   close(): Promise<void>;
 }
 
-export async function startKubeApi(options: { readonly serviceRange?: string } = {}): Promise<KubeApi> {
+export async function startKubeApi(options: RealKubeOptions = {}): Promise<KubeApi> {
   if (KUBE_APISERVER === undefined) {
     const double = await startFakeKubeApi(options);
     return kubeApi({ url: new URL(double.url), token: () => undefined }, () => double.close(), { double });
@@ -71,7 +75,11 @@ function installManifests(kubeconfig: string): void {
 
 /** A client with the rights of one of our service accounts; the double gives everyone all. */
 export async function clientAs(api: KubeApi, account: string): Promise<KubeClient> {
-  if (api.real === undefined) return createKubeClient(api.access);
+  return createKubeClient(await accessAs(api, account));
+}
+
+export async function accessAs(api: KubeApi, account: string): Promise<KubeAccess> {
+  if (api.real === undefined) return api.access;
   const answer = await api.client.request({
     method: "POST",
     path: `/api/v1/namespaces/isthmus-system/serviceaccounts/${account}/token`,
@@ -79,7 +87,7 @@ export async function clientAs(api: KubeApi, account: string): Promise<KubeClien
   });
   if (!answer.ok) throw new Error(answer.error.message);
   const { status } = answer.value as { status: { token: string } };
-  return createKubeClient(api.real.accessWith(status.token));
+  return api.real.accessWith(status.token);
 }
 
 function kubeApi(
@@ -133,6 +141,11 @@ function kubeApi(
         path: pathOf(type, namespace === undefined ? { name } : { namespace, name }),
       });
       return answer.ok ? (answer.value as KubeObject) : undefined;
+    },
+    down: () => (which.real ?? which.double)?.down() ?? Promise.resolve(),
+    async up() {
+      which.double?.store.compact();
+      await (which.real ?? which.double)?.up();
     },
     async close() {
       client.close();
@@ -255,7 +268,7 @@ async function startKubeCluster(
   const leading = createWatch(true);
   const controller = new Controller({
     client: asController,
-    ...(await findInstallation(asController)),
+    ...(await findInstallation(asController, logger)),
     cluster: name,
     snapshot: own.snapshot,
     registry: own.registry,

@@ -17,11 +17,11 @@ import { compilePeerTrust } from "../../gateway/dataplane/identity/peer-trust.ts
 import { createWatch } from "../../gateway/dataplane/lifecycle/watch.ts";
 import { systemClock } from "../../gateway/process/clock.ts";
 import { clientAs, type KubeApi, startKubeApi, until } from "../fakes/kube-world.ts";
+import { podToken, type TokenWish } from "../fakes/kube-members.ts";
 import { createMemoryLog } from "../fakes/memory-log.ts";
 import { createTestFederation, type TestFederation, unwrap } from "../fakes/pki.ts";
 import { namespace } from "./objects.ts";
 
-const AUDIENCE = "isthmus-issuer";
 const AGENTS = fileURLToPath(new URL("../../infra/kubernetes/overlays/agents", import.meta.url));
 
 let api: KubeApi;
@@ -97,47 +97,7 @@ async function serviceAccount(space: string, name: string): Promise<void> {
   );
 }
 
-interface TokenWish {
-  readonly space?: string;
-  readonly account: string;
-  readonly pod?: string;
-  readonly audience?: string;
-}
-
-/** As the kubelet gets it for a projected volume: by TokenRequest, bound to the pod. */
-async function tokenFor({
-  space = "isthmus-system",
-  account,
-  pod,
-  audience = AUDIENCE,
-}: TokenWish): Promise<string> {
-  if (api.double !== undefined) {
-    const token = `token-${account}-${pod}-${audience}`;
-    const node = pod === undefined ? undefined : (await api.get(PODS, space, pod))?.spec;
-    const { nodeName } = (node ?? {}) as { nodeName?: string };
-    const extra = {
-      "authentication.kubernetes.io/pod-name": [pod],
-      "authentication.kubernetes.io/node-name": [nodeName],
-    };
-    const user = {
-      username: `system:serviceaccount:${space}:${account}`,
-      ...(pod === undefined ? {} : { extra }),
-    };
-    api.double.tokens.set(token, { user, audiences: [audience] });
-    return token;
-  }
-  const bound = pod === undefined ? {} : { boundObjectRef: { apiVersion: "v1", kind: "Pod", name: pod } };
-  const answer = await api.client.request({
-    method: "POST",
-    path: `/api/v1/namespaces/${space}/serviceaccounts/${account}/token`,
-    body: {
-      apiVersion: "authentication.k8s.io/v1",
-      kind: "TokenRequest",
-      spec: { audiences: [audience], expirationSeconds: 3600, ...bound },
-    },
-  });
-  return (unwrap(answer) as { status: { token: string } }).status.token;
-}
+const tokenFor = (wish: TokenWish): Promise<string> => podToken(api, wish);
 
 const agentOf = (node: "a" | "b") => tokenFor({ account: "agent", pod: `agent-${node}` });
 

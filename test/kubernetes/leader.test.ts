@@ -60,6 +60,7 @@ function candidate(identity: string, clockOffMs: number): Candidate {
   leader.start();
   return {
     leading: leader.leading,
+    problem: undefined,
     start: () => {},
     stop: () => leader.stop(),
     kill() {

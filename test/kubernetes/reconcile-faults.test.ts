@@ -1,195 +1,178 @@
 // Longer than other files: a world, its scripted steps and what is expected of them belong together.
 import fc from "fast-check";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { createKubeClient, type KubeClient } from "../../agents/kubernetes/api/client.ts";
+import {
+  ENDPOINT_SLICES,
+  NAMESPACES,
+  type ResourceType,
+  SERVICE_EXPORTS,
+  SERVICE_IMPORTS,
+  SERVICES,
+} from "../../agents/kubernetes/api/resource-type.ts";
 import { Controller } from "../../agents/kubernetes/controller.ts";
-import { SILENT_LOGGER } from "../../federation/model/log.ts";
-import { ok } from "../../federation/model/result.ts";
-import type { AppliedResource } from "../../federation/model/resource.ts";
+import { findInstallation } from "../../agents/kubernetes/member.ts";
 import type { Snapshot, SnapshotOffer } from "../../federation/model/snapshot.ts";
 import { createWatch, type PublishableWatch } from "../../gateway/dataplane/lifecycle/watch.ts";
-import type { MemberClient } from "../../gateway/discovery/index.ts";
-import { type Clock, systemClock } from "../../gateway/process/clock.ts";
-import { type FakeKubeApi, startFakeKubeApi } from "../fakes/kube-api/server.ts";
+import { type KubeFaults, startKubeFaults, type WatchFault } from "../fakes/kube-api/fault-proxy.ts";
+import { KUBE_APISERVER } from "../fakes/kube-api/real.ts";
+import { fakeRegistry, HASTY, offerOf, snapshotOf } from "../fakes/kube-controller.ts";
+import { accessAs, type KubeApi, startKubeApi } from "../fakes/kube-world.ts";
+import { createMemoryLog } from "../fakes/memory-log.ts";
 import { until } from "../fakes/until.ts";
+import { clear, collectGarbage, isOurs, made, OURS } from "./made.ts";
 import { namespace, service, serviceExport, slice } from "./objects.ts";
 
-/** Retries that take seconds in life: what is tried here is that they end well, not how long they take. */
-const HASTY: Clock = {
-  now: systemClock.now,
-  after: (ms, run) => systemClock.after(Math.min(ms / 20, 50), run),
-};
-const SINCE = "2026-01-01T00:00:00Z";
+const [SLICES] = ENDPOINT_SLICES;
+const [EXPORTS] = SERVICE_EXPORTS;
+const [IMPORTS] = SERVICE_IMPORTS;
+const SPACE = "shop";
 
-/** Answers declarations as the registry does, with the first time that it saw each name. */
-function fakeRegistry(): MemberClient {
-  return {
-    async request({ body }) {
-      const { resources } = body as { resources: readonly AppliedResource[] };
-      const results = resources.map(({ kind, metadata }) => ({
-        kind,
-        metadata: { ...metadata, firstSeen: SINCE, resourceVersion: 1 },
-        action: "unchanged",
-        conditions: [],
-      }));
-      return ok({ status: 200, text: JSON.stringify({ revision: 1, results }) });
-    },
-  };
-}
+/** One API server for all of this file; each test begins with nothing of its own on it. */
+let api: KubeApi;
+let faults: KubeFaults;
+let access: Awaited<ReturnType<typeof accessAs>>;
 
-function snapshotWith(offers: readonly SnapshotOffer[]): Snapshot {
-  const imports = offers.map(({ namespace: space, name, cluster, ports }) => ({
-    namespace: space,
-    name,
-    from: { namespace: space, name, cluster, trustDomain: `${cluster}.test.mesh` },
-    ports,
-    workloads: ["*"],
-  }));
-  return { revision: 1, imports, offers } as unknown as Snapshot;
-}
+beforeAll(async () => {
+  api = await startKubeApi();
+  faults = await startKubeFaults(api.access);
+  access = faults.through(await accessAs(api, "controller"));
+  await api.put(NAMESPACES, namespace(SPACE));
+  const ports = [{ name: "tunnel", port: 15008 }];
+  await api.put(SERVICES, service("isthmus-gateway", { namespace: "isthmus-system", ports }));
+  const gateways = { namespace: "isthmus-system", ports, addresses: ["10.9.0.1", "10.9.0.2"] };
+  await api.put(SLICES, slice("isthmus-gateway", gateways));
+}, 120_000);
 
-function offer(name: string, cluster: string, port = 80): SnapshotOffer {
-  return {
-    namespace: "shop",
-    name,
-    cluster,
-    ports: [{ port, protocol: "http" }],
-    firstSeen: "2026-02-01T00:00:00Z",
-  };
-}
-
-interface Scene {
-  readonly api: FakeKubeApi;
-  readonly snapshot: PublishableWatch<Snapshot | undefined>;
-  readonly offers: Map<string, SnapshotOffer>;
-  start(): Controller;
-}
-
-const closers: (() => void | Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
+afterAll(async () => {
+  await faults?.close();
+  await api?.close();
 });
 
-async function scene(seed?: Scene): Promise<Scene> {
-  const api = await startFakeKubeApi();
-  const offers = new Map(seed?.offers);
-  const snapshot = createWatch<Snapshot | undefined>(snapshotWith([...offers.values()]));
-  const clients: KubeClient[] = [];
-  const controllers: Controller[] = [];
-  closers.push(async () => {
-    for (const controller of controllers) controller.stop();
-    for (const client of clients) client.close();
-    await api.close();
-  });
-  return {
-    api,
-    snapshot,
-    offers,
-    start() {
-      const client = createKubeClient({ url: new URL(api.url), token: () => undefined });
-      clients.push(client);
-      const controller = new Controller({
-        client,
-        cluster: "west",
-        snapshot,
-        registry: fakeRegistry(),
-        leading: createWatch(true),
-        clock: HASTY,
-        random: () => 0.5,
-        log: SILENT_LOGGER,
-      });
-      controllers.push(controller);
-      controller.start();
-      return controller;
-    },
-  };
-}
+class Scene {
+  readonly log = createMemoryLog();
+  readonly offers = new Map<string, SnapshotOffer>();
+  readonly snapshot: PublishableWatch<Snapshot | undefined> = createWatch<Snapshot | undefined>(
+    snapshotOf(1, []),
+  );
+  readonly controllers: Controller[] = [];
+  readonly #clients: KubeClient[] = [];
+  /** How many requests had been made when this scene began. */
+  readonly #before = faults.asked.length;
+  #revision = 1;
 
-const OURS = ["serviceimports", "services", "endpointslices"] as const;
-
-/** What we made, without what differs from run to run. */
-function made({ api }: Scene): unknown {
-  return OURS.flatMap((plural) =>
-    api
-      .objects(plural)
-      .filter(({ metadata }) => metadata.labels?.["isthmus.dev/managed-by"] === "isthmus")
-      .map(({ metadata, spec, ports, endpoints }) => {
-        // The address is the API server's choice.
-        const {
-          clusterIP: _one,
-          clusterIPs: _all,
-          ips: _ips,
-          ...rest
-        } = (spec ?? {}) as Record<string, unknown>;
-        const owners = metadata.ownerReferences?.map(({ kind: of, name }) => `${of}/${name}`);
-        return {
-          name: `${plural}/${metadata.namespace}/${metadata.name}`,
-          owners,
-          spec: rest,
-          ports,
-          endpoints,
-        };
-      }),
-  ).sort((a, b) => (a.name < b.name ? -1 : 1));
-}
-
-/** Objects of other people: what a fresh cluster is given, to see what a fresh controller makes of it. */
-async function freshResult(old: Scene): Promise<unknown> {
-  const fresh = await scene(old);
-  for (const plural of ["namespaces", "services", "endpointslices", "serviceexports"]) {
-    for (const object of old.api.objects(plural)) {
-      const { labels } = object.metadata;
-      if (labels?.["isthmus.dev/managed-by"] === "isthmus" || object.metadata.deletionTimestamp !== undefined)
-        continue;
-      const { name, namespace: space, annotations } = object.metadata;
-      const metadata = {
-        name,
-        ...(space === undefined ? {} : { namespace: space }),
-        labels: labels ?? {},
-        annotations: annotations ?? {},
-      };
-      const { status: _status, ...rest } = object;
-      fresh.api.put(plural, { ...rest, metadata });
-    }
+  /** One that leads, and follows this snapshot. */
+  async start(snapshot = this.snapshot): Promise<Controller> {
+    const client = createKubeClient(access);
+    this.#clients.push(client);
+    const controller = new Controller({
+      client,
+      ...(await findInstallation(client, this.log)),
+      cluster: "west",
+      snapshot,
+      registry: fakeRegistry(),
+      leading: createWatch(true),
+      clock: HASTY,
+      random: () => 0.5,
+      log: this.log,
+    });
+    this.controllers.push(controller);
+    controller.start();
+    return controller;
   }
-  const controller = fresh.start();
-  await settle(fresh, [controller]);
-  return made(fresh);
+
+  publish(): void {
+    this.snapshot.publish(snapshotOf(++this.#revision, [...this.offers.values()]));
+  }
+
+  offer(name: string): void {
+    this.offers.set(name, offerOf(SPACE, name, "east"));
+    this.publish();
+  }
+
+  withdraw(name: string): void {
+    this.offers.delete(name);
+    this.publish();
+  }
+
+  asked(verb: string): readonly string[] {
+    return faults.asked
+      .slice(this.#before)
+      .flatMap((each) => (each.verb === verb ? `${each.resource} ${each.name}` : []));
+  }
+
+  /** Until nothing is left to do and nothing changes any more. */
+  async settle(): Promise<void> {
+    let before = -1;
+    let quiet = 0;
+    await until("it settles", 20_000, async () => {
+      for (const controller of this.controllers) await controller.whenIdle();
+      await new Promise((resolve) => setTimeout(resolve, 70));
+      const known = this.controllers.every((controller) => controller.known);
+      // Lists are left out: kinds that nobody installed are asked for again and again.
+      const asked = faults.asked.filter(({ verb }) => verb !== "list").length;
+      quiet = known && asked === before ? quiet + 1 : 0;
+      before = asked;
+      return quiet === 3 ? true : undefined;
+    });
+  }
+
+  stop(): void {
+    for (const controller of this.controllers.splice(0)) controller.stop();
+    for (const client of this.#clients.splice(0)) client.close();
+  }
 }
 
-/** Until nothing is left to do and nothing changes any more. */
-async function settle(world: Scene, controllers: readonly Controller[]): Promise<void> {
-  let before = "";
-  let quiet = 0;
-  await until("it settles", 10_000, async () => {
-    for (const controller of controllers) await controller.whenIdle();
-    await new Promise((resolve) => setTimeout(resolve, 60));
-    const now = `${world.api.store.version} ${controllers.every((controller) => controller.known)}`;
-    quiet = now === before && now.endsWith("true") ? quiet + 1 : 0;
-    before = now;
-    return quiet === 3 ? true : undefined;
-  });
+const scenes: Scene[] = [];
+function scene(): Scene {
+  const made = new Scene();
+  scenes.push(made);
+  return made;
 }
 
-function prepare({ api }: Scene): void {
-  api.put("namespaces", namespace("shop"));
-  api.put(
-    "services",
-    service("isthmus-gateway", { namespace: "isthmus-system", ports: [{ name: "tunnel", port: 15008 }] }),
-  );
-  const gateway = {
-    namespace: "isthmus-system",
-    ports: [{ name: "tunnel", port: 15008 }],
-    addresses: ["10.9.0.1", "10.9.0.2"],
-  };
-  api.put("endpointslices", slice("isthmus-gateway", gateway));
-  // This one is never touched: whatever happens, its objects must stay.
-  api.put("services", service("stable"));
-  api.put(
-    "endpointslices",
-    slice("stable", { ports: [{ name: "http", port: 8080 }], addresses: ["10.8.0.1"] }),
-  );
-  api.put("serviceexports", serviceExport("stable"));
+afterEach(async () => {
+  for (const each of scenes.splice(0)) each.stop();
+  faults.watches = "none";
+  await clear(api, SPACE, [EXPORTS, ...OURS]);
+});
+
+/** Everything of ours is taken away, and a new controller that knows the same makes what it thinks should be there. */
+async function freshResult(old: Scene): Promise<unknown> {
+  old.stop();
+  faults.watches = "none";
+  await clear(api, SPACE, OURS, isOurs);
+  for (const { metadata } of await api.list(EXPORTS, SPACE)) {
+    // Told anew: conditions would show what the old controllers said.
+    await api.remove(EXPORTS, SPACE, metadata.name);
+    await api.put(EXPORTS, serviceExport(metadata.name));
+  }
+  const fresh = scene();
+  for (const [name, each] of old.offers) fresh.offers.set(name, each);
+  fresh.publish();
+  await fresh.start();
+  await fresh.settle();
+  return made(api, SPACE);
+}
+
+async function isAsFresh(world: Scene): Promise<void> {
+  await world.settle();
+  await collectGarbage(api, SPACE);
+  await world.settle();
+  const there = await made(api, SPACE);
+  expect(there).toEqual(await freshResult(world));
+}
+
+/** This one is never touched: whatever happens, its objects must stay. */
+async function prepare(): Promise<void> {
+  await api.put(SERVICES, service("stable"));
+  await api.put(SLICES, slice("stable", { ports: [{ name: "http", port: 8080 }], addresses: ["10.8.0.1"] }));
+  await api.put(EXPORTS, serviceExport("stable"));
+}
+
+function stableStays(world: Scene): void {
+  const stable = new Set(["serviceimports shop/stable"]);
+  const gone = world.asked("delete").filter((line) => line.includes("stable") || stable.has(line));
+  expect(gone).toEqual([]);
 }
 
 type Step =
@@ -216,173 +199,262 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   }) as fc.Arbitrary<Step>,
 );
 
-function act(world: Scene, controllers: Controller[], { kind, ...rest }: Step): void {
-  const { api, offers, snapshot } = world;
+async function act(world: Scene, { kind, ...rest }: Step): Promise<void> {
   const name = "name" in rest ? rest.name : "";
-  const drop = (plural: string, key: string): void => {
-    if (api.store.get(api.type(plural), key) !== undefined) api.remove(plural, key);
-  };
   switch (kind) {
     case "export":
-      return void api.put("serviceexports", serviceExport(name));
+      return void (await api.put(EXPORTS, serviceExport(name)));
     case "unexport":
-      return drop("serviceexports", `shop/${name}`);
+      return api.remove(EXPORTS, SPACE, name);
     case "service":
-      return void api.put("services", service(name));
+      return void (await api.put(SERVICES, service(name)));
     case "noservice":
-      return drop("services", `shop/${name}`);
+      return api.remove(SERVICES, SPACE, name);
     case "endpoints": {
       const last = "last" in rest ? rest.last : 1;
       const addresses = Array.from({ length: last }, (_, index) => `10.8.1.${index + 1}`);
-      return void api.put(
-        "endpointslices",
-        slice(name, { ports: [{ name: "http", port: 8080 }], addresses }),
-      );
+      return void (await api.put(SLICES, slice(name, { ports: [{ name: "http", port: 8080 }], addresses })));
     }
     case "offer":
-      offers.set(name, offer(name, "east"));
-      return snapshot.publish(snapshotWith([...offers.values()]));
+      return world.offer(name);
     case "withdraw":
-      offers.delete(name);
-      return snapshot.publish(snapshotWith([...offers.values()]));
+      return world.withdraw(name);
     case "cut":
-      return api.cutWatches();
+      return faults.cut();
     case "gone":
-      api.store.compact();
-      return api.cutWatches();
-    case "conflicts": {
-      let left = 5;
-      api.fail((verb) => verb === "patch" && left-- > 0, 409, "the object has been modified");
-      return;
-    }
-    case "errors": {
-      let left = 4;
-      api.fail(
-        (verb) => ["patch", "delete", "list"].includes(verb) && left-- > 0,
-        500,
-        "etcdserver: request timed out",
-      );
-      return;
-    }
+      return faults.expire();
+    case "conflicts":
+      return refuseSome(["patch"], 5, 409, "the object has been modified");
+    case "errors":
+      return refuseSome(["patch", "delete", "list"], 4, 500, "etcdserver: request timed out");
     case "restart":
       // In the middle of whatever it was writing.
-      controllers.pop()?.stop();
-      return void controllers.push(world.start());
+      world.controllers.pop()?.stop();
+      return void (await world.start());
     case "twice":
       // Two that both believe to lead, as when a lease was lost and its holder has not noticed.
-      if (controllers.length < 3) controllers.push(world.start());
+      if (world.controllers.length < 3) await world.start();
       return;
     case "foreign": {
       // Somebody edits what is ours.
-      const [ours] = api.objects("serviceimports");
+      const [ours] = await api.list(IMPORTS, SPACE);
       if (ours === undefined) return;
-      const { namespace: space, name: of } = ours.metadata;
-      return void api.put("serviceimports", {
-        metadata: { namespace: space, name: of },
-        spec: { type: "Headless" },
-      });
+      const spec = { ...(ours.spec as object), type: "Headless" };
+      return void (await api.put(IMPORTS, {
+        metadata: { namespace: SPACE, name: ours.metadata.name },
+        spec,
+      }));
     }
   }
 }
 
-describe("reconciling under faults", () => {
-  it("ends where a fresh reconcile begins, and never deletes what should stay", {
-    timeout: 60_000,
+function refuseSome(verbs: readonly string[], times: number, status: number, message: string): void {
+  let left = times;
+  const stop = faults.refuse(
+    ({ verb }) => {
+      const hit = verbs.includes(verb) && left > 0;
+      if (hit) left -= 1;
+      if (left === 0) stop();
+      return hit;
+    },
+    status,
+    message,
+  );
+}
+
+const at = (kind: "export" | "unexport" | "offer" | "withdraw" | "service" | "noservice", name: string) => ({
+  kind,
+  name,
+});
+/** Every kind of object comes, changes and goes, of our own exports and of others'. */
+const HISTORY: readonly Step[] = [
+  at("offer", "cart"),
+  at("service", "stock"),
+  { kind: "endpoints", name: "stock", last: 3 },
+  at("export", "stock"),
+  { kind: "foreign" },
+  { kind: "endpoints", name: "stock", last: 5 },
+  at("offer", "stock"),
+  at("unexport", "stock"),
+  at("withdraw", "cart"),
+  at("export", "stock"),
+  at("offer", "cart"),
+  at("noservice", "stock"),
+  at("withdraw", "stock"),
+];
+
+async function play(world: Scene, steps: readonly Step[]): Promise<void> {
+  for (const [index, each] of steps.entries()) {
+    await act(world, each);
+    if (index % 3 === 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+describe(`reconciling under faults, on ${KUBE_APISERVER === undefined ? "the double" : "a real API server"}`, () => {
+  it.each<WatchFault>(["cut", "torn", "disorder"])(
+    "ends where a fresh reconcile begins when each watch is %s at every event",
+    async (fault) => {
+      const world = scene();
+      await prepare();
+      faults.watches = fault;
+      await world.start();
+      await world.settle();
+      const watched = world.asked("watch").length;
+      for (const each of HISTORY) {
+        await act(world, each);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      await isAsFresh(world);
+      stableStays(world);
+      // It really was cut: each event cost a watch.
+      if (fault !== "disorder") expect(world.asked("watch").length - watched).toBeGreaterThan(20);
+    },
+    60_000,
+  );
+
+  it("gets through a storm of conflicts: each write is refused five times", async () => {
+    const world = scene();
+    await prepare();
+    const refused = new Map<string, number>();
+    const stop = faults.refuse(
+      ({ verb, resource, name }) => {
+        const key = `${verb} ${resource} ${name}`;
+        const times = refused.get(key) ?? 0;
+        const hit = verb === "patch" && times < 5;
+        if (hit) refused.set(key, times + 1);
+        return hit;
+      },
+      409,
+      "Operation cannot be fulfilled: the object has been modified",
+    );
+    await world.start();
+    await play(world, HISTORY);
+    await isAsFresh(world);
+    stop();
+    stableStays(world);
+    expect([...refused.values()].filter((times) => times === 5).length).toBeGreaterThan(5);
+  }, 60_000);
+
+  it("has two leaders of which one knows an older snapshot, and neither deletes what lives", async () => {
+    const world = scene();
+    await prepare();
+    const late = createWatch<Snapshot | undefined>(world.snapshot.current);
+    await world.start();
+    await world.start(late);
+    await world.settle();
+    world.offer("cart");
+    world.offer("stock");
+    await world.settle();
+    const before = await made(api, SPACE);
+    // The one that has not heard of the exports has a reason to look at each of them.
+    faults.expire();
+    await api.put(IMPORTS, {
+      metadata: { namespace: SPACE, name: "cart", annotations: { "example.com/note": "seen" } },
+    });
+    await world.settle();
+    expect(world.asked("delete")).toEqual([]);
+    expect(await made(api, SPACE)).toEqual(before);
+    // Withdrawn while it did not look: it goes from one snapshot without the export to another one without it.
+    world.controllers.shift()?.stop();
+    world.offers.delete("cart");
+    world.publish();
+    late.publish(world.snapshot.current);
+    await world.settle();
+    expect((await api.list(IMPORTS, SPACE)).map(({ metadata }) => metadata.name).sort()).toEqual([
+      "stable",
+      "stock",
+    ]);
+    await isAsFresh(world);
+    stableStays(world);
+  }, 60_000);
+
+  it("ends where a fresh reconcile begins after any history, and never deletes what should stay", {
+    timeout: 120_000,
   }, async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(step, { minLength: 4, maxLength: 14 }),
-        fc.boolean(),
-        async (steps, noisy) => {
-          const world = await scene();
-          prepare(world);
-          const seen: Parameters<NonNullable<FakeKubeApi["eventFault"]>>[0][number][] = [];
-          if (noisy) {
-            world.api.eventFault = (events) => {
-              seen.push(...events);
-              const alike = seen.filter(({ typeKey }) => typeKey === events[0]?.typeKey);
-              return [...events, ...alike.slice(-4).reverse(), ...events];
-            };
-          }
-          const controllers = [world.start()];
-          await settle(world, controllers);
-          for (const [index, each] of steps.entries()) {
-            act(world, controllers, each);
-            if (index % 3 === 2) await new Promise((resolve) => setTimeout(resolve, 5));
-          }
-          await settle(world, controllers);
-          // A real cluster's garbage collector removes what an owner left behind.
-          world.api.store.collectGarbage(OURS.map((plural) => world.api.type(plural)));
-          await settle(world, controllers);
-          expect(made(world)).toEqual(await freshResult(world));
-          const stable = world.api.requests.filter(
-            (line) => line.startsWith("DELETE") && line.includes("stable"),
-          );
-          expect(stable).toEqual([]);
-          for (const controller of controllers) controller.stop();
-          await world.api.close();
+        fc.constantFrom<WatchFault>("none", "cut", "torn", "disorder"),
+        async (steps, fault) => {
+          const world = scene();
+          await prepare();
+          faults.watches = fault;
+          await world.start();
+          await world.settle();
+          await play(world, steps);
+          await isAsFresh(world);
+          stableStays(world);
+          for (const each of scenes.splice(0)) each.stop();
+          await clear(api, SPACE, [EXPORTS, ...OURS]);
         },
       ),
-      { numRuns: 6, seed: 20_261_125, endOnFailure: true },
+      { numRuns: KUBE_APISERVER === undefined ? 4 : 10, seed: 20_261_125, endOnFailure: true },
     );
   });
 
   it("keeps everything while the API server is away, and is right afterwards", async () => {
-    const world = await scene();
-    prepare(world);
-    act(world, [], { kind: "offer", name: "cart" });
-    const controllers = [world.start()];
-    await settle(world, controllers);
-    const before = made(world);
-    await world.api.down();
+    const world = scene();
+    await prepare();
+    world.offer("cart");
+    await world.start();
+    await world.settle();
+    const before = await made(api, SPACE);
+    await api.down();
     // While nobody answers, the federation changes: the controller may only remember.
-    act(world, controllers, { kind: "offer", name: "stock" });
-    act(world, controllers, { kind: "withdraw", name: "cart" });
+    world.offer("stock");
+    world.withdraw("cart");
     await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(made(world)).toEqual(before);
-    world.api.store.compact();
-    await world.api.up();
-    await settle(world, controllers);
-    expect(made(world)).toEqual(await freshResult(world));
+    await api.up();
+    faults.expire();
+    expect(before).toContainEqual(expect.objectContaining({ name: "serviceimports/cart" }));
+    await isAsFresh(world);
+    stableStays(world);
+  }, 120_000);
+
+  it("goes on with the rest when its role lacks one verb, and names it", async () => {
+    const world = scene();
+    await prepare();
+    const message = 'cannot patch resource "endpointslices" in API group "discovery.k8s.io"';
+    const allow = faults.refuse(
+      ({ verb, resource }) => verb === "patch" && resource === "endpointslices",
+      403,
+      message,
+    );
+    await world.start();
+    const lists = (type: ResourceType) => async () =>
+      (await api.list(type, SPACE)).some(isOurs) ? true : undefined;
+    await until("the import is there", 5_000, lists(IMPORTS));
+    await until("its Service too", 5_000, lists(SERVICES));
+    expect(world.log.of("kube_write_failed")[0]).toMatchObject({
+      code: "ISTH-6503",
+      detail: expect.stringContaining(message),
+    });
+    allow();
+    await until("and its slice, once it may", 5_000, lists(SLICES));
   });
 
   it("touches nothing while it has no snapshot, or a kind was never listed", async () => {
-    const world = await scene();
-    prepare(world);
-    act(world, [], { kind: "offer", name: "cart" });
-    const first = world.start();
-    await settle(world, [first]);
+    const world = scene();
+    await prepare();
+    world.offer("cart");
+    const first = await world.start();
+    await world.settle();
     first.stop();
-    const before = made(world);
-    const allow = world.api.fail((verb, resource) => verb === "list" && resource === "serviceexports", 403);
-    world.snapshot.publish(undefined);
-    world.start();
-    await until(
-      "it lists what it may",
-      5_000,
-      () => world.api.requests.filter((line) => line === "LIST services").length > 1 || undefined,
-    );
-    await new Promise((resolve) => setTimeout(resolve, 150));
-    expect(made(world)).toEqual(before);
-    expect(world.api.requests.filter((line) => line.startsWith("DELETE"))).toEqual([]);
-    allow();
-  });
-
-  it("goes on with the rest when its role lacks one verb, and names it", async () => {
-    const world = await scene();
-    prepare(world);
-    world.api.fail(
-      (verb, resource) => verb === "patch" && resource === "endpointslices",
+    world.controllers.splice(0);
+    const before = await made(api, SPACE);
+    const allow = faults.refuse(
+      ({ verb, resource }) => verb === "list" && resource === "serviceexports",
       403,
-      'cannot patch resource "endpointslices" in API group "discovery.k8s.io"',
+      "forbidden",
     );
-    const controller = world.start();
-    await until("the import is there", 5_000, () =>
-      world.api.objects("serviceimports").length > 0 ? true : undefined,
-    );
-    await until("its Service too", 5_000, () =>
-      world.api.objects("services", "shop").length > 1 ? true : undefined,
-    );
-    expect(controller.known).toBe(true);
+    const listed = () => world.asked("list").filter((line) => line.startsWith("services ")).length;
+    const until1 = listed();
+    world.snapshot.publish(undefined);
+    await world.start();
+    await until("it lists what it may", 5_000, () => listed() > until1 || undefined);
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect(await made(api, SPACE)).toEqual(before);
+    expect(world.asked("delete")).toEqual([]);
+    allow();
   });
 });

@@ -20,6 +20,8 @@ export interface WatchRequest {
   readonly query: { readonly [name: string]: string | undefined };
   /** Silence after which the connection counts as dead. */
   readonly silenceMs: number;
+  /** The server has begun to answer; events may be long in coming. */
+  readonly onOpen?: () => void;
   readonly onEvent: (event: unknown) => void;
   /** Once, at the end; `undefined`: the server ended it in order. */
   readonly onEnd: (failure: ApiFailure | undefined) => void;
@@ -117,6 +119,7 @@ export function createKubeClient(access: KubeAccess): KubeClient {
           );
           return;
         }
+        if (!over) asked.onOpen?.();
         readEvents(response, (event) => over || asked.onEvent(event), end);
       });
       return () => {

@@ -88,6 +88,14 @@ describe("an informer", () => {
     expect(lists()).toBe(1);
   });
 
+  it("has no complaint left once it follows again, though nothing changes", async () => {
+    const { api, informer } = await scene();
+    await until("it follows", 5_000, () => (api.requests.includes("WATCH services") ? true : undefined));
+    api.cutWatches();
+    await until("it complains", 5_000, () => informer.problem.current);
+    await until("it follows again", 5_000, () => (informer.problem.current === undefined ? true : undefined));
+  });
+
   it("lists anew after 410 Gone and concludes deletions from the complete list only", async () => {
     const { api, informer, changes } = await scene({}, (made) => {
       made.put("services", service("cart"));

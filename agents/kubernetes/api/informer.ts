@@ -175,6 +175,7 @@ class ListThenWatch<T> implements Informer<T> {
         timeoutSeconds: String(Math.round(WATCH_SECONDS * (1 + random()))),
       },
       silenceMs: SILENCE_MS,
+      onOpen: () => this.#wellAgain(),
       onEvent: (event) => {
         heard = true;
         this.#onEvent(event);

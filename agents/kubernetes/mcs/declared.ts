@@ -29,8 +29,7 @@ function declaredExports({ cluster, services, exports }: DeclaredView): readonly
   for (const key of [...keys].sort()) {
     const service = services.get(key);
     const exported = exports.get(key);
-    if (service === undefined || !isExported({ service, export: exported })) continue;
-    if (!service.ports.some(({ protocol }) => protocol === "TCP")) continue;
+    if (service === undefined || !isDeclared({ service, export: exported })) continue;
     const { namespace, name } = service;
     declared.push({
       apiVersion: API_VERSION,
@@ -43,6 +42,11 @@ function declaredExports({ cluster, services, exports }: DeclaredView): readonly
     });
   }
   return declared;
+}
+
+/** Whether the registry is told of it: an export of something that can be called from elsewhere. */
+export function isDeclared(own: Parameters<typeof isExported>[0]): boolean {
+  return isExported(own) && own.service?.ports.some(({ protocol }) => protocol === "TCP") === true;
 }
 
 const LABEL_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;

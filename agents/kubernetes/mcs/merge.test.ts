@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { byPrecedence, mergeSources, type ServiceSource, sharedPorts } from "./merge.ts";
 import type { Desired } from "./objects.ts";
-import { type Current, plan } from "./plan.ts";
+import { type Current, holdsNewer, plan } from "./plan.ts";
 import { SERVICES } from "../api/resource-type.ts";
 import { EntryPorts, FIRST_ENTRY_PORT, LAST_ENTRY_PORT } from "./ports.ts";
 
@@ -61,6 +61,7 @@ describe("merging the exports of a service", () => {
   });
 });
 
+const AT_1 = { complete: true, revision: 1 };
 const object = (name: string, port: number): Desired => ({
   type: SERVICES,
   object: { metadata: { namespace: "shop", name }, spec: { ports: [{ port }] } },
@@ -91,15 +92,15 @@ describe("planning changes", () => {
           plan(
             before.map(({ name, port }) => object(name, port)),
             [],
-            true,
+            AT_1,
           ),
         );
         const wanted = after.map(({ name, port }) => object(name, port));
-        const there = applied(from, plan(wanted, from, true));
+        const there = applied(from, plan(wanted, from, AT_1));
         expect(there.map(({ object: { metadata } }) => metadata.name).sort()).toEqual(
           after.map(({ name }) => name).sort(),
         );
-        expect(plan(wanted, there, true)).toEqual([]);
+        expect(plan(wanted, there, AT_1)).toEqual([]);
       }),
     );
   });
@@ -112,17 +113,40 @@ describe("planning changes", () => {
           plan(
             before.map(({ name, port }) => object(name, port)),
             [],
-            true,
+            AT_1,
           ),
         );
         const changes = plan(
           after.map(({ name, port }) => object(name, port)),
           from,
-          false,
+          { complete: false, revision: 1 },
         );
         expect(changes.filter(({ kind }) => kind === "delete")).toEqual([]);
       }),
     );
+  });
+
+  it("deletes nothing that was made for a newer snapshot than its own, and all of it for that one", () => {
+    const at = (revision: number) => ({ complete: true, revision });
+    const older = applied([], plan([object("a", 80)], [], at(6)));
+    const both = applied(older, plan([object("a", 80), object("b", 80)], older, at(8)));
+    const deleted = (revision: number) =>
+      plan([], both, at(revision)).map((change) => change.kind === "delete" && change.name);
+    expect([5, 6, 7, 8].map(deleted)).toEqual([[], ["a"], ["a"], ["a", "b"]]);
+    expect([7, 8].map((revision) => holdsNewer(both, revision))).toEqual([true, false]);
+    // What it was made for stays, whoever writes it later.
+    expect(plan([object("a", 80), object("b", 80)], both, at(9))).toEqual([]);
+  });
+
+  it("does not take another cluster's word for when an object was made", () => {
+    const { type, object: plain } = object("a", 80);
+    const annotations = { "isthmus.dev/revision": "999999", "example.com/kept": "yes" };
+    const exported = { type, object: { ...plain, metadata: { ...plain.metadata, annotations } } };
+    const [change] = plan([exported], [], { complete: true, revision: undefined });
+    expect(change?.kind === "apply" && Object.keys(change.object.metadata.annotations ?? {}).sort()).toEqual([
+      "example.com/kept",
+      "isthmus.dev/applied",
+    ]);
   });
 });
 

@@ -23,30 +23,58 @@ export interface Current {
   readonly object: KubeObject;
 }
 
-/**
- * What makes `current` equal to `desired`. Pure. `complete` says that `desired` was made from complete knowledge: only
- * then does absence mean that something should go.
- */
+/** What a plan was made from. */
+export interface Knowledge {
+  /** Whether it is complete: only then does absence mean that something should go. */
+  readonly complete: boolean;
+  /** Of the federation's snapshot; absent while there is none. */
+  readonly revision: number | undefined;
+}
+
+/** What makes `current` equal to `desired`. Pure. */
 export function plan(
   desired: readonly Desired[],
   current: readonly Current[],
-  complete: boolean,
+  { complete, revision }: Knowledge,
 ): readonly Change[] {
   const there = new Map(current.map((each) => [keyOf(each), each.object]));
   const changes: Change[] = [];
   for (const wanted of desired) {
-    const stamped = stamp(wanted);
     const live = there.get(keyOf(wanted));
+    const stamped = stamp(wanted, live === undefined ? revision : revisionOf(live));
     if (live === undefined || !isInForce(stamped.object, live)) changes.push({ kind: "apply", ...stamped });
   }
   if (!complete) return changes;
-  const wanted = new Set(desired.map(keyOf));
-  for (const { type, object } of current) {
-    const { namespace = "", name, uid, deletionTimestamp } = object.metadata;
-    if (wanted.has(keyOf({ type, object })) || deletionTimestamp !== undefined) continue;
-    changes.push({ kind: "delete", type, namespace, name, uid });
+  for (const { type, object } of left(desired, current)) {
+    const { namespace = "", name, uid } = object.metadata;
+    if (!isNewer(object, revision)) changes.push({ kind: "delete", type, namespace, name, uid });
   }
   return changes;
+}
+
+/**
+ * Whether something is there that a leader made who knew a newer snapshot than ours: it may well belong to an export that
+ * we have not heard of, so it stays until we have.
+ */
+export function holdsNewer(current: readonly Current[], revision: number | undefined): boolean {
+  return current.some(({ object }) => isNewer(object, revision));
+}
+
+function left(desired: readonly Desired[], current: readonly Current[]): readonly Current[] {
+  const wanted = new Set(desired.map(keyOf));
+  return current.filter(
+    (each) => !wanted.has(keyOf(each)) && each.object.metadata.deletionTimestamp === undefined,
+  );
+}
+
+function isNewer(object: KubeObject, revision: number | undefined): boolean {
+  const made = revisionOf(object);
+  return made !== undefined && (revision === undefined || made > revision);
+}
+
+function revisionOf({ metadata }: KubeObject): number | undefined {
+  const text = metadata.annotations?.[ANNOTATION.revision];
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
 function keyOf({ type, object }: { readonly type: ResourceType; readonly object: KubeObject }): string {
@@ -54,10 +82,17 @@ function keyOf({ type, object }: { readonly type: ResourceType; readonly object:
 }
 
 /** The fingerprint shows what we left out since; the comparison with what is there shows what somebody else changed. */
-function stamp({ type, object }: Desired): Desired {
+function stamp({ type, object }: Desired, revision: number | undefined): Desired {
   const fingerprint = shortHash(JSON.stringify(object));
   const { metadata } = object;
-  const annotations = { ...metadata.annotations, [ANNOTATION.applied]: fingerprint };
+  // Never what another cluster's export says of it.
+  const { [ANNOTATION.revision]: _foreign, ...given } = metadata.annotations ?? {};
+  const annotations = {
+    ...given,
+    [ANNOTATION.applied]: fingerprint,
+    // Of whoever made it: a number that changed with every snapshot would be a write each time.
+    ...(revision === undefined ? {} : { [ANNOTATION.revision]: String(revision) }),
+  };
   return { type, object: { ...object, metadata: { ...metadata, annotations } } };
 }
 

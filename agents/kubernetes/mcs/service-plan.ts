@@ -50,6 +50,8 @@ export interface ServiceView extends ImportName {
   readonly installation: OwnerReference | undefined;
   /** Whether all of the above rests on complete lists and a snapshot: only then may anything be deleted. */
   readonly complete: boolean;
+  /** Of that snapshot. */
+  readonly revision: number | undefined;
   /** RFC 3339. */
   readonly now: string;
 }
@@ -70,16 +72,16 @@ function planObjects(
 ): readonly Change[] {
   const { types } = view;
   // A ServiceImport that somebody else made is theirs, whatever it says.
-  if (view.import?.managed === false) return plan([], currentObjects(view), view.complete);
+  if (view.import?.managed === false) return plan([], currentObjects(view), view);
   const wanted = view.open && sources.length > 0 && merged.ports.length > 0;
-  if (!wanted) return plan([], currentObjects(view), view.complete);
+  if (!wanted) return plan([], currentObjects(view), view);
   const ips = view.derived?.headless === false ? view.derived.clusterIps : [];
   const desired: Desired[] = [importObject(types.imports, view, merged, ips.slice(0, 2), view.installation)];
   const uid = view.import?.uid ?? "";
   // Owned by the import, so it must be there first: its event brings us back here.
   if (uid !== "")
     desired.push(...ownedObjects(view, own, sources, merged, ownerOf(types.imports, view.name, uid)));
-  const changes = plan(desired, currentObjects(view), view.complete && uid !== "");
+  const changes = plan(desired, currentObjects(view), { ...view, complete: view.complete && uid !== "" });
   return [...changes, ...planImportStatus(view, sources, merged, ips)];
 }
 
@@ -123,7 +125,13 @@ function gatewaySlices(view: ServiceView, source: ServiceSource, shared: MergedS
   });
 }
 
-function currentObjects({ types, import: made, derived, derivedSlices }: ServiceView): readonly Current[] {
+/** What is there of ours for this name. */
+export function currentObjects({
+  types,
+  import: made,
+  derived,
+  derivedSlices,
+}: ServiceView): readonly Current[] {
   return [
     ...(made?.managed === true ? [{ type: types.imports, object: made.object }] : []),
     ...(derived?.object === undefined ? [] : [{ type: SERVICES, object: derived.object }]),

@@ -15,17 +15,29 @@ export interface RealKubeApi {
   /** For `kubectl --kubeconfig`. */
   readonly kubeconfig: string;
   readonly directory: string;
-  /** A kubeconfig for another bearer token. */
+  /** Access with another bearer token. */
   accessWith(token: string): KubeAccess;
+  /** Kills the API server and its etcd, as one power cut does. */
+  down(): Promise<void>;
+  up(): Promise<void>;
   stop(): Promise<void>;
 }
 
 const ADMIN_TOKEN = "administrator";
 
+export interface RealKubeOptions {
+  /** Where it listens. */
+  readonly host?: string;
+  /** First three bytes of the addresses that Services get. */
+  readonly serviceRange?: string;
+  /** Services get IPv6 addresses of this /112 as well: `fd00:96::`. */
+  readonly serviceRange6?: string;
+  /** Admission plug-ins that are off by default. */
+  readonly admission?: readonly string[];
+}
+
 /** etcd and a Kubernetes API server of its own; takes about ten seconds. */
-export async function startRealKubeApi(
-  options: { readonly serviceRange?: string } = {},
-): Promise<RealKubeApi> {
+export async function startRealKubeApi(options: RealKubeOptions = {}): Promise<RealKubeApi> {
   if (KUBE_APISERVER === undefined) throw new Error("KUBE_APISERVER names no binary");
   const directory = mkdtempSync(join(tmpdir(), "isthmus-kube-"));
   const [etcdPort, peerPort, apiPort] = await Promise.all([freePort(), freePort(), freePort()]);
@@ -41,7 +53,12 @@ export async function startRealKubeApi(
     return child;
   };
   const etcdUrl = `http://127.0.0.1:${etcdPort}`;
-  start("etcd", [
+  const host = options.host ?? "127.0.0.1";
+  const ranges = [
+    `${options.serviceRange ?? "10.96.0"}.0/24`,
+    ...(options.serviceRange6 === undefined ? [] : [`${options.serviceRange6}/112`]),
+  ];
+  const etcdArguments = [
     "--data-dir",
     join(directory, "etcd"),
     "--listen-client-urls",
@@ -57,21 +74,21 @@ export async function startRealKubeApi(
     "--unsafe-no-fsync",
     "--log-level",
     "error",
-  ]);
+  ];
   writeFileSync(join(directory, "tokens.csv"), `${ADMIN_TOKEN},admin,admin,"system:masters"\n`);
   const key = join(directory, "account.key");
   spawnSync("openssl", ["genrsa", "-out", key, "2048"]);
   spawnSync("openssl", ["rsa", "-in", key, "-pubout", "-out", `${key}.pub`]);
   mkdirSync(join(directory, "certs"));
-  const api = start(KUBE_APISERVER, [
+  const apiArguments = [
     "--etcd-servers",
     etcdUrl,
     "--secure-port",
     String(apiPort),
     "--bind-address",
-    "127.0.0.1",
+    host,
     "--advertise-address",
-    "127.0.0.1",
+    host,
     "--cert-dir",
     join(directory, "certs"),
     "--token-auth-file",
@@ -85,42 +102,51 @@ export async function startRealKubeApi(
     "--service-account-key-file",
     `${key}.pub`,
     "--service-cluster-ip-range",
-    `${options.serviceRange ?? "10.96.0"}.0/24`,
+    ranges.join(","),
+    ...(options.admission === undefined ? [] : ["--enable-admission-plugins", options.admission.join(",")]),
     "--disable-admission-plugins",
     "ServiceAccount",
     "--storage-media-type",
     "application/json",
-  ]);
+  ];
   const ca = () => readFileSync(join(directory, "certs", "apiserver.crt"), "utf8");
-  const url = new URL(`https://127.0.0.1:${apiPort}`);
+  const url = new URL(`https://${host}:${apiPort}`);
   const accessWith = (token: string): KubeAccess => ({
     url,
     ca: ca(),
     serverName: "kubernetes",
     token: () => token,
   });
-  const stop = async (): Promise<void> => {
+  const down = async (): Promise<void> => {
     await Promise.all(
-      children.map(async (child) => {
+      children.splice(0).map(async (child) => {
         if (child.exitCode !== null || child.signalCode !== null) return;
         child.kill("SIGKILL");
         await once(child, "exit");
       }),
     );
-    rmSync(directory, { recursive: true, force: true });
   };
-  try {
+  const up = async (): Promise<void> => {
+    start("etcd", etcdArguments);
+    const api = start(KUBE_APISERVER ?? "", apiArguments);
     await until("the API server is ready", 120_000, async () => {
       if (api.exitCode !== null) throw new Error(`it ended with ${api.exitCode}`);
       return (await isReady(url, ADMIN_TOKEN)) ? true : undefined;
     });
+  };
+  const stop = async (): Promise<void> => {
+    await down();
+    rmSync(directory, { recursive: true, force: true });
+  };
+  try {
+    await up();
   } catch (error) {
     await stop();
     throw new Error(`${String(error)}\n${logs.join("").slice(-3000)}`, { cause: error });
   }
   const kubeconfig = join(directory, "kubeconfig");
   writeFileSync(kubeconfig, kubeConfig(url, ADMIN_TOKEN));
-  return { access: accessWith(ADMIN_TOKEN), kubeconfig, directory, accessWith, stop };
+  return { access: accessWith(ADMIN_TOKEN), kubeconfig, directory, accessWith, down, up, stop };
 }
 
 function kubeConfig(url: URL, token: string): string {
