@@ -92,8 +92,7 @@ export class KubernetesSource implements ServicesSource {
     this.#exports = this.#informer(SERVICE_EXPORTS, digestExport, (key) => this.#serviceChanged(key));
     this.#slices = this.#informer(ENDPOINT_SLICES, digestSlice, (_, next, previous) => {
       this.#index.change(next, previous);
-      for (const slice of [previous, next])
-        if (slice !== undefined) this.#serviceChanged(`${slice.namespace}/${slice.service}`);
+      for (const slice of [previous, next]) if (slice !== undefined) this.#sliceChanged(slice);
     });
     this.#pods = this.#informer(
       [PODS],
@@ -209,6 +208,13 @@ export class KubernetesSource implements ServicesSource {
     const made = workloadSpiffeId(this.#options.trustDomain, namespace, account);
     this.#ids.set(key, made);
     return made;
+  }
+
+  /** Whose work must not grow with the cluster: endpoints change all the time, and what else is published does not rest on them. */
+  #sliceChanged({ namespace, service }: KubeSlice): void {
+    const key = `${namespace}/${service}`;
+    this.#tellEndpoints(key);
+    if (key === GATEWAY_SERVICE.key || key === AGENT_SERVICE.key) this.#schedule();
   }
 
   #serviceChanged(key: string): void {

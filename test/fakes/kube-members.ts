@@ -98,8 +98,12 @@ export interface MemberProcess {
 }
 
 /** One of our processes, as its image starts it. */
-export function startMember(role: Role, env: NodeJS.ProcessEnv): MemberProcess {
-  const [program = "", ...args] = memberCommand(role);
+export function startMember(
+  role: Role,
+  env: NodeJS.ProcessEnv,
+  command = memberCommand(role),
+): MemberProcess {
+  const [program = "", ...args] = command;
   const child = spawn(program, args, {
     stdio: ["ignore", "ignore", "pipe"],
     // Compiled once for all starts: what is tried is not how long a start takes.

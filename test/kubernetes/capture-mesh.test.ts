@@ -219,5 +219,37 @@ describe.skipIf(reason !== undefined)(
       startAgent("two");
       await answers("web", addressOf("stock"), "stock saw");
     });
+
+    it("lets calls of a permissive namespace flow the plain way within seconds when all agents are killed", {
+      timeout: 60_000,
+    }, async () => {
+      const stock = addressOf("stock");
+      // What kube-proxy does with what nobody captured.
+      netns.run(
+        "one",
+        "nft -f -",
+        `table ip proxy {
+  chain p {
+    type nat hook prerouting priority dstnat;
+    ip daddr ${stock} tcp dport 80 dnat to ${PODS.stock.address}:8080
+  }
+}
+`,
+      );
+      api.put("namespaces", namespace("shop", { "isthmus.dev/mtls": "permissive" }));
+      const lists = (node: NodeName, what: string) => netns.run(node, `nft list ${what}`);
+      await until("it is captured permissively, and its pods take plain calls", 20_000, () =>
+        lists("one", "map inet isthmus permissive").includes(stock) &&
+        !lists("two", "set inet isthmus guarded").includes(PODS.stock.address)
+          ? true
+          : undefined,
+      );
+      // Through both agents, as long as they live: the pod sees its own node.
+      expect(await answers("web", stock, "stock saw")).toContain(NODES.two.gateway);
+      for (const agent of agents.values()) process.kill(agent.pid ?? 0, "SIGKILL");
+      await until("the pod sees who calls", 10_000, async () =>
+        (await curl("web", stock)).out === `stock saw ::ffff:${PODS.web.address}` ? true : undefined,
+      );
+    });
   },
 );

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { createServer, type Server } from "node:http";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
@@ -127,6 +128,36 @@ describe("a ServiceExport in one cluster", () => {
     });
   });
 
+  it("is shown by kubectl with what people look for", async ({ skip }) => {
+    const { real } = world.cluster("west").api;
+    if (real === undefined)
+      return skip("the double prints no tables: KUBE_APISERVER names a real API server");
+    const west = world.cluster("west");
+    const parentRefs = [{ group: "", kind: "Service", name: "cart", port: 80 }];
+    const spec = { parentRefs, rules: [{ backendRefs: [{ name: "cart", port: 80 }] }] };
+    const ofOurs = { group: "isthmus.dev", version: "v1alpha1", namespaced: true } as const;
+    const routes = { ...ofOurs, plural: "trafficroutes", kind: "TrafficRoute" };
+    await west.api.put(routes, { metadata: { namespace: "shop", name: "split" }, spec });
+    const policies = { ...ofOurs, plural: "egresspolicies", kind: "EgressPolicy", namespaced: false };
+    const to = [{ hostname: "api.example.com" }];
+    await west.api.put(policies, {
+      metadata: { name: "outside" },
+      spec: { mode: "observe", from: [{ workload: "*" }], to },
+    });
+    const get = (cluster: KubeCluster, kinds: string): string =>
+      spawnSync("kubectl", ["--kubeconfig", cluster.api.real?.kubeconfig ?? "", "get", kinds, "-n", "shop"], {
+        encoding: "utf8",
+      }).stdout;
+    const shown = (cluster: KubeCluster, kinds: string, wanted: RegExp) =>
+      until(`kubectl get ${kinds}`, 8_000, () => (wanted.test(get(cluster, kinds)) ? true : undefined));
+    await shown(world.cluster("east"), "serviceexports", /NAME +VALID +READY.*AGE\ncart +True +Exported/);
+    await shown(west, "serviceimports", /NAME +TYPE.*\ncart +ClusterSetIP +\["10\.96\.0\.\d+"\]/);
+    await shown(west, "egresspolicies", /NAME +MODE +FROM +TO +ACCEPTED.*\noutside .*api\.example\.com +\w+/);
+    await shown(west, "trafficroutes", /NAME +TARGET +ACCEPTED.*\nsplit +cart +\w+/);
+    await west.api.remove(routes, "shop", "split");
+    await west.api.remove(policies, undefined, "outside");
+  });
+
   it("refuses a source address that no pod has", async () => {
     const west = world.cluster("west");
     const endpoint = await endpointOf(west, "cart", "east");
@@ -155,7 +186,8 @@ describe("a ServiceExport in one cluster", () => {
     await Promise.all([east.api.up(), west.api.up()]);
     await east.api.put(SERVICES, service("late"));
     await east.api.put(EXPORTS, serviceExport("late"));
-    await until("what came later is imported", 20_000, () => west.api.get(IMPORTS, "shop", "late"));
+    // A server that has just come back may refuse for a while what it will allow: informers then ask every half a minute.
+    await until("what came later is imported", 60_000, () => west.api.get(IMPORTS, "shop", "late"));
     await east.api.remove(EXPORTS, "shop", "late");
   });
 

@@ -57,8 +57,16 @@ beforeAll(async () => {
     await api.put(SERVICES, service(of, { namespace: "isthmus-system", ports }));
     await api.put(SLICES, slice(of, { namespace: "isthmus-system", ports, addresses: [ISSUER.host] }));
   }
-  const { metadata, spec } = pod("isthmus-controller-1", "controller", "", "isthmus-system");
-  await api.put(PODS, { metadata, spec: { ...spec, nodeName: "a" } });
+  const { metadata } = pod("isthmus-controller-1", "controller", "", "isthmus-system");
+  // As its Deployment makes it: the namespace admits no others.
+  const securityContext = {
+    allowPrivilegeEscalation: false,
+    runAsNonRoot: true,
+    capabilities: { drop: ["ALL"] },
+    seccompProfile: { type: "RuntimeDefault" },
+  };
+  const containers = [{ name: "controller", image: "isthmus/controller", securityContext }];
+  await api.put(PODS, { metadata, spec: { nodeName: "a", serviceAccountName: "controller", containers } });
   writeFileSync(join(directory, "join"), await registerCluster(registry, "west"));
   east = await joinEast(["cart", "late"]);
   gateway = startMember("gateway", {

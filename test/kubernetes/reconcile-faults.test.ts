@@ -425,10 +425,8 @@ describe(`reconciling under faults, on ${KUBE_APISERVER === undefined ? "the dou
       (await api.list(type, SPACE)).some(isOurs) ? true : undefined;
     await until("the import is there", 5_000, lists(IMPORTS));
     await until("its Service too", 5_000, lists(SERVICES));
-    expect(world.log.of("kube_write_failed")[0]).toMatchObject({
-      code: "ISTH-6503",
-      detail: expect.stringContaining(message),
-    });
+    const said = await until("it says so", 5_000, () => world.log.of("kube_write_failed")[0]);
+    expect(said).toMatchObject({ code: "ISTH-6503", detail: expect.stringContaining(message) });
     allow();
     await until("and its slice, once it may", 5_000, lists(SLICES));
   });

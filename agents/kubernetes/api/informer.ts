@@ -72,6 +72,7 @@ class ListThenWatch<T> implements Informer<T> {
   #type: ResourceType;
   #version = "";
   #failures = 0;
+  #lastFailure: ApiFailure["kind"] | undefined;
   #timer: Timer | undefined;
   #endWatch: (() => void) | undefined;
   #stopped = false;
@@ -150,7 +151,7 @@ class ListThenWatch<T> implements Informer<T> {
   }
 
   #listFailed(failure: ApiFailure): void {
-    this.#failures += 1;
+    this.#countFailure(failure);
     const isAbsent = failure.kind === "not_found";
     // A kind that nobody installed has no objects. One that vanished later is an error like another: what is known stays.
     if (isAbsent && !this.known) {
@@ -212,7 +213,7 @@ class ListThenWatch<T> implements Informer<T> {
     const { random } = this.#options;
     if (failure === undefined && heard) return this.#watch();
     if (failure?.kind === "gone") return this.#after(RELIST_SPREAD_MS * random(), () => void this.#list());
-    this.#failures += 1;
+    this.#countFailure(failure);
     if (failure !== undefined) this.#complain("watch", failure);
     const isLost = failure?.kind === "not_found" || failure?.kind === "forbidden";
     const resume = (): void => (isLost ? void this.#list() : this.#watch());
@@ -265,6 +266,15 @@ class ListThenWatch<T> implements Informer<T> {
   #selectors(): { readonly labelSelector: string | undefined; readonly fieldSelector: string | undefined } {
     const { labelSelector, fieldSelector } = this.#options;
     return { labelSelector, fieldSelector };
+  }
+
+  /**
+   * Another kind of failure begins anew: a server that was away for a minute and now refuses, because it does not know its
+   * roles yet, is about to be well.
+   */
+  #countFailure(failure: ApiFailure | undefined): void {
+    this.#failures = failure?.kind === this.#lastFailure ? this.#failures + 1 : 1;
+    this.#lastFailure = failure?.kind;
   }
 
   #delay(failure: ApiFailure | undefined, backoff: typeof RETRY): number {

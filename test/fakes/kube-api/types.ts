@@ -1,3 +1,5 @@
+import { POLICY_KINDS } from "../../../federation/model/wire/policy-kinds.ts";
+
 /** A kind of object that the double serves. Versions of one kind share their objects, as in a real API server. */
 export interface ServedType {
   readonly group: string;
@@ -30,10 +32,9 @@ export const SERVED_TYPES: readonly ServedType[] = [
   served("coordination.k8s.io", ["v1"], "leases", "Lease"),
   served("multicluster.x-k8s.io", ["v1beta1", "v1alpha1"], "serviceexports", "ServiceExport", true, true),
   served("multicluster.x-k8s.io", ["v1beta1", "v1alpha1"], "serviceimports", "ServiceImport", true, true),
-  served("isthmus.dev", ["v1alpha1"], "egresspolicies", "EgressPolicy", true, true),
-  served("isthmus.dev", ["v1alpha1"], "trafficroutes", "TrafficRoute", true, true),
-  served("isthmus.dev", ["v1alpha1"], "ratelimits", "RateLimit", true, true),
-  served("isthmus.dev", ["v1alpha1"], "authorizationpolicies", "AuthorizationPolicy", true, true),
+  ...POLICY_KINDS.map(({ plural, kind, namespaced }) =>
+    served("isthmus.dev", ["v1alpha1"], plural, kind, namespaced, true),
+  ),
   served("gateway.networking.k8s.io", ["v1"], "httproutes", "HTTPRoute", true, true),
   served("gateway.networking.k8s.io", ["v1"], "grpcroutes", "GRPCRoute", true, true),
   served("cert-manager.io", ["v1"], "certificaterequests", "CertificateRequest", true, true),
