@@ -27,7 +27,7 @@ export { ControlServer } from "./io/control-server.ts";
 export { Guard } from "./io/guard.ts";
 export { SharedLimits } from "./io/shared-limits.ts";
 export { REFUSED_MS } from "./policy/share-lender.ts";
-export { readinessKey, ReadinessTable } from "./io/readiness-table.ts";
+export { readinessKey, ReadinessTable, versionKey } from "./io/readiness-table.ts";
 export { Entry, type EntryEnvironment } from "./io/entry.ts";
 export { type DialledEndpoint, forwardToEndpoint, forwardToUpstream, refusalOf } from "./io/forward.ts";
 export type { Grant } from "./io/live-grants.ts";

@@ -49,9 +49,10 @@ export function buildGateway(context: MemberContext): Proxy {
   const siblings = new Upstream(cluster, { trustDomain, role: "gateway" }, engine.tunnels, () => {});
   const control = new Control(context, engine, {
     role: "gateway",
+    versions: (target) => endpoints.versions(servicePortKey(target)),
     owners: () => (discovery.services.topology.current.agents.length > 0 ? agents : siblings),
-    observe: (target) => {
-      if (target.local) return endpoints.readiness(servicePortKey(target));
+    observe: (target, version) => {
+      if (target.local) return endpoints.readiness(servicePortKey(target), version);
       return peers.get(target.destination)?.hasReadyTunnel === true ? undefined : AWAY;
     },
   });

@@ -10,6 +10,7 @@ import {
   type Readiness,
   readinessKey,
   ReadinessTable,
+  versionKey,
   REFUSED_MS,
   SharedLimits,
   type TunnelRequest,
@@ -22,10 +23,12 @@ export interface ControlOptions {
   /** Gateways: the processes among whom limits are divided, its own address among them. */
   readonly owners?: () => Upstream;
   /** What this process knows by itself of a service at a cluster: `undefined` where only others can tell. */
-  readonly observe: (
-    target: Pick<EntryForward, "local" | "service" | "port" | "destination">,
-  ) => Readiness | undefined;
+  readonly observe: (target: Observed, version?: string) => Readiness | undefined;
+  /** Versions of a service whose endpoints this process knows itself. */
+  readonly versions?: (target: Observed) => readonly string[];
 }
+
+type Observed = Pick<EntryForward, "local" | "service" | "port" | "destination">;
 
 /** No gateway of the cluster can be reached. */
 export const AWAY: Readiness = { ready: 0, total: 1 };
@@ -70,10 +73,10 @@ export class Control {
       now: context.now,
       metrics,
       events,
-      // By the owner's name of the service: a workload may call it by an alias.
-      readiness: (target) =>
-        options.observe({ ...target, service: parseServiceAuthority(target.authority) ?? target.service }) ??
-        this.#readiness.get(readinessKey(target)),
+      readiness: (target) => this.#readinessOf(target, undefined),
+      choosable: (target) =>
+        (target.version === undefined ? undefined : this.#readinessOf(target, target.version)) ??
+        this.#readinessOf(target, undefined),
       sharedLimiter: (limit) => this.#limits.limiter(limit),
     });
     engine.tables.subscribe(() => this.changed());
@@ -148,6 +151,16 @@ export class Control {
     this.#limits.close();
   }
 
+  #readinessOf(target: EntryForward, version: string | undefined): Readiness | undefined {
+    // By the owner's name of the service: a workload may call it by an alias.
+    const named = { ...target, service: parseServiceAuthority(target.authority) ?? target.service };
+    const key = readinessKey(target);
+    return (
+      this.#options.observe(named, version) ??
+      this.#readiness.get(version === undefined ? key : versionKey(key, version))
+    );
+  }
+
   readonly #said = new Map<string, Map<string, Readiness>>();
 
   #heard(source: string, services: ControlMessage["services"], prefix: string): void {
@@ -205,6 +218,11 @@ export class Control {
             const key = readinessKey({ destination: target.destination, authority: `${host}:${port}` });
             const known = this.#options.observe(target) ?? this.#readiness.get(key);
             if (known !== undefined) found.set(key, known);
+            for (const version of rule.versions ?? []) {
+              const own = versionKey(key, version);
+              const part = this.#options.observe(target, version) ?? this.#readiness.get(own);
+              if (part !== undefined) found.set(own, part);
+            }
           }
         }
       }
@@ -215,7 +233,13 @@ export class Control {
       for (const port of ports.keys()) {
         const target = { local: true, service: rule, port, destination: tables.trustDomain };
         const known = this.#options.observe(target);
-        if (known !== undefined) found.set(`${clustersetHost(rule)}:${port}`, known);
+        if (known === undefined) continue;
+        const key = `${clustersetHost(rule)}:${port}`;
+        found.set(key, known);
+        for (const version of this.#options.versions?.(target) ?? []) {
+          const part = this.#options.observe(target, version);
+          if (part !== undefined) found.set(versionKey(key, version), part);
+        }
       }
     }
     return found;

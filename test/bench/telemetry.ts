@@ -47,7 +47,13 @@ function entryWith(tracing: Tracing | undefined): Entry {
       monotonicMs: () => performance.now(),
       random: Math.random,
       budgets: new RetryBudgets(),
-      guard: new Guard({ now: Date.now, metrics, events, readiness: () => undefined }),
+      guard: new Guard({
+        now: Date.now,
+        metrics,
+        events,
+        readiness: () => undefined,
+        choosable: () => undefined,
+      }),
       tracing,
     },
   );

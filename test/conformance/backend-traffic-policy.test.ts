@@ -158,26 +158,39 @@ describe.each(PROTOCOLS)("BackendTrafficPolicy, by %s", (protocol) => {
     expect(homes.size).toBeGreaterThan(1);
   });
 
-  it("retryConstraint: allows so many retries and passes the other failures on", async () => {
-    const { rules, calls, workload } = await scene([{ name: "a" }]);
-    const service = { namespace: "shop", name: "cart" };
-    rules({
-      backends: [{ retry: { percent: 0, intervalMs: 10_000, minCount: 3, minIntervalMs: 10_000 } }],
-      routes: [
-        {
-          cluster: "west",
-          namespace: "shop",
-          name: "retry",
-          firstSeen: "2026-01-01T00:00:00Z",
-          mode: "enforce",
-          parents: [service],
-          rules: [{ retry: { attempts: 1, codes: [500], backoff: "1ms" } }],
-        },
-      ],
+  describe("retryConstraint", () => {
+    const retry = { percent: 0, intervalMs: 10_000, minCount: 3, minIntervalMs: 10_000 };
+    const routes = [
+      {
+        cluster: "west",
+        namespace: "shop",
+        name: "retry",
+        firstSeen: "2026-01-01T00:00:00Z",
+        mode: "enforce" as const,
+        parents: [{ namespace: "shop", name: "cart" }],
+        rules: [{ retry: { attempts: 1, codes: [500], backoff: "1ms" } }],
+      },
+    ];
+    const refused = (mode: string) =>
+      `isthmus_rule_verdicts_total{rule="west/shop/policy",verdict="retry_refused",mode="${mode}"}`;
+
+    it("allows so many retries and passes the other failures on", async () => {
+      const { rules, calls, workload, metric } = await scene([{ name: "a" }]);
+      rules({ backends: [{ retry }], routes });
+      workload("a").behave(500);
+      await calls(10);
+      expect(workload("a").served).toBe(13);
+      expect([metric(refused("enforce")), metric(refused("observe"))]).toEqual([7, 0]);
     });
-    workload("a").behave(500);
-    await calls(10);
-    expect(workload("a").served).toBe(13);
+
+    it("mode observe: counts the retries that it would refuse, and lets them go", async () => {
+      const { rules, calls, workload, metric } = await scene([{ name: "a" }]);
+      rules({ backends: [{ mode: "observe", retry }], routes });
+      workload("a").behave(500);
+      await calls(10);
+      expect(workload("a").served).toBe(20);
+      expect([metric(refused("enforce")), metric(refused("observe"))]).toEqual([0, 7]);
+    });
   });
 
   it("mode observe: counts what the circuit would refuse and leaves traffic alone", async () => {
@@ -394,6 +407,23 @@ describe.each(PROTOCOLS)("a retry, by %s", (protocol) => {
     rules({ routes: retrying({ codes: [503], attempts: 2 }), backends });
     expect(await calls(20)).toEqual({ "200 n": 20 });
   });
+
+  it.each([true, false])(
+    "counts only endpoints of the version that was asked for as others, agents: %s",
+    async (agents) => {
+      const placed = [
+        { name: "a", version: "v1" },
+        { name: "b", version: "v2" },
+      ];
+      const options = { agents, inNorth: [{ name: "n", version: "v1" }] };
+      const { rules, calls, workload } = await scene(placed, options);
+      const backends = [{ failover: { ...failover, levels: [[east], [north]] } }];
+      rules({ routes: retrying({ codes: [503] }), backends, rollouts: [{ weight: 0 }] });
+      expect(await calls(5)).toEqual({ "200 a": 5 });
+      workload("a").behave(503);
+      expect(await calls(20)).toEqual({ "200 n": 20 });
+    },
+  );
 });
 
 describe.each(PROTOCOLS)("Rollout, by %s", (protocol) => {

@@ -55,7 +55,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const { callers = CALLERS } = options;
   const gateways = new Map<string, readonly string[]>();
   const start = async (cluster: string, role: "gateway" | "agent", services: StaticCluster, suffix = "") => {
-    const base = snapshotOf(federation, cluster, gateways, options.protocol ?? "http");
+    const base = snapshotOf(federation, cluster, gateways, options);
     const first = options.change?.(base) ?? base;
     const started = await startMember(federation, cluster, role, services, first, options);
     members.set(`${cluster} ${role}${suffix}`, started);
@@ -127,13 +127,17 @@ function snapshotOf(
   federation: TestFederation,
   cluster: string,
   gateways: ReadonlyMap<string, readonly string[]>,
-  protocol: PortProtocol,
+  { protocol = "http", endpoints = [], north = [] }: MeshOptions,
 ): Snapshot {
   const domain = (name: string): TrustDomain => federation.cluster(name).trustDomain;
   const exporters = [...gateways.keys()].filter((name) => name !== "west");
   const imports = cluster === "west" ? exporters : [];
   const ports = [{ port: 80, protocol }];
   const service = { namespace: "shop", name: "cart" };
+  const versionsOf = (name: string) => {
+    const found = new Set((name === "north" ? north : endpoints).flatMap(({ version }) => version ?? []));
+    return found.size === 0 ? {} : { versions: [...found] };
+  };
   const workloads = ["ns/shop/sa/web"];
   const consumers = [{ cluster: "west", trustDomain: domain("west"), workloads }];
   return {
@@ -155,6 +159,7 @@ function snapshotOf(
       ...service,
       from: { ...service, cluster: name, trustDomain: domain(name) },
       ports,
+      ...versionsOf(name),
       workloads,
     })),
     exports: cluster === "west" ? [] : [{ ...service, ports, consumers }],

@@ -104,13 +104,14 @@ export class DestinationGuard {
     if (limits !== undefined) this.#budget.request(limits, now);
   }
 
-  mayRetry(now: number): boolean {
+  /** Whether the budget of the rule, be it in force or observed, has one more. */
+  hasRetryLeft(now: number): boolean {
     const limits = this.#budgetLimits();
     return limits === undefined || this.#budget.retry(limits, now);
   }
 
   #budgetLimits(): BudgetLimits | undefined {
-    const retry = this.rule?.observe === true ? undefined : this.rule?.rule.retry;
+    const retry = this.rule?.rule.retry;
     if (retry === undefined) return undefined;
     const { percent, intervalMs, minCount, minIntervalMs } = retry;
     return { percent, intervalMs, minPerInterval: (minCount * intervalMs) / minIntervalMs };

@@ -89,6 +89,21 @@ describe("the balancer of endpoints", () => {
     expect(heard).toHaveLength(3);
   });
 
+  it("knows how many of each version accept", () => {
+    const endpoints = new EndpointBalancer(() => 0);
+    endpoints.set("cart.shop:80", [
+      { address: A, version: "v1" },
+      { address: B, version: "v2" },
+    ]);
+    endpoints.pick("cart.shop:80", { version: "v1" })?.failed();
+    expect(["v1", "v2", "v3"].map((version) => endpoints.readiness("cart.shop:80", version))).toEqual([
+      { ready: 0, total: 1 },
+      { ready: 1, total: 1 },
+      { ready: 0, total: 0 },
+    ]);
+    expect(endpoints.versions("cart.shop:80")).toEqual(["v1", "v2"]);
+  });
+
   it("tries all of them when none accepts: what is known may be old", () => {
     const endpoints = balancer({ "cart.shop:80": [A, B] });
     for (const _ of [A, B]) endpoints.pick("cart.shop:80")?.failed();

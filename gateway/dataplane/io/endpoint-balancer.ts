@@ -104,11 +104,17 @@ export class EndpointBalancer {
     return this.#byService.get(service)?.all.some((load) => load.address === address) ?? false;
   }
 
-  readiness(service: string): Readiness {
-    const all = this.#byService.get(service)?.all ?? [];
+  /** Of all endpoints, or of those of one version. */
+  readiness(service: string, version?: string): Readiness {
+    const groups = this.#byService.get(service);
+    const group = (version === undefined ? groups?.all : groups?.byVersion.get(version)) ?? [];
     let ready = 0;
-    for (const load of all) if (load.ready) ready += 1;
-    return { ready, total: all.length };
+    for (const load of group) if (load.ready) ready += 1;
+    return { ready, total: group.length };
+  }
+
+  versions(service: string): readonly string[] {
+    return [...(this.#byService.get(service)?.byVersion.keys() ?? [])];
   }
 
   #choose(group: readonly EndpointLoad[], { endpoint, avoid }: EndpointWish): EndpointLoad | undefined {

@@ -65,7 +65,7 @@ export class EntryGuard {
   /** Where another try goes: not where tries have failed, as long as the rules leave anything else. */
   pickOther(target: EntryForward, sources: readonly EntryForward[], failed: FailedTries): EntryForward {
     if (sources.length < 2) return target;
-    const leavesEndpoint = failed.leaves(target.destination, this.#guard.env.readiness(target));
+    const leavesEndpoint = failed.leaves(target.destination, this.#guard.env.choosable(target));
     const hasFailed = sources.map(({ destination }) => failed.has(destination));
     const choice = nextTry(
       this.#guard.shares(this.#service, this.#rules, sources),

@@ -85,7 +85,11 @@ class GuardedTicket implements Ticket {
   }
 
   mayRetry(): boolean {
-    return this.#destination.mayRetry(this.#now());
+    if (this.#destination.hasRetryLeft(this.#now()) || this.#destination.rule === undefined) return true;
+    const { name, observe } = this.#destination.rule;
+    if (observe) this.#guard.observed(name, "retry_refused", "the budget for retries is spent");
+    else this.#guard.enforced(name, "retry_refused");
+    return observe;
   }
 
   leave(): void {

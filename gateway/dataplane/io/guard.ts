@@ -27,6 +27,8 @@ export interface GuardEnvironment {
   readonly events: EventLog;
   /** What is known of a service at a cluster; `undefined`: nothing yet. */
   readonly readiness: (target: EntryForward) => Readiness | undefined;
+  /** The same of the endpoints that a request for this target may go to: those of its version. */
+  readonly choosable: (target: EntryForward) => Readiness | undefined;
   /** A limit that several processes share; absent: every process has its own. */
   readonly sharedLimiter?: (limit: LimitRule) => Limiter;
 }

@@ -47,7 +47,13 @@ describe("the set of workload listeners", () => {
       monotonicMs: () => 0,
       random: () => 0,
       budgets: new RetryBudgets(),
-      guard: new Guard({ now: () => 0, metrics, events, readiness: () => undefined }),
+      guard: new Guard({
+        now: () => 0,
+        metrics,
+        events,
+        readiness: () => undefined,
+        choosable: () => undefined,
+      }),
     };
     set = new ListenerSet(
       env,

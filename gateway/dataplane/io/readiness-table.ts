@@ -33,6 +33,11 @@ export class ReadinessTable {
   }
 }
 
+/** What is known of one version of a service port has a key of its own. */
+export function versionKey(key: string, version: string): string {
+  return `${key} v ${version}`;
+}
+
 /** `east.acme.mesh cart.shop.svc.clusterset.local:80`: one port of a service of one trust domain. */
 export function readinessKey({
   destination,

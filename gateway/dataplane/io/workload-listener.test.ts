@@ -35,7 +35,13 @@ describe("a workload listener without a way to its service", () => {
       monotonicMs: () => 0,
       random: () => 0,
       budgets: new RetryBudgets(),
-      guard: new Guard({ now: () => 0, metrics, events, readiness: () => undefined }),
+      guard: new Guard({
+        now: () => 0,
+        metrics,
+        events,
+        readiness: () => undefined,
+        choosable: () => undefined,
+      }),
     };
     listener = new WorkloadListener(
       { caller: id("west/shop/web"), service: CART, port: 80 },
