@@ -1,9 +1,9 @@
 // Longer than other files: what is kept of a cluster, and what follows from each change of it, are read together.
 import { isIPv4 } from "node:net";
 import type { Logger } from "../../federation/model/log.ts";
-import { service as serviceSchema } from "../../federation/model/wire/api.ts";
+import { MAX_VERSIONS, service as serviceSchema } from "../../federation/model/wire/api.ts";
 import type { Problem } from "../../federation/model/problem.ts";
-import type { Service } from "../../federation/model/service.ts";
+import type { Service, ServiceEndpoint } from "../../federation/model/service.ts";
 import { type SpiffeId, type TrustDomain, workloadSpiffeId } from "../../federation/model/spiffe-id.ts";
 import { createWatch, type PublishableWatch } from "../../gateway/dataplane/index.ts";
 import type {
@@ -81,7 +81,11 @@ export class KubernetesSource implements ServicesSource {
   readonly #wanted = createWatch<readonly SpiffeId[]>([]);
   readonly #listeners = new Set<EndpointListener>();
   /** What was told last, by `cart.shop:80`. */
-  readonly #told = new Map<string, readonly string[]>();
+  readonly #told = new Map<string, readonly ServiceEndpoint[]>();
+  /** By pod address. */
+  readonly #versions = new Map<string, string>();
+  /** Namespaces with pods whose version was learned or lost: their endpoints are told again. */
+  readonly #relabelled = new Set<string>();
   #timer: Timer | undefined;
 
   constructor(options: KubernetesSourceOptions) {
@@ -126,11 +130,7 @@ export class KubernetesSource implements ServicesSource {
 
   followEndpoints(listener: EndpointListener): () => void {
     this.#listeners.add(listener);
-    for (const [key, addresses] of this.#told)
-      listener(
-        key,
-        addresses.map((address) => ({ address })),
-      );
+    for (const [key, endpoints] of this.#told) listener(key, endpoints);
     return () => this.#listeners.delete(listener);
   }
 
@@ -193,11 +193,32 @@ export class KubernetesSource implements ServicesSource {
     if (previous !== undefined) this.#countAccount(previous, -1);
     if (next !== undefined) this.#countAccount(next, 1);
     if (this.#options.role === "agent") this.#schedule();
+    this.#versionChanged(next, previous);
     for (const address of previous?.addresses ?? [])
       if (!next?.addresses.includes(address)) this.#callers.delete(address);
     if (next === undefined) return;
     const id = this.#id(next.namespace, next.serviceAccount);
     for (const address of next.addresses) this.#callers.set(address, id);
+  }
+
+  #versionChanged(next: KubePod | undefined, previous: KubePod | undefined): void {
+    for (const address of previous?.addresses ?? [])
+      if (!next?.addresses.includes(address)) this.#versions.delete(address);
+    for (const address of next?.addresses ?? []) {
+      if (this.#versions.get(address) === next?.version) continue;
+      if (next?.version === undefined) this.#versions.delete(address);
+      else this.#versions.set(address, next.version);
+      // Its endpoint may have been there before it was.
+      this.#relabelled.add(next?.namespace ?? "");
+      this.#schedule();
+    }
+  }
+
+  #tellRelabelled(): void {
+    if (this.#relabelled.size === 0) return;
+    for (const [key, { namespace }] of this.#services.items)
+      if (this.#relabelled.has(namespace)) this.#tellEndpoints(key);
+    this.#relabelled.clear();
   }
 
   /** One object for all pods of an account. */
@@ -255,22 +276,34 @@ export class KubernetesSource implements ServicesSource {
   readonly #portsTold = new Map<string, Set<string>>();
 
   #tell(key: string, given: readonly string[]): void {
-    const addresses = [...new Set(given)].sort();
-    const known = this.#told.get(key);
-    if ((known ?? []).join() === addresses.join()) return;
+    const endpoints = [...new Set(given)].sort().map((address) => this.#endpoint(address));
+    if (JSON.stringify(this.#told.get(key) ?? []) === JSON.stringify(endpoints)) return;
     const prefix = key.slice(0, key.indexOf(":") + 1);
     const ports = this.#portsTold.get(prefix) ?? new Set();
-    if (addresses.length === 0) {
+    if (endpoints.length === 0) {
       this.#told.delete(key);
       ports.delete(key);
     } else {
-      this.#told.set(key, addresses);
+      this.#told.set(key, endpoints);
       ports.add(key);
     }
     if (ports.size === 0) this.#portsTold.delete(prefix);
     else this.#portsTold.set(prefix, ports);
-    const endpoints = addresses.map((address) => ({ address }));
     for (const listener of this.#listeners) listener(key, endpoints);
+  }
+
+  /** `10.0.0.1:80` or `[fd00::1]:80`, with what the pod there says of itself. */
+  #endpoint(address: string): ServiceEndpoint {
+    const host = address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "");
+    const version = this.#versions.get(host);
+    return version === undefined ? { address } : { address, version };
+  }
+
+  /** Of the endpoints that are ready; the same at every gateway, since all follow one API server. */
+  #versionsOf({ namespace, name }: KubeService): readonly string[] {
+    const told = this.#toldPorts(`${name}.${namespace}:`).flatMap((key) => this.#told.get(key) ?? []);
+    const versions = new Set(told.flatMap(({ version }) => version ?? []));
+    return [...versions].sort().slice(0, MAX_VERSIONS);
   }
 
   #isExported(key: string, service: KubeService): boolean {
@@ -287,6 +320,7 @@ export class KubernetesSource implements ServicesSource {
 
   #publish(): void {
     const { role } = this.#options;
+    this.#tellRelabelled();
     const offered = this.#offered();
     const gateways = role === "agent" ? this.#tunnelAddresses(GATEWAY_SERVICE) : [];
     const agents = role === "gateway" ? this.#tunnelAddresses(AGENT_SERVICE) : [];
@@ -315,9 +349,10 @@ export class KubernetesSource implements ServicesSource {
       const ports = service.ports
         .filter(({ protocol }) => protocol === "TCP")
         .map((port) => ({ port: port.port, protocol: portProtocol(port) }));
+      const versions = this.#versionsOf(service);
+      const offer = { namespace, name, ports, ...(versions.length === 0 ? {} : { versions }) };
       // More ports, or another name, than the registry takes: left out, so that the list as a whole is taken.
-      if (serviceSchema.safeParse({ namespace, name, ports }).success)
-        offered.push({ namespace, name, ports });
+      if (serviceSchema.safeParse(offer).success) offered.push(offer);
     }
     return offered;
   }

@@ -1,3 +1,4 @@
+import { version as versionSchema } from "../../../federation/model/wire/fields.ts";
 import type { KubeObject } from "../api/object.ts";
 import { fieldsOf, list, text, textMap } from "./fields.ts";
 
@@ -7,11 +8,19 @@ export interface KubePod {
   readonly serviceAccount: string;
   readonly node?: string;
   readonly addresses: readonly string[];
+  /** Of the services that it serves, as its labels say. */
+  readonly version?: string;
 }
+
+/** Ours first, for pods whose `version` means something else; that one is what other meshes go by. */
+const VERSION_LABELS = ["isthmus.dev/version", "version"];
 
 /** `undefined` for pods that no address stands for: finished ones, and those that use their node's. */
 export function digestPod(object: KubeObject): KubePod | undefined {
-  const { namespace } = object.metadata;
+  const { namespace, labels } = object.metadata;
+  const version = VERSION_LABELS.map((label) => labels?.[label]).find(
+    (value) => versionSchema.safeParse(value).success,
+  );
   const spec = fieldsOf(object.spec);
   const status = fieldsOf(object.status);
   const phase = text(status["phase"]);
@@ -26,6 +35,7 @@ export function digestPod(object: KubeObject): KubePod | undefined {
     serviceAccount: text(spec["serviceAccountName"]) ?? "default",
     addresses: addresses.length > 0 ? addresses : single === undefined ? [] : [single],
     ...(node === undefined ? {} : { node }),
+    ...(version === undefined ? {} : { version }),
   };
 }
 

@@ -49,7 +49,7 @@ const MAX_APPLIED = 1_000;
 const MAX_SERVICES = 5_000;
 /** Kubernetes has no limit of its own; above it a service is left out rather than all of them refused. */
 const MAX_PORTS = 1_000;
-const MAX_VERSIONS = 64;
+export const MAX_VERSIONS = 64;
 /** A CSR of a P-256 key has about 400 characters. */
 const MAX_CSR = 8_192;
 const MAX_TOKEN = 8_192;
