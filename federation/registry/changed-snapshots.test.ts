@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import type { ServiceExportResource } from "../model/resource.ts";
 import { SeenNames } from "./seen-names.ts";
 import { expect, test } from "vitest";
 import { unwrap } from "../../test/fakes/pki.ts";
@@ -11,6 +12,7 @@ import { compileSnapshot } from "./compile-snapshot.ts";
 import { planDeleteCluster, planJoin, planRegister } from "./plan/clusters.ts";
 import { planAdvertise, planServices } from "./plan/members.ts";
 import { planApply, planDeleteResource } from "./plan/resources.ts";
+import { snapshotPieces } from "./snapshot-text.ts";
 import type { FederationState } from "./state.ts";
 
 const directory = useTempDirs();
@@ -67,6 +69,16 @@ const command: fc.Arbitrary<Command> = fc.oneof(
     const allowed = consumers.filter((consumer) => consumer !== owner);
     return applying(exportOf(owner, name, ...allowed));
   }),
+  // The same consumers with other workloads: what a used export permits changes, and nothing else.
+  fc
+    .tuple(cluster, service, others, fc.constantFrom("web", "batch"))
+    .map(([owner, name, consumers, workload]): Command => {
+      const { spec, ...rest } = exportOf(owner, name) as ServiceExportResource;
+      const allowed = consumers.filter((consumer) => consumer !== owner);
+      const workloads = [`ns/shop/sa/${workload}` as const];
+      const named = allowed.map((each) => ({ cluster: each, workloads }));
+      return applying({ ...rest, spec: { ...spec, consumers: named } });
+    }),
   fc
     .tuple(cluster, service, cluster)
     .map(([owner, name, from]): Command => applying(importOf(owner, name, from))),
@@ -136,6 +148,20 @@ test("finds exactly the clusters whose snapshot a change alters, whatever the ch
       }
     }),
     { numRuns: 200 },
+  );
+});
+
+test("a snapshot in pieces is the text that JSON makes of it", () => {
+  fc.assert(
+    fc.property(fc.array(command, { minLength: 30, maxLength: 80 }), (commands) => {
+      let state = emptyState();
+      for (const run of commands) state = step(state, run)?.after ?? state;
+      for (const each of state.clusters.values()) {
+        const content = compileSnapshot(state, each, ROOT);
+        expect(snapshotPieces(content).join("")).toBe(JSON.stringify(content));
+      }
+    }),
+    { numRuns: 100 },
   );
 });
 

@@ -3,10 +3,10 @@ import { type AppliedResource, type RuleResource, sourceClusters } from "../mode
 import type { Draft } from "./change.ts";
 import { targetsOf } from "./compile-rules.ts";
 import { compileSnapshot, type RootBundle } from "./compile-snapshot.ts";
-import { snapshotText } from "./snapshot-text.ts";
+import { snapshotPieces } from "./snapshot-text.ts";
 import { CompiledTexts } from "./compiled-texts.ts";
 import { parentsOf } from "./compile-routes.ts";
-import { EVERY_CLUSTER, importersOf } from "./links.ts";
+import { EVERY_CLUSTER, importersOf, isUseChanged } from "./links.ts";
 import {
   type ClusterState,
   type FederationState,
@@ -33,14 +33,17 @@ export function changedSnapshots(
   // An export to every cluster is offered to every one.
   if (touched.delete(EVERY_CLUSTER)) for (const name of after.clusters.keys()) touched.add(name);
   TEXTS.clear();
+  const exports = draft.puts.map(keyOf).filter(({ kind }) => kind === "ServiceExport");
   return [...touched].filter((name) => {
     const next = after.clusters.get(name);
     if (next === undefined) return false;
-    const text = Buffer.from(textOf(after, next, root));
-    const digest = digestOf(text);
+    // Compiled once, by whoever asks for it: a change that a thousand clusters notice is written and told of at once.
+    if (exports.some((key) => isUseChanged(before, after, key, name))) return true;
+    const pieces = piecesOf(after, next, root);
+    const digest = digestOf(pieces);
     const previous = before.clusters.get(name);
     const changed = previous === undefined || digestBefore(before, previous, root) !== digest;
-    MADE.set(next, { digest, text });
+    MADE.set(next, { digest, pieces });
     return changed;
   });
 }
@@ -50,13 +53,13 @@ export function changedSnapshots(
  * its way: there a cluster may still have the state that it had before, and `MADE` holds what it will be.
  */
 const DIGESTS = new WeakMap<ClusterState, string>();
-const MADE = new WeakMap<ClusterState, { readonly digest: string; readonly text: Buffer }>();
+const MADE = new WeakMap<ClusterState, { readonly digest: string; readonly pieces: readonly string[] }>();
 const TEXTS = new CompiledTexts();
 
 function digestBefore(before: FederationState, cluster: ClusterState, root: RootBundle): string {
   const known = DIGESTS.get(cluster);
   if (known !== undefined) return known;
-  const made = digestOf(Buffer.from(textOf(before, cluster, root)));
+  const made = digestOf(piecesOf(before, cluster, root));
   DIGESTS.set(cluster, made);
   return made;
 }
@@ -67,20 +70,20 @@ export function keepDigest(underway: ClusterState, published: ClusterState): voi
   if (made === undefined) return;
   MADE.delete(underway);
   DIGESTS.set(published, made.digest);
-  TEXTS.keep(published, made.text);
+  TEXTS.keep(published, made.pieces);
 }
 
 /** What a published cluster's snapshot says, as bytes of JSON; from the change that made it so, where that was here. */
 export function publishedText(state: FederationState, cluster: ClusterState, root: RootBundle): Buffer {
-  return TEXTS.take(cluster) ?? Buffer.from(textOf(state, cluster, root));
+  return Buffer.from((TEXTS.take(cluster) ?? piecesOf(state, cluster, root)).join(""));
 }
 
-function textOf(state: FederationState, cluster: ClusterState, root: RootBundle): string {
-  return snapshotText(compileSnapshot(state, cluster, root));
+function piecesOf(state: FederationState, cluster: ClusterState, root: RootBundle): readonly string[] {
+  return snapshotPieces(compileSnapshot(state, cluster, root));
 }
 
-function digestOf(text: Buffer): string {
-  return hash("sha256", text, "base64");
+function digestOf(pieces: readonly string[]): string {
+  return hash("sha256", pieces.join(""), "base64");
 }
 
 /** Who could notice that this object changed: its own cluster, and the other ends of the links that it is part of. */

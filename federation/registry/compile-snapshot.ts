@@ -176,15 +176,26 @@ function compileSource(
   if (!("link" in resolved)) return [];
   const { exporter, service, workloads } = resolved.link;
   const { namespace, name } = resource.metadata;
-  const from = {
-    namespace: service.metadata.namespace,
-    name: service.metadata.name,
-    cluster: owner,
-    trustDomain: trustDomainOfCluster(state, exporter),
-  };
+  const from = sourceOf(state, exporter, service);
   const { ports, versions } = service.spec;
   // Absent rather than empty: members one release behind do not know the field.
   return [{ namespace, name, from, ports, ...(versions === undefined ? {} : { versions }), workloads }];
+}
+
+const SOURCES = new WeakMap<ServiceResource, SnapshotImport["from"]>();
+
+/** One object for all who import it. */
+function sourceOf(
+  state: FederationState,
+  exporter: ClusterState,
+  service: ServiceResource,
+): SnapshotImport["from"] {
+  const known = SOURCES.get(service);
+  if (known !== undefined) return known;
+  const { namespace, name, cluster } = service.metadata;
+  const from = { namespace, name, cluster, trustDomain: trustDomainOfCluster(state, exporter) };
+  SOURCES.set(service, from);
+  return from;
 }
 
 function compileExports(state: FederationState, cluster: ClusterState): readonly SnapshotExport[] {

@@ -1,43 +1,47 @@
 import type { ClusterState } from "./state.ts";
 
-/** What one change of seven hundred clusters leaves behind until their members have asked. */
-const MAX_BYTES = 64 * 1024 * 1024;
+/** What one change of a thousand clusters leaves behind until their members have asked; they share most of it. */
+const MAX_CHARACTERS = 128 * 1024 * 1024;
 
 /**
  * What was compiled to see whether a cluster's snapshot changed, kept until it is signed or the next change comes:
- * compiling it again would double what a change costs. Whoever finds nothing here compiles. As bytes outside of the heap:
- * as strings, the collector would move a hundred megabytes about.
+ * compiling it again would double what a change costs. Whoever finds nothing here compiles. In pieces, which
+ * the snapshots of a change have in common for the most part: as texts, the collector would move a hundred megabytes about.
  */
 export class CompiledTexts {
-  readonly #texts = new Map<ClusterState, Buffer>();
-  readonly #maxBytes: number;
-  #bytes = 0;
+  readonly #texts = new Map<ClusterState, readonly string[]>();
+  readonly #maxCharacters: number;
+  #characters = 0;
 
-  constructor(maxBytes = MAX_BYTES) {
-    this.#maxBytes = maxBytes;
+  constructor(maxCharacters = MAX_CHARACTERS) {
+    this.#maxCharacters = maxCharacters;
   }
 
-  keep(cluster: ClusterState, text: Buffer): void {
+  keep(cluster: ClusterState, pieces: readonly string[]): void {
     this.take(cluster);
-    this.#texts.set(cluster, text);
-    this.#bytes += text.length;
+    this.#texts.set(cluster, pieces);
+    this.#characters += lengthOf(pieces);
     for (const oldest of this.#texts.keys()) {
-      if (this.#bytes <= this.#maxBytes) break;
+      if (this.#characters <= this.#maxCharacters) break;
       this.take(oldest);
     }
   }
 
   clear(): void {
     this.#texts.clear();
-    this.#bytes = 0;
+    this.#characters = 0;
   }
 
   /** It is needed once. */
-  take(cluster: ClusterState): Buffer | undefined {
-    const text = this.#texts.get(cluster);
-    if (text === undefined) return undefined;
+  take(cluster: ClusterState): readonly string[] | undefined {
+    const pieces = this.#texts.get(cluster);
+    if (pieces === undefined) return undefined;
     this.#texts.delete(cluster);
-    this.#bytes -= text.length;
-    return text;
+    this.#characters -= lengthOf(pieces);
+    return pieces;
   }
+}
+
+function lengthOf(pieces: readonly string[]): number {
+  return pieces.reduce((sum, { length }) => sum + length, 0);
 }

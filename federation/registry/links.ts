@@ -154,6 +154,36 @@ export function importersOf(state: FederationState, owner: string, service: Serv
     .map(({ record }) => record.name);
 }
 
+/**
+ * Whether what `consumer` may do with an export is something else now, and it uses it before and after: then its snapshot
+ * surely says something else, since each of its imports of that service names the workloads that the owner permits.
+ */
+export function isUseChanged(
+  before: FederationState,
+  after: FederationState,
+  exported: { readonly cluster: string; readonly namespace: string; readonly name: string },
+  consumer: string,
+): boolean {
+  const [was, is] = [before, after].map((state) => usedWorkloads(state, exported, consumer));
+  return was !== undefined && is !== undefined && was !== is && JSON.stringify(was) !== JSON.stringify(is);
+}
+
+/** `undefined` where it does not use it. */
+function usedWorkloads(
+  state: FederationState,
+  { cluster, namespace, name }: { readonly cluster: string; readonly namespace: string; readonly name: string },
+  consumer: string,
+): readonly WorkloadPattern[] | undefined {
+  const [owner, user] = [state.clusters.get(cluster), state.clusters.get(consumer)];
+  if (owner?.record.state !== "joined" || user?.record.state !== "joined") return undefined;
+  const id = serviceId({ namespace, name });
+  const exported = owner.exports.get(id);
+  if (exported === undefined || !owner.services.has(id)) return undefined;
+  return importedSources(user.imports).has(`${cluster}/${id}`)
+    ? workloadsPermittedTo(exported, consumer)
+    : undefined;
+}
+
 const SOURCES = new WeakMap<ClusterState["imports"], ReadonlySet<string>>();
 
 /** `east/shop/cart` of everything a cluster imports; derived once per map, which never changes. */
