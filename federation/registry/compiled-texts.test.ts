@@ -18,11 +18,7 @@ test("forgets the oldest rather than to grow", () => {
   texts.keep(two, ["bbbb"]);
   texts.keep(two, ["bbbbb"]);
   texts.keep(three, ["ccccc"]);
-  expect([one, two, three].map((each) => texts.take(each)?.join(""))).toEqual([
-    undefined,
-    "bbbbb",
-    "ccccc",
-  ]);
+  expect([one, two, three].map((each) => texts.take(each)?.join(""))).toEqual([undefined, "bbbbb", "ccccc"]);
   texts.keep(one, ["a".repeat(11)]);
   expect(texts.take(one)).toBeUndefined();
   texts.keep(two, ["bbbb"]);

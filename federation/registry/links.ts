@@ -171,7 +171,11 @@ export function isUseChanged(
 /** `undefined` where it does not use it. */
 function usedWorkloads(
   state: FederationState,
-  { cluster, namespace, name }: { readonly cluster: string; readonly namespace: string; readonly name: string },
+  {
+    cluster,
+    namespace,
+    name,
+  }: { readonly cluster: string; readonly namespace: string; readonly name: string },
   consumer: string,
 ): readonly WorkloadPattern[] | undefined {
   const [owner, user] = [state.clusters.get(cluster), state.clusters.get(consumer)];

@@ -193,6 +193,18 @@ export function runStoreConformance(name: string, make: () => StorePlace | Promi
       expect(unwrap(await again.findRequest(REQUEST.token))?.response).toHaveLength(900_000);
     });
 
+    test("writes a change of any size, or says that it never can, and writes nothing of it", async () => {
+      const store = await openAt(await make());
+      unwrap(await store.commit(change(0, { puts: [cluster("east", 1)] })));
+      const names = Array.from({ length: 70_000 }, () => randomBytes(32).toString("hex"));
+      const written = await store.commit(change(1, { puts: [services("east", 2, names)] }));
+      const size = unwrap(await store.load()).clusters.get("east")?.services.size;
+      if (written.ok) return expect(size).toBe(names.length);
+      expect(written.error).toMatchObject({ kind: "too_large", detail: expect.stringContaining("in parts") });
+      expect([size, unwrap(await store.revision())]).toEqual([0, 1]);
+      unwrap(await store.commit(change(1, { puts: [cluster("west", 2)] })));
+    });
+
     test("goes on at the revision that a change names, so that numbers can be left out on purpose", async () => {
       const place = await make();
       const store = await openAt(place);
