@@ -23,6 +23,8 @@ export interface KmsCall {
 export interface FakeKms {
   readonly endpoint: string;
   readonly calls: readonly KmsCall[];
+  /** What was given to it to encrypt. */
+  readonly sealed: readonly string[];
   createSigningKey(keyId: string): KeyObject;
   createSealingKey(keyId: string): void;
   /** Another secret behind the same key: what was encrypted before is still decrypted. */
@@ -46,6 +48,7 @@ export async function startFakeKms(): Promise<FakeKms> {
   const signing = new Map<string, KeyObject>();
   const sealing = new Map<string, Buffer[]>();
   const calls: KmsCall[] = [];
+  const sealed: string[] = [];
   let throttled = 0;
   const directory = mkdtempSync(join(tmpdir(), "isthmus-kms-"));
 
@@ -66,6 +69,7 @@ export async function startFakeKms(): Promise<FakeKms> {
       if (plaintext.length > MAX_PLAINTEXT) throw new KmsError("ValidationException");
       const secrets = keyNamed(sealing, keyId);
       const version = secrets.length - 1;
+      sealed.push(plaintext.toString());
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv("aes-256-gcm", secrets[version] ?? "", nonce).setAAD(contextOf(input));
       const body = Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
@@ -127,6 +131,7 @@ export async function startFakeKms(): Promise<FakeKms> {
   return {
     endpoint: `http://127.0.0.1:${bound.port}`,
     calls,
+    sealed,
     createSigningKey(keyId) {
       const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
       signing.set(keyId, createPrivateKey(privateKey.export({ type: "pkcs8", format: "pem" })));

@@ -204,4 +204,43 @@ describe("an older copy of the store", () => {
       targets: [`Revision/${recovered.from}..${newest + 1}`],
     });
   });
+
+  test.skipIf(missing !== undefined)(
+    `of a table says what members had, and \`registry recover\` goes on beyond that (${missing ?? "DynamoDB Local"})`,
+    { timeout: 60_000 },
+    async () => {
+      const stateDir = join(directory(), "state");
+      const { local, table } = await tableOf(stateDir);
+      const on = (name: string): Record<string, string> => ({
+        ISTHMUS_STORE: "dynamodb",
+        ISTHMUS_DYNAMODB_TABLE: name,
+        ISTHMUS_DYNAMODB_ENDPOINT: local.endpoint,
+      });
+      running = await startRegistryProcess(stateDir, on(table));
+      const { client } = running;
+      const [east, west] = [await joinAs(client, "east"), await joinAs(client, "west")];
+      const early = join(directory(), "early.ndjson");
+      unwrap(await exportTo(settingsOf(stateDir, on(table)), early));
+      for (const name of ["a", "b", "c"]) {
+        await east.reportServices([name]);
+        unwrap(await client.apply([exportOf("east", name, "west"), importOf("west", name, "east")]));
+      }
+      const seen = await snapshotOf(west);
+      await running.end("SIGTERM");
+
+      // As point-in-time recovery makes it: a new table with what there was earlier.
+      const { table: restored } = await tableOf(join(directory(), "restored"));
+      unwrap(await importFrom(settingsOf(stateDir, on(restored)), early));
+      running = await startRegistryProcess(stateDir, on(restored));
+      expect((await snapshotOf(west, running.url)).revision).toBeLessThan(seen.revision);
+      const report = memberReport({ appliedRevision: seen.revision });
+      const path = "/v1/clusters/west/members/gateway-1";
+      expect((await west.request(running.url, "PUT", path, report)).status).toBe(204);
+      const recovered = unwrap(await recover(settingsOf(stateDir, on(restored))));
+      expect(recovered.revision).toBe(seen.revision + 1);
+      // The instance that runs follows, and members take what it says.
+      expect((await snapshotOf(west, running.url)).revision).toBeGreaterThan(seen.revision);
+      unwrap(await running.client.apply([exportOf("east", "d", "west")]));
+    },
+  );
 });

@@ -1,6 +1,7 @@
 import { createHash, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { ScanCommand } from "@aws-sdk/client-dynamodb";
 import { afterEach, expect, test } from "vitest";
 import { systemSpiffeId, type TrustDomain } from "../../federation/model/spiffe-id.ts";
 import { keyRotation, type KeyRotation } from "../../federation/model/wire/api.ts";
@@ -129,20 +130,27 @@ async function scene() {
     (more: Record<string, string | undefined> = {}) =>
     (key: string): string | undefined =>
       key in more ? more[key] : settings[key];
-  return { kms, rootKey, clock, settings, lines, start, ask, join: join_, rotate, believed, get };
+  const rows = async () => (await local.client.send(new ScanCommand({ TableName: table }))).Items ?? [];
+  return { kms, rootKey, clock, rows, lines, start, ask, join: join_, rotate, believed, get };
 }
 
 test.skipIf(missing !== undefined)(
   `signing keys rotate by the word of a root that lies in KMS, over cold starts and new key material (${missing ?? "DynamoDB Local"})`,
   { timeout: 60_000 },
   async () => {
-    const { kms, rootKey, clock, lines, start, join: join_, rotate, believed } = await scene();
+    const { kms, rootKey, clock, rows, lines, start, join: join_, rotate, believed } = await scene();
     const first = start();
     const east = await join_(first, "east");
     expect(east.ca.verify(rootKey)).toBe(true);
     const announced = await rotate(first, {});
     expect(announced.keys.map(({ phase }) => phase)).toEqual(["active", "announced"]);
     expect(await believed(first, east)).toBe(announced.keys[0]?.kid);
+    // Whoever reads the table gets no key, and the root's is not even sealed there.
+    const stored = await rows();
+    expect(JSON.stringify(stored)).not.toContain("PRIVATE KEY");
+    const sealed = stored.filter(({ pk }) => pk?.S === "vault").map(({ sk }) => sk?.S ?? "");
+    expect(sealed.sort()).toEqual(["root", "signing", `signing-${announced.keys[1]?.kid}`]);
+    expect(kms.sealed.filter((text) => text.includes("PRIVATE KEY"))).toHaveLength(2);
 
     // What another instance needs, it opens with KMS, and it signs nothing for that.
     const before = kms.calls.length;

@@ -202,7 +202,10 @@ const heartbeat = await count(async () => {
   now += 20_000;
   await report({ appliedRevision: 4 });
 });
-const repeated = await count(() => report({ appliedRevision: 4 }));
+const repeated = await count(() => {
+  now += 10_000;
+  return report({ appliedRevision: 4 });
+});
 const change = await count(() =>
   registry.apply("ops", {
     resources: [...LINK],
