@@ -133,8 +133,9 @@ describe("a ServiceExport in one cluster", () => {
     if (real === undefined)
       return skip("the double prints no tables: KUBE_APISERVER names a real API server");
     const west = world.cluster("west");
-    const parentRefs = [{ group: "", kind: "Service", name: "cart", port: 80 }];
-    const spec = { parentRefs, rules: [{ backendRefs: [{ name: "cart", port: 80 }] }] };
+    // Of a service that nobody calls here: a route would be in force for as long as an API server is away.
+    const parentRefs = [{ group: "", kind: "Service", name: "elsewhere", port: 80 }];
+    const spec = { parentRefs, rules: [{ backendRefs: [{ name: "elsewhere", port: 80 }] }] };
     const ofOurs = { group: "isthmus.dev", version: "v1alpha1", namespaced: true } as const;
     const routes = { ...ofOurs, plural: "trafficroutes", kind: "TrafficRoute" };
     await west.api.put(routes, { metadata: { namespace: "shop", name: "split" }, spec });
@@ -153,7 +154,7 @@ describe("a ServiceExport in one cluster", () => {
     await shown(world.cluster("east"), "serviceexports", /NAME +VALID +READY.*AGE\ncart +True +Exported/);
     await shown(west, "serviceimports", /NAME +TYPE.*\ncart +ClusterSetIP +\["10\.96\.0\.\d+"\]/);
     await shown(west, "egresspolicies", /NAME +MODE +FROM +TO +ACCEPTED.*\noutside .*api\.example\.com +\w+/);
-    await shown(west, "trafficroutes", /NAME +TARGET +ACCEPTED.*\nsplit +cart +\w+/);
+    await shown(west, "trafficroutes", /NAME +TARGET +ACCEPTED.*\nsplit +elsewhere +\w+/);
     await west.api.remove(routes, "shop", "split");
     await west.api.remove(policies, undefined, "outside");
   });
