@@ -79,7 +79,10 @@ export class Control {
         this.#readinessOf(target, undefined),
       sharedLimiter: (limit) => this.#limits.limiter(limit),
     });
-    engine.tables.subscribe(() => this.changed());
+    engine.tables.subscribe(() => {
+      this.changed();
+      this.#limits.rulesChanged();
+    });
   }
 
   /** A tunnel request that asks for a control channel. */

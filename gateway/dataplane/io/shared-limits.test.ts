@@ -356,11 +356,32 @@ describe("a member of a shared limit", () => {
     limits.close();
   });
 
+  it("goes by its own part until the leader has it, and spends first what came in before that", () => {
+    const { limits, wait, passes } = member("agent-1", false, RATE, 1);
+    limits.leaderCame("gateway-1");
+    wait(100);
+    expect(passes()).toBe(5);
+    wait(20);
+    limits.polled("gateway-1", 5, 0);
+    wait(200);
+    expect(passes()).toBe(2);
+    limits.close();
+  });
+
+  it("that leads asks its members for their parts as soon as a rule shares a limit", () => {
+    const { limits, heard } = member("gateway-1", true);
+    limits.memberCame("agent-1");
+    heard();
+    limits.rulesChanged();
+    expect(heard()).toEqual(["poll agent-1 0"]);
+    limits.close();
+  });
+
   it("lends to the next leader only what the one before has given back", () => {
     const { limits, heard, wait } = member("agent-1", false);
     limits.leaderCame("gateway-1");
     limits.polled("gateway-1", 5, 0);
-    expect(heard().at(-1)).toBe("lend gateway-1 [gateway-1] false");
+    expect(heard().slice(-2)).toEqual(["lend gateway-1 [gateway-1] false", "ask gateway-1 5"]);
     limits.leaderCame("gateway-2");
     limits.polled("gateway-2", 9, 0);
     // It may be among either's limits: nothing to anybody until the first has read that it is taken back.

@@ -75,7 +75,7 @@ export class SharedLimits {
     } else if (known.rate.perMs !== rate.perMs || known.rate.burst !== rate.burst) {
       known.rate = rate;
       known.bucket.setRate(rate);
-      if (known.leader === undefined) known.bucket.unled(this.#ownPart(now), now);
+      if (!this.#isLent(known, now)) known.bucket.unled(this.#ownPart(now), now);
     }
     return { take: () => this.#take(key) };
   }
@@ -104,7 +104,16 @@ export class SharedLimits {
 
   /** A leader asks for our part. */
   polled(leader: string, at: number, read: number): void {
-    this.#tell(this.#lender.polled(leader, at, read, this.#options.monotonicMs()));
+    const now = this.#options.monotonicMs();
+    this.#tell(this.#lender.polled(leader, at, read, now));
+    // From now on it has our part, and knows the limit.
+    for (const [key, known] of this.#buckets) if (known.leader === leader) this.#askAnew(key, known, now);
+  }
+
+  /** Who learns of its first shared limit asks for the parts at once: they were its members' own until now. */
+  rulesChanged(): void {
+    if (!this.#options.leads || !this.#options.isActive()) return;
+    for (const member of this.#pool.members) this.#poll(member);
   }
 
   memberCame(member: string): void {
@@ -147,10 +156,9 @@ export class SharedLimits {
     const now = this.#options.monotonicMs();
     this.#tell(this.#lender.tick(now));
     for (const [key, known] of this.#buckets) {
-      // What is its own may have become more: a lease is over, or others have gone.
-      if (known.leader === undefined) known.bucket.unled(this.#ownPart(now), now);
-      // A question may have met a leader that did not know the limit yet.
-      else this.#askAnew(key, known);
+      // What is its own may have become more, when a lease is over or others have gone; and a question may have met a leader
+      // that did not know the limit yet.
+      this.#askAnew(key, known, now);
     }
     // Where nothing is lent any more, nothing is saved up.
     for (const key of [...this.#ledgers.keys()]) this.#ledger(key, now);
@@ -194,16 +202,21 @@ export class SharedLimits {
     known.leader = leader;
     // Whoever leads again begins with nothing: others may have spent the burst a moment ago.
     if (leader !== this.#options.self) this.#ledgers.delete(key);
-    if (leader === undefined) return known.bucket.unled(this.#ownPart(now), now);
-    this.#askAnew(key, known);
+    this.#askAnew(key, known, now);
   }
 
-  #askAnew(key: string, known: Bucket): void {
-    known.bucket.led();
+  #askAnew(key: string, known: Bucket, now: number): void {
+    if (this.#isLent(known, now)) known.bucket.led(now);
+    else known.bucket.unled(this.#ownPart(now), now);
     this.#askIfNeeded(key, known);
   }
 
-  /** Of each limit, while nobody leads it. */
+  /** A leader that was not lent it yet may not know the limit: to refuse everything until it does would help nobody. */
+  #isLent({ leader }: Bucket, now: number): boolean {
+    return leader !== undefined && (leader === this.#options.self || this.#lender.hasLent(leader, now));
+  }
+
+  /** Of each limit, while nobody else has it. */
   #ownPart(now: number): number {
     const { owns, owners } = this.#options;
     if (!owns() || !this.#lender.isFree(now)) return 0;

@@ -40,11 +40,14 @@ export class LeasedBucket {
    * not tokens; the worst that a crossing grant does is to double what lies here.
    */
   ask(): LeaseAsk | undefined {
-    const target = Math.max(1, Math.floor(this.#rate.perMs * LEASE_MS));
-    const missing = target - this.#held - this.#asked;
-    if (missing * 2 < target) return undefined;
-    this.#asked = target - this.#held;
+    const missing = this.#target - this.#held - this.#asked;
+    if (missing * 2 < this.#target) return undefined;
+    this.#asked = this.#target - this.#held;
     return { wanted: this.#asked, held: this.#held };
+  }
+
+  get #target(): number {
+    return Math.max(1, Math.floor(this.#rate.perMs * LEASE_MS));
   }
 
   granted(tokens: number): void {
@@ -52,13 +55,14 @@ export class LeasedBucket {
     this.#asked = Math.max(0, this.#asked - tokens);
   }
 
-  /** A leader answers, or another one does: questions begin anew. */
-  led(): void {
+  /** A leader has our part, or another one does: questions begin anew. What came in before that is spent first. */
+  led(now: number): void {
+    this.#held += this.#fallback?.takeUpTo(this.#target, now) ?? 0;
     this.#fallback = undefined;
     this.#asked = 0;
   }
 
-  /** No leader can be reached: `part` of the limit, from 0 to 1, is this process's own. Said again when that changes. */
+  /** Nobody else has our part: `part` of the limit, from 0 to 1, is this process's own. Said again when that changes. */
   unled(part: number, now: number): void {
     this.#asked = 0;
     const rate = partOf(this.#rate, part);

@@ -79,6 +79,12 @@ export class ShareLender {
     return true;
   }
 
+  /** Whether this leader has its part now, by the present view. */
+  hasLent(leader: string, now: number): boolean {
+    const known = this.#leaders.get(leader);
+    return known !== undefined && !known.isStale && known.lentUntilMs > now;
+  }
+
   /** Whether its part is its own to use. */
   get isRetired(): boolean {
     return this.#isRetired;

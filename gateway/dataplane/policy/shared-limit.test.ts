@@ -28,7 +28,7 @@ function simulate(options: {
   for (let now = 0; now < durationMs; now++) {
     if (led(now) && ledger === undefined) {
       ledger = new LeaseLedger(rate, now, 0);
-      for (const bucket of buckets) bucket.led();
+      for (const bucket of buckets) bucket.led(0);
     } else if (!led(now) && ledger !== undefined) {
       ledger = undefined;
       mail.length = 0;
