@@ -290,7 +290,7 @@ describe("limits that several processes share", () => {
         trio.run(2_000);
         expect(trio.fullest()).toBeLessThanOrEqual(105);
       }),
-      { numRuns: 40 },
+      { seed: 1, numRuns: 40 },
     );
   });
 });

@@ -188,7 +188,7 @@ export class SharedLimits {
   }
 
   #askIfNeeded(key: string, { leader, bucket }: Bucket): void {
-    if (leader === undefined) return;
+    if (leader === undefined || bucket.isAlone) return;
     const asked = bucket.ask();
     if (asked === undefined) return;
     const { self, ask } = this.#options;

@@ -18,11 +18,17 @@ export class LeasedBucket {
   #held = 0;
   #asked = 0;
   #fallback: TokenBucket | undefined;
+  #part = 0;
 
   /** Starts without a leader, with nothing of the limit. */
   constructor(rate: Rate, now: number) {
     this.#rate = rate;
     this.#fallback = new TokenBucket(partOf(rate, 0), now, 0);
+  }
+
+  /** It spends a part of its own: what a leader granted beside it would be a second burst. */
+  get isAlone(): boolean {
+    return this.#fallback !== undefined && this.#part > 0;
   }
 
   /** Takes one token; answers 0, or after how many milliseconds it is worth trying again. */
@@ -64,6 +70,7 @@ export class LeasedBucket {
 
   /** Nobody else has our part: `part` of the limit, from 0 to 1, is this process's own. Said again when that changes. */
   unled(part: number, now: number): void {
+    this.#part = part;
     this.#asked = 0;
     const rate = partOf(this.#rate, part);
     if (this.#fallback === undefined) this.#fallback = new TokenBucket(rate, now, 0);
