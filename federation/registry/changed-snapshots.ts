@@ -37,6 +37,8 @@ export function changedSnapshots(
   return [...touched].filter((name) => {
     const next = after.clusters.get(name);
     if (next === undefined) return false;
+    // Of a change before that was not needed, or not written: `next` may still be the same object.
+    MADE.delete(next);
     // Compiled once, by whoever asks for it: a change that a thousand clusters notice is written and told of at once.
     if (exports.some((key) => isUseChanged(before, after, key, name))) return true;
     const pieces = piecesOf(after, next, root);

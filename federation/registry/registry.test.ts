@@ -65,6 +65,25 @@ describe("two registries on one store", () => {
   });
 });
 
+test("a snapshot says what its change made of it, whatever was compiled for the cluster before and not needed", async () => {
+  const scene = await openRegistryScene({ directory: directory() });
+  const east = await scene.join("east");
+  const west = await scene.join("west");
+  await scene.reportServices(east, "cart");
+  const permitting = (...workloads: readonly string[]) => {
+    const made = exportOf("east", "cart");
+    return { ...made, spec: { consumers: [{ cluster: "west", workloads }] } } as typeof made;
+  };
+  await scene.apply(permitting("ns/shop/sa/web"), importOf("west", "cart", "east"));
+  const permitted = async () => (await scene.snapshot(west)).imports.map(({ workloads }) => workloads);
+  expect(await permitted()).toEqual([["ns/shop/sa/web"]]);
+  // Of a service that nobody runs: west is compiled, and its snapshot stays.
+  await scene.apply(exportOf("east", "absent", "west"));
+  await scene.apply(permitting("ns/shop/sa/web", "ns/shop/sa/batch"));
+  expect(await permitted()).toEqual([["ns/shop/sa/web", "ns/shop/sa/batch"]]);
+  await scene.registry.close();
+});
+
 describe("members' heartbeats", () => {
   test("are written together a second later, and are there after a restart", async () => {
     const path = directory();
