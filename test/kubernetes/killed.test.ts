@@ -34,7 +34,7 @@ const [EXPORTS] = SERVICE_EXPORTS;
 const SPACE = "shop";
 const ISSUER = { host: localAddress(77, 7), port: 15_012 };
 /** Each start of a process is a second: on the double the first few writes, on a real API server all of them. */
-const MAX_KILLS = KUBE_APISERVER === undefined ? 2 : 40;
+const MAX_KILLS = KUBE_APISERVER === undefined ? 4 : 40;
 
 let directory: string;
 let api: KubeApi;

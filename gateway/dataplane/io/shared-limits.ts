@@ -75,7 +75,7 @@ export class SharedLimits {
     } else if (known.rate.perMs !== rate.perMs || known.rate.burst !== rate.burst) {
       known.rate = rate;
       known.bucket.setRate(rate);
-      if (!this.#isLent(known, now)) known.bucket.unled(this.#ownPart(now), now);
+      if (this.#isAlone(known, now)) known.bucket.unled(this.#ownPart(now), now);
     }
     return { take: () => this.#take(key) };
   }
@@ -107,7 +107,8 @@ export class SharedLimits {
     const now = this.#options.monotonicMs();
     this.#tell(this.#lender.polled(leader, at, read, now));
     // From now on it has our part, and knows the limit.
-    for (const [key, known] of this.#buckets) if (known.leader === leader) this.#askAnew(key, known, now);
+    for (const [key, known] of this.#buckets)
+      if (known.leader === leader && known.bucket.isAlone) this.#askAnew(key, known, now);
   }
 
   /** Who learns of its first shared limit asks for the parts at once: they were its members' own until now. */
@@ -206,14 +207,19 @@ export class SharedLimits {
   }
 
   #askAnew(key: string, known: Bucket, now: number): void {
-    if (this.#isLent(known, now)) known.bucket.led(now);
-    else known.bucket.unled(this.#ownPart(now), now);
+    if (this.#isAlone(known, now)) known.bucket.unled(this.#ownPart(now), now);
+    else known.bucket.led(now);
     this.#askIfNeeded(key, known);
   }
 
-  /** A leader that was not lent it yet may not know the limit: to refuse everything until it does would help nobody. */
-  #isLent({ leader }: Bucket, now: number): boolean {
-    return leader !== undefined && (leader === this.#options.self || this.#lender.hasLent(leader, now));
+  /**
+   * Nobody leads, or this is the only owner and the leader was not lent its part yet: it may not know the limit, and to refuse
+   * everything until it does would help nobody.
+   */
+  #isAlone({ leader }: Bucket, now: number): boolean {
+    if (leader === undefined) return true;
+    const isLed = leader === this.#options.self || this.#lender.hasLent(leader, now);
+    return !isLed && this.#ownPart(now) === 1;
   }
 
   /** Of each limit, while nobody else has it. */

@@ -63,7 +63,8 @@ export class LeasedBucket {
 
   /** A leader has our part, or another one does: questions begin anew. What came in before that is spent first. */
   led(now: number): void {
-    this.#held += this.#fallback?.takeUpTo(this.#target, now) ?? 0;
+    // Where there are other owners, what came in here and what comes from the leader would be two bursts.
+    if (this.#part === 1) this.#held += this.#fallback?.takeUpTo(this.#target, now) ?? 0;
     this.#fallback = undefined;
     this.#asked = 0;
   }
