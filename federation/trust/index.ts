@@ -5,7 +5,7 @@ export { indexBundles } from "./bundle-index.ts";
 export type { BundleIndex, TrustAnchors } from "./bundle-index.ts";
 export { mintCallerToken, verifyCallerToken } from "./caller-token.ts";
 export type { VerifiedCaller } from "./caller-token.ts";
-export { loadClusterCa, loadClusterCaCertificate } from "./cluster-ca.ts";
+export { acceptClusterCa, isKeyOf, loadClusterCa, loadClusterCaCertificate } from "./cluster-ca.ts";
 export type { ClusterCa, ClusterCaCertificate } from "./cluster-ca.ts";
 export { createClusterKey, createCsr, createSvidCsr, parseCsr } from "./csr.ts";
 export { createJoinToken, peekJoinToken, verifyJoinToken } from "./join-token.ts";
@@ -38,7 +38,15 @@ export type { SigningKey } from "./signing-key.ts";
 export { signKeySet, verifyKeySet } from "./key-set-document.ts";
 export type { KeySet } from "./key-set-document.ts";
 export { signSnapshot, verifySnapshot } from "./snapshot-signature.ts";
-export { acceptSvid, issueSvid, rotationDueMs, shouldRotate, signSvid, svidPem } from "./svid.ts";
-export type { Credential, SignedSvid } from "./svid.ts";
+export {
+  acceptSvid,
+  issueSvid,
+  rotationDueMs,
+  shouldRotate,
+  signSvid,
+  svidPem,
+  verifyIssuedChain,
+} from "./svid.ts";
+export type { Credential, IssuedChain, SignedSvid } from "./svid.ts";
 export { verifyChain } from "./verify-chain.ts";
 export type { VerifiedChain } from "./verify-chain.ts";

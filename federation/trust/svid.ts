@@ -9,7 +9,7 @@ import { issueCertificate } from "./issue-certificate.ts";
 import { createP256Key, privateKeyToPem } from "./keys.ts";
 import { decodePem, encodePem } from "./pem.ts";
 import { BACKDATE_MS } from "./root.ts";
-import { verifyChain } from "./verify-chain.ts";
+import { type VerifiedChain, verifyChain } from "./verify-chain.ts";
 
 /** A workload's X509-SVID and its private key. */
 export interface Credential {
@@ -82,29 +82,46 @@ export function signSvid(request: {
  * What an issuer answered, judged before it is used: the chain verifies, names who asked, and is for the key that was made
  * here. Answers why not.
  */
-export function acceptSvid(request: {
-  readonly chainPem: string;
-  readonly spiffeId: SpiffeId;
-  readonly privateKey: KeyObject;
-  readonly bundles: BundleIndex;
-  readonly now: number;
-}): Result<Credential, Problem> {
-  const { chainPem, spiffeId, privateKey, bundles, now } = request;
-  const wrong = (detail: string) => err(problem("identity_unusable", detail));
+export function acceptSvid(
+  request: Omit<IssuedChain, "publicKey"> & { readonly chainPem: string; readonly privateKey: KeyObject },
+): Result<Credential, Problem> {
+  const { chainPem, spiffeId, privateKey, now } = request;
   const chainDer = decodePem("CERTIFICATE", chainPem);
-  if (chainDer === undefined) return wrong("the issuer's answer holds no certificates");
-  const verified = verifyChain(chainDer, bundles, now);
+  if (chainDer === undefined) return unusable("the issuer's answer holds no certificates");
+  const verified = verifyIssuedChain(chainDer, { ...request, publicKey: createPublicKey(privateKey) });
   if (!verified.ok) return verified;
-  if (verified.value.spiffeId.uri !== spiffeId.uri)
-    return wrong(`asked for ${spiffeId.uri}, got ${verified.value.spiffeId.uri}`);
-  const own = createPublicKey(privateKey).export({ type: "spki", format: "der" });
-  if (!verified.value.publicKeyInfo.equals(own)) return wrong("the certificate is for another key");
   const [leaf] = chainDer;
   const parsed = leaf === undefined ? undefined : parseCertificate(leaf);
   const notBeforeMs = parsed?.ok === true ? parsed.value.notBeforeMs : now;
   return ok(
     credentialOf(spiffeId, { chainDer, notBeforeMs, notAfterMs: verified.value.notAfterMs }, privateKey),
   );
+}
+
+/** What was asked for, and by which bundles the answer is judged. */
+export interface IssuedChain {
+  readonly spiffeId: SpiffeId;
+  readonly publicKey: KeyObject;
+  readonly bundles: BundleIndex;
+  readonly now: number;
+}
+
+export function verifyIssuedChain(
+  chainDer: readonly Uint8Array[],
+  { spiffeId, publicKey, bundles, now }: IssuedChain,
+): Result<VerifiedChain, Problem> {
+  const verified = verifyChain(chainDer, bundles, now);
+  if (!verified.ok) return verified;
+  if (verified.value.spiffeId.uri !== spiffeId.uri)
+    return unusable(`asked for ${spiffeId.uri}, got ${verified.value.spiffeId.uri}`);
+  const asked = publicKey.export({ type: "spki", format: "der" });
+  return verified.value.publicKeyInfo.equals(asked)
+    ? verified
+    : unusable("the certificate is for another key");
+}
+
+function unusable(detail: string): Result<never, Problem> {
+  return err(problem("identity_unusable", detail));
 }
 
 function credentialOf(spiffeId: SpiffeId, signed: SignedSvid, privateKey: KeyObject): Credential {

@@ -5,7 +5,7 @@
  */
 import { problem, type Problem, type ProblemName } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
-import type { SpiffeId } from "../model/spiffe-id.ts";
+import type { SpiffeId, TrustDomain } from "../model/spiffe-id.ts";
 import type { Authority, BundleIndex, TrustAnchors } from "./bundle-index.ts";
 import { type Certificate, importPublicKey, isSignedBy, parseCertificate } from "./certificate.ts";
 import { judgeDates, judgeIssuer, judgeLeaf, keepsTo } from "./svid-profile.ts";
@@ -54,6 +54,27 @@ export function verifyChain(
     notAfterMs: Math.min(leaf.value.notAfterMs, ...path.value.map((issuer) => issuer.notAfterMs)),
     publicKeyInfo: leaf.value.publicKeyInfo,
   });
+}
+
+/** Whether an authority of the trust domain's bundle vouches for its CA now; the leaves that it signs are judged by themselves. */
+export function verifyClusterCa(
+  der: Uint8Array,
+  trustDomain: TrustDomain,
+  bundles: BundleIndex,
+  now: number,
+): Result<undefined, Problem> {
+  const ca = parseCertificate(der);
+  if (!ca.ok) return refuse("peer_certificate_profile", `the CA cannot be read: ${ca.error}`);
+  const claimed = judgeIssuer(ca.value);
+  if (!claimed.ok) return claimed;
+  const anchors = bundles.get(trustDomain);
+  if (anchors === undefined) return refuse("peer_trust_domain_unknown", `no bundle of ${trustDomain}`);
+  if (claimed.value !== trustDomain)
+    return refuse("peer_issuer_mismatch", `the CA is of ${claimed.value ?? "no trust domain"}`);
+  const anchor = findAnchor(ca.value, anchors)?.certificate;
+  if (anchor === undefined) return untrusted(anchors);
+  const untimely = judgeDates(ca.value, "the CA", now) ?? judgeDates(anchor, "its authority", now);
+  return untimely === undefined ? ok(undefined) : err(untimely);
 }
 
 function refuse(name: ProblemName, detail: string): Result<never, Problem> {

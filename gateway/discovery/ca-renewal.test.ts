@@ -1,13 +1,17 @@
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
+import { err, ok, type Result } from "../../federation/model/result.ts";
+import { createClusterKey, createCsr } from "../../federation/trust/index.ts";
 import { createFakeRegistry } from "../../test/fakes/fake-registry.ts";
 import { createManualClock, eventually, settle } from "../../test/fakes/manual-clock.ts";
 import { createMemoryLog } from "../../test/fakes/memory-log.ts";
 import { createTestFederation, unwrap } from "../../test/fakes/pki.ts";
 import { useTempDirs } from "../../test/fakes/temp-dir.ts";
-import { openClusterStateSource } from "./ca-renewal.ts";
+import { openCertifiedSource, openClusterStateSource } from "./ca-renewal.ts";
 import { createMemberClient } from "./member-client.ts";
-import { joinCluster } from "./membership.ts";
+import { joinCluster, joinWithCsr } from "./membership.ts";
 
 const tempDir = useTempDirs();
 const HOUR_MS = 3_600_000;
@@ -43,7 +47,7 @@ async function scene() {
     }
     await settle(100);
   };
-  return { clock, registry, initial, log, client, open, turn };
+  return { clock, federation, registry, initial, log, client, open, turn };
 }
 
 const renewals = (requests: readonly string[]) => requests.filter((line) => line.endsWith("/renew")).length;
@@ -97,5 +101,75 @@ describe("openClusterStateSource", () => {
     const { open, clock } = await scene();
     open().stop();
     expect(clock.pending).toBe(0);
+  });
+});
+
+describe("openCertifiedSource", () => {
+  /** A cluster whose CA's key is elsewhere: here are its requests, made with one key and with the next. */
+  async function certified() {
+    const { clock, client, registry, log, turn, federation } = await scene();
+    const { trustDomain } = federation.cluster("east");
+    const request = () => createCsr({ privateKey: createClusterKey(), trustDomain });
+    const [first, next] = [request(), request()];
+    const stateDir = join(tempDir(), "east");
+    const token = await registry.joinToken("east");
+    const options = { registryUrl: registry.url, token, stateDir, clock, fetch: registry.fetch };
+    const initial = unwrap(await joinWithCsr({ ...options, csrPem: first }));
+    const mounted: { file: Result<string, Problem> } = { file: ok(first) };
+    const open = (file = () => mounted.file) => {
+      const source = openCertifiedSource({ stateDir, initial, clock, random: () => 0, log }, file);
+      source.startRenewing(client);
+      return source;
+    };
+    const keyOf = ({ state }: ReturnType<typeof open>) => state.current.ca.publicKeyInfo.toString("hex");
+    return { clock, registry, log, turn, initial, first, next, mounted, open, keyOf, stateDir };
+  }
+
+  it("has the same request certified again when two thirds of the CA's life are gone", async () => {
+    const { open, turn, registry, initial, keyOf, stateDir } = await certified();
+    const source = open();
+    await turn(5.9 * HOUR_MS);
+    expect(renewals(registry.requests)).toBe(0);
+    await turn(0.2 * HOUR_MS);
+    await eventually(() => source.state.current !== initial);
+    expect(source.state.current.ca.notAfterMs).toBeGreaterThan(initial.ca.notAfterMs + 5 * HOUR_MS);
+    expect(keyOf(source)).toBe(initial.ca.publicKeyInfo.toString("hex"));
+    expect(readdirSync(stateDir)).not.toContain("ca.key");
+    source.stop();
+  });
+
+  it("has a request with another key certified within seconds, once, and other gateways do not turn it back", async () => {
+    const { open, turn, registry, mounted, first, next, keyOf } = await certified();
+    const late = { file: ok(first) };
+    const [sooner, later] = [open(), open(() => late.file)];
+    await turn(HOUR_MS);
+    const before = keyOf(sooner);
+    mounted.file = ok(next);
+    while (keyOf(sooner) === before || keyOf(later) === before) await turn(5_000);
+    await turn(HOUR_MS / 2);
+    expect(renewals(registry.requests)).toBe(1);
+    late.file = ok(next);
+    await turn(HOUR_MS / 2);
+    expect(renewals(registry.requests)).toBe(1);
+    expect(keyOf(later)).toBe(keyOf(sooner));
+    for (const source of [sooner, later]) source.stop();
+  });
+
+  it("says once why a request cannot be used, asks nobody to certify it, and keeps the CA", async () => {
+    const { open, turn, registry, mounted, log, initial, first } = await certified();
+    const source = open();
+    mounted.file = ok("-----BEGIN CERTIFICATE REQUEST-----");
+    const told = () => log.of("cluster_ca_not_renewed").map(({ code }) => code);
+    while (told().length < 1) await turn(5_000);
+    await turn(HOUR_MS / 4);
+    mounted.file = err(problem("file_unreadable", "ca.csr is gone"));
+    while (told().length < 2) await turn(5_000);
+    await turn(HOUR_MS / 4);
+    expect(told()).toEqual([PROBLEMS.csr_invalid.code, PROBLEMS.file_unreadable.code]);
+    expect(renewals(registry.requests)).toBe(0);
+    mounted.file = ok(first);
+    await turn(HOUR_MS / 4);
+    expect(source.state.current).toBe(initial);
+    source.stop();
   });
 });

@@ -98,20 +98,33 @@ export function isCaReplaced(stateDir: string, ca: ClusterCaCertificate): boolea
   return text.ok && text.value !== undefined && text.value !== ca.certificatePem;
 }
 
+/** Everything of a cluster that holds its CA's key itself. Each file is replaced whole, `cluster.json` last. */
+export function writeClusterState(stateDir: string, state: ClusterState): Result<undefined, Problem> {
+  return writeFiles(stateDir, state, [[STATE_FILES.key, privateKeyToPem(state.ca.privateKey)]]);
+}
+
 /**
- * Each file is replaced whole, `cluster.json` last. Renewing keeps the key: then one file alone decides which CA is in
- * force, and no crash can leave a pair that does not match.
+ * The same without the key: it is somebody else's, or stays as it is. Then one file alone decides which CA is in force, and no
+ * crash can leave a pair that does not match.
  */
-export function writeClusterState(
+export function writeMembership(stateDir: string, membership: Membership): Result<undefined, Problem> {
+  return writeFiles(stateDir, membership, []);
+}
+
+type File = readonly [name: string, text: string];
+
+function writeFiles(
   stateDir: string,
-  state: ClusterState,
-  key: "write" | "keep",
+  { federation, cluster, trustDomain, registry, snapshotKeys, joinedAt, bundles, ca }: Membership,
+  key: readonly File[],
 ): Result<undefined, Problem> {
-  const { federation, cluster, trustDomain, registry, snapshotKeys, joinedAt, bundles, ca } = state;
   const facts = { federation, cluster, trustDomain, registry, snapshotKeys, joinedAt };
-  const files: (readonly [string, string])[] = [[STATE_FILES.bundles, json(bundlesToMap(bundles))]];
-  if (key === "write") files.push([STATE_FILES.key, privateKeyToPem(ca.privateKey)]);
-  files.push([STATE_FILES.certificate, ca.certificatePem], [STATE_FILES.cluster, json(facts)]);
+  const files: readonly File[] = [
+    [STATE_FILES.bundles, json(bundlesToMap(bundles))],
+    ...key,
+    [STATE_FILES.certificate, ca.certificatePem],
+    [STATE_FILES.cluster, json(facts)],
+  ];
   for (const [name, text] of files) {
     const written = writeSecretFile(join(stateDir, name), text);
     if (!written.ok) return written;

@@ -24,7 +24,7 @@ export {
   type SecretTexts,
   type StoredSecret,
 } from "./secret-store.ts";
-export { type JoinOptions, joinCluster } from "./membership.ts";
+export { type JoinOptions, joinCluster, joinWithCsr } from "./membership.ts";
 export type { SnapshotSourceStatus } from "./snapshot-poll.ts";
 export type { EndpointListener, EntryPort, PodEntries, ServicesSource, Topology } from "./services-source.ts";
 export { parseStaticCluster, readStaticCluster, type StaticFileProblem } from "./static-services.ts";

@@ -22,12 +22,20 @@ import {
   type ClusterState,
   createStateDir,
   hasJoined,
+  type Membership,
   withdrawClusterState,
   writeClusterState,
+  writeMembership,
 } from "./cluster-state.ts";
 import type { Fetch } from "./http-fetch.ts";
 import { createMemberClient, type MemberClient, type MemberRequest } from "./member-client.ts";
-import { type AcceptedMembership, acceptMembership, membershipAnswer } from "./membership-answer.ts";
+import {
+  acceptCertified,
+  type AcceptedMembership,
+  acceptMembership,
+  type MembershipAnswer,
+  membershipAnswer,
+} from "./membership-answer.ts";
 
 export interface JoinOptions {
   readonly registryUrl: string;
@@ -54,26 +62,63 @@ const MAX_SKEW_MS = 30_000;
  */
 export async function joinCluster(options: JoinOptions): Promise<Result<ClusterState, Problem>> {
   const { stateDir, clock } = options;
-  const wanted = readToken(options.token);
-  if (!wanted.ok) return wanted;
+  const begun = await beginJoin(options);
+  if (!begun.ok) return begun;
+  const { wanted, client } = begun.value;
+  const key = pendingKey(stateDir);
+  if (!key.ok) return key;
+  const csr = createCsr({ privateKey: key.value, trustDomain: wanted.trustDomain });
+  const answer = await redeem(client, options.token, wanted, csr);
+  if (!answer.ok) return answer;
+  const accepted = acceptMembership(answer.value, key.value, wanted.trustDomain, clock.now());
+  if (!accepted.ok) return accepted;
+  const state = { ...wanted, ...accepted.value };
+  const published = publish(stateDir, () => writeClusterState(stateDir, state));
+  if (!published.ok) return published;
+  rmSync(join(stateDir, PENDING_KEY), { force: true });
+  return ok(state);
+}
+
+/** The same for a cluster whose CA's key is with somebody else, who made the request `csrPem`. */
+export async function joinWithCsr(
+  options: JoinOptions & { readonly csrPem: string },
+): Promise<Result<Membership, Problem>> {
+  const { stateDir, clock, csrPem, token } = options;
+  const begun = await beginJoin(options);
+  if (!begun.ok) return begun;
+  const { wanted, client } = begun.value;
+  const answer = await redeem(client, token, wanted, csrPem);
+  if (!answer.ok) return answer;
+  const accepted = acceptCertified(answer.value, csrPem, wanted.trustDomain, clock.now());
+  if (!accepted.ok) return accepted;
+  const membership = { ...wanted, ...accepted.value };
+  const published = publish(stateDir, () => writeMembership(stateDir, membership));
+  return published.ok ? ok(membership) : published;
+}
+
+type Wanted = Pick<ClusterState, "federation" | "cluster" | "trustDomain" | "registry" | "joinedAt">;
+
+/** Everything before the token is spent. */
+async function beginJoin(
+  options: JoinOptions,
+): Promise<Result<{ readonly wanted: Wanted; readonly client: MemberClient }, Problem>> {
+  const { clock } = options;
+  const claims = readToken(options.token);
+  if (!claims.ok) return claims;
   const prepared = prepareDirectory(options);
   if (!prepared.ok) return prepared;
   const registry = options.registryUrl.replace(/\/+$/, "");
   const client = createMemberClient({ ...options, registry });
-  const greeted = await greet(client, wanted.value.federation, clock);
+  const greeted = await greet(client, claims.value.federation, clock);
   if (!greeted.ok) return greeted;
-  const key = pendingKey(stateDir);
-  if (!key.ok) return key;
-  const accepted = await redeem(client, options.token, wanted.value, key.value, clock);
-  if (!accepted.ok) return accepted;
   const joinedAt = new Date(clock.now()).toISOString();
-  return publish(stateDir, { ...wanted.value, registry, joinedAt, ...accepted.value });
+  return ok({ wanted: { ...claims.value, registry, joinedAt }, client });
 }
 
-type Wanted = Pick<ClusterState, "federation" | "cluster" | "trustDomain">;
+type Claims = Pick<ClusterState, "federation" | "cluster" | "trustDomain">;
 
 /** What the token says of itself: the registry judges it, but nothing else may come back. */
-function readToken(token: string): Result<Wanted, Problem> {
+function readToken(token: string): Result<Claims, Problem> {
   const claims = peekJoinToken(token);
   if (!claims.ok) return claims;
   const { federation, cluster } = claims.value;
@@ -85,37 +130,60 @@ function readToken(token: string): Result<Wanted, Problem> {
 async function redeem(
   client: MemberClient,
   token: string,
-  wanted: Wanted,
-  privateKey: KeyObject,
-  clock: Clock,
-): Promise<Result<AcceptedMembership, Problem>> {
-  const csr = createCsr({ privateKey, trustDomain: wanted.trustDomain });
+  wanted: Claims,
+  csr: string,
+): Promise<Result<MembershipAnswer, Problem>> {
   const answer = await call(client, { method: "POST", path: "/v1/join", body: { token, csr } }, joinAnswer);
   if (!answer.ok) return answer;
   const foreign = differences(answer.value, wanted);
-  if (foreign !== undefined) return err(problem("registry_unreachable", foreign));
-  return acceptMembership(answer.value, privateKey, wanted.trustDomain, clock.now());
+  return foreign === undefined ? answer : err(problem("registry_unreachable", foreign));
+}
+
+interface RenewOptions<S extends Membership> {
+  readonly stateDir: string;
+  readonly state: S;
+  readonly client: MemberClient;
+  readonly clock: Clock;
 }
 
 /** A new certificate for the same key; the old state stays in force until the new one has been judged. */
-export async function renewClusterCa(options: {
-  readonly stateDir: string;
-  readonly state: ClusterState;
-  readonly client: MemberClient;
-  readonly clock: Clock;
-}): Promise<Result<ClusterState, Problem>> {
-  const { stateDir, state, client, clock } = options;
+export async function renewClusterCa(
+  options: RenewOptions<ClusterState>,
+): Promise<Result<ClusterState, Problem>> {
+  const { state, clock } = options;
   const { privateKey } = state.ca;
-  const csr = createCsr({ privateKey, trustDomain: state.trustDomain });
-  const path = `/v1/clusters/${state.cluster}/renew`;
-  const answer = await call(client, { method: "POST", path, body: { csr } }, membershipAnswer);
+  const answer = await certify(options, createCsr({ privateKey, trustDomain: state.trustDomain }));
   if (!answer.ok) return answer;
-  const accepted = acceptMembership(answer.value, privateKey, state.trustDomain, clock.now());
+  return keep(options, acceptMembership(answer.value, privateKey, state.trustDomain, clock.now()));
+}
+
+/** A new certificate for the key that `csrPem` was made with, whoever holds it. */
+export async function renewWithCsr(
+  options: RenewOptions<Membership> & { readonly csrPem: string },
+): Promise<Result<Membership, Problem>> {
+  const { state, clock, csrPem } = options;
+  const answer = await certify(options, csrPem);
+  if (!answer.ok) return answer;
+  return keep(options, acceptCertified(answer.value, csrPem, state.trustDomain, clock.now()));
+}
+
+function certify(
+  { state, client }: RenewOptions<Membership>,
+  csr: string,
+): Promise<Result<MembershipAnswer, Problem>> {
+  const path = `/v1/clusters/${state.cluster}/renew`;
+  return call(client, { method: "POST", path, body: { csr } }, membershipAnswer);
+}
+
+function keep<S extends Membership>(
+  { stateDir, state }: RenewOptions<S>,
+  accepted: Result<AcceptedMembership<S["ca"]>, Problem>,
+): Result<S, Problem> {
   if (!accepted.ok) return accepted;
   // Which keys sign snapshots, the root says (snapshot-keys.ts), and not an answer that anybody on the way can write.
   const { ca, bundles } = accepted.value;
   const renewed = { ...state, ca, bundles };
-  const written = writeClusterState(stateDir, renewed, "keep");
+  const written = writeMembership(stateDir, renewed);
   return written.ok ? ok(renewed) : written;
 }
 
@@ -180,16 +248,12 @@ function pendingKey(stateDir: string): Result<KeyObject, Problem> {
 }
 
 /** Writes the new membership; a directory that was joined before counts as not joined until all of it is there. */
-function publish(stateDir: string, state: ClusterState): Result<ClusterState, Problem> {
+function publish(stateDir: string, write: () => Result<undefined, Problem>): Result<undefined, Problem> {
   const withdrawn = withdrawClusterState(stateDir);
-  if (!withdrawn.ok) return withdrawn;
-  const written = writeClusterState(stateDir, state, "write");
-  if (!written.ok) return written;
-  rmSync(join(stateDir, PENDING_KEY), { force: true });
-  return ok(state);
+  return withdrawn.ok ? write() : withdrawn;
 }
 
-function differences(answer: z.output<typeof joinAnswer>, asked: Wanted): string | undefined {
+function differences(answer: z.output<typeof joinAnswer>, asked: Claims): string | undefined {
   for (const field of ["federation", "cluster", "trustDomain"] as const) {
     if (answer[field] !== asked[field]) {
       return `the registry answered ${field} "${answer[field]}" where the token has "${asked[field]}"`;

@@ -199,6 +199,7 @@ export function createTestCa({ trustDomain, now, parent, overrides = {} }: TestC
     certificateDer,
     certificatePem: encodePem("CERTIFICATE", certificateDer),
     subjectDer: parsed.subject,
+    publicKeyInfo: parsed.publicKeyInfo,
     privateKey,
     notBeforeMs: parsed.notBeforeMs,
     notAfterMs: parsed.notAfterMs,
