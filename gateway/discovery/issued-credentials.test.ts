@@ -18,7 +18,13 @@ function world() {
   const { ca, trustDomain } = federation.cluster("east");
   const self = systemSpiffeId(trustDomain, "agent");
   const asked: string[] = [];
-  const scripted: { failure?: Problem; underWay: number; most: number; signAs?: SpiffeId } = {
+  const scripted: {
+    failure?: Problem;
+    underWay: number;
+    most: number;
+    signAs?: SpiffeId;
+    undated?: boolean;
+  } = {
     underWay: 0,
     most: 0,
   };
@@ -32,14 +38,17 @@ function world() {
       if (scripted.failure !== undefined) return err(scripted.failure);
       const { publicKey } = unwrap(parseCsr(csrPem));
       const id = scripted.signAs ?? spiffeId;
-      return ok(svidPem(signSvid({ ca, publicKey, spiffeId: id, now: clock.now(), lifetimeMs: HOUR_MS })));
+      // The minute by which our own CA dates back.
+      const now = clock.now() + (scripted.undated === true ? 60_000 : 0);
+      return ok(svidPem(signSvid({ ca, publicKey, spiffeId: id, now, lifetimeMs: HOUR_MS })));
     },
   };
   const log = createMemoryLog();
   const waiting: string[] = [];
   const state = createWatch({ ca: { certificatePem: ca.certificatePem } });
-  const open = () =>
+  const open = (onDemand = false) =>
     openIssuedCredentials({
+      onDemand,
       self,
       issuer,
       state,
@@ -170,6 +179,77 @@ describe("identities that somebody else issues", () => {
     state.publish({ ca: { certificatePem: "renewed" } });
     await settle();
     expect(asked.slice(before).sort()).toEqual([source.credential.current.spiffeId.uri, web.uri].sort());
+    source.stop();
+  });
+
+  it("leaves one in use for a minute beside a newer one that is not dated back", async () => {
+    const { open, pass, scripted, clock } = world();
+    scripted.undated = true;
+    const source = await open();
+    const first = source.credential.current;
+    expect(first.notBeforeMs).toBe(clock.now());
+    await pass(33 * 60_000, 10_000);
+    const second = source.credential.current;
+    expect(second).not.toBe(first);
+    const replaced: number[] = [];
+    source.credential.subscribe(({ notBeforeMs }) => replaced.push(clock.now() - notBeforeMs));
+    await pass(2 * HOUR_MS, 10_000);
+    expect(replaced.length).toBeGreaterThanOrEqual(3);
+    expect(Math.min(...replaced)).toBeGreaterThanOrEqual(60_000);
+    source.stop();
+  });
+});
+
+describe("identities that are asked for on demand", () => {
+  it("asks when somebody first needs one, and keeps it new while it is used", async () => {
+    const { open, web, pass, asked } = world();
+    const source = await open(true);
+    expect(source.has(web)).toBe(false);
+    expect(source.has(web)).toBe(false);
+    await settle();
+    expect(asked.filter((uri) => uri === web.uri)).toHaveLength(1);
+    for (let turn = 0; turn < 60; turn++) {
+      expect(source.has(web)).toBe(true);
+      expect(source.callerToken(web, "a/b/c")).toBeDefined();
+      await pass(2 * 60_000);
+    }
+    expect(asked.filter((uri) => uri === web.uri).length).toBeGreaterThanOrEqual(4);
+    source.stop();
+  });
+
+  it("lets one go that nobody used since it was issued, and asks anew when it is needed again", async () => {
+    const { open, web, pass, asked } = world();
+    const source = await open(true);
+    source.has(web);
+    await settle();
+    await pass(2 * HOUR_MS);
+    expect(source.identity?.()).toMatchObject({ held: 1, missing: [] });
+    expect(asked.filter((uri) => uri === web.uri)).toHaveLength(1);
+    expect(source.has(web)).toBe(false);
+    await settle();
+    expect(source.has(web)).toBe(true);
+    source.stop();
+  });
+
+  it("gives up on one that cannot be had once nobody asks for it any more", async () => {
+    const { open, web, pass, scripted, asked } = world();
+    const source = await open(true);
+    scripted.failure = DOWN;
+    source.has(web);
+    await pass(5 * 60_000, 1_000);
+    const before = asked.length;
+    await pass(10 * 60_000, 1_000);
+    expect(asked).toHaveLength(before);
+    expect(source.identity?.()).toMatchObject({ held: 1, missing: [] });
+    source.stop();
+  });
+
+  it("asks for nobody unasked where it is told whose identities it needs", async () => {
+    const { open, web, asked } = world();
+    const source = await open();
+    expect(source.has(web)).toBe(false);
+    await settle();
+    expect(asked).not.toContain(web.uri);
     source.stop();
   });
 });

@@ -33,6 +33,8 @@ export interface IssuedCredentialsOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Identities are also asked for when somebody first needs one, and let go when nobody does. */
+  readonly onDemand?: boolean;
   /** Why there is no identity yet, whenever that is news. */
   readonly onWaiting?: (reason: Problem) => void;
 }
@@ -41,16 +43,29 @@ export interface IssuedCredentialsOptions {
 const RETRY: Backoff = { baseMs: 100, capMs: 30_000 };
 /** Requests under way at once: a node that was restarted asks for all of its accounts. */
 const MAX_ASKING = 4;
+/** Of a gateway, whose callers wait for their first identity. */
+const MAX_ASKING_ON_DEMAND = 16;
 // More accounts than any node runs pods.
 const MAX_WANTED = 10_000;
+/** Who called once and got nothing is not asked for any longer. */
+const DEMAND_MS = 60_000;
+// Our own CA dates certificates back by this, other CAs may not: peers whose clocks are behind would refuse a newer one.
+const SETTLE_MS = 60_000;
 
 interface Slot {
   readonly id: SpiffeId;
   readonly jitter: number;
+  /** Nobody said that it is wanted, but for its use. */
+  readonly demanded: boolean;
+  usedAtMs: number;
+  /** Since it was issued. */
+  used: boolean;
   dueMs: number;
   failures: number;
   asking: boolean;
   credential: Credential | undefined;
+  /** Issued, and not yet old enough to replace one in use. */
+  settling: Credential | undefined;
   problem: Problem | undefined;
 }
 
@@ -74,7 +89,7 @@ export async function openIssuedCredentials(options: IssuedCredentialsOptions): 
 }
 
 /**
- * Identities that somebody else issues, one for each account whose pods run here. Keys are made here and kept in memory
+ * Identities that somebody else issues, one for each account whose pods run here or, on demand, call here. Keys are made here and kept in memory
  * only. Each is asked for again at about half of its life; if nobody answers, the one in use stays until its end.
  */
 class IssuedCredentials implements CredentialSource {
@@ -93,7 +108,7 @@ class IssuedCredentials implements CredentialSource {
     this.#options = options;
     this.#tokens = createCallerTokenCache(options.clock);
     this.credential = createWatch(own);
-    this.#own = this.#slot(options.self);
+    this.#own = this.#slot(options.self, false);
     this.#slots.set(options.self.uri, this.#own);
     this.#keep(this.#own, own);
     this.#unsubscribe = options.state.subscribe((next, previous) => {
@@ -103,10 +118,12 @@ class IssuedCredentials implements CredentialSource {
   }
 
   has(id: SpiffeId): boolean {
+    if (this.#options.onDemand === true) this.#use(id);
     return this.#valid(id) !== undefined;
   }
 
   callerToken(workload: SpiffeId, audience: string): string | undefined {
+    if (this.#options.onDemand === true) this.#use(workload);
     const credential = this.#valid(workload);
     return credential && this.#tokens.get(workload, audience, () => credential);
   }
@@ -114,11 +131,9 @@ class IssuedCredentials implements CredentialSource {
   want(ids: readonly SpiffeId[]): void {
     const wanted = new Map(ids.slice(0, MAX_WANTED).map((id) => [id.uri, id]));
     for (const [uri, slot] of this.#slots) {
-      if (wanted.has(uri) || slot === this.#own) continue;
-      this.#slots.delete(uri);
-      this.#tokens.forget(slot.id);
+      if (!wanted.has(uri) && slot !== this.#own) this.#forget(slot);
     }
-    for (const [uri, id] of wanted) if (!this.#slots.has(uri)) this.#slots.set(uri, this.#slot(id));
+    for (const [uri, id] of wanted) if (!this.#slots.has(uri)) this.#slots.set(uri, this.#slot(id, false));
     this.#pump();
   }
 
@@ -153,20 +168,50 @@ class IssuedCredentials implements CredentialSource {
       : undefined;
   }
 
-  #slot(id: SpiffeId): Slot {
+  #use(id: SpiffeId): void {
+    const known = this.#slots.get(id.uri);
+    if (known !== undefined) {
+      known.usedAtMs = this.#options.clock.now();
+      known.used = true;
+      return;
+    }
+    if (this.#slots.size > MAX_WANTED) return;
+    this.#slots.set(id.uri, this.#slot(id, true));
+    this.#pump();
+  }
+
+  #isUnused({ demanded, credential, usedAtMs, used }: Slot, now: number): boolean {
+    if (!demanded) return false;
+    return credential === undefined ? now - usedAtMs > DEMAND_MS : !used;
+  }
+
+  #forget(slot: Slot): void {
+    this.#slots.delete(slot.id.uri);
+    this.#tokens.forget(slot.id);
+  }
+
+  #slot(id: SpiffeId, demanded: boolean): Slot {
+    const now = this.#options.clock.now();
     return {
       id,
       jitter: this.#options.random(),
-      dueMs: this.#options.clock.now(),
+      demanded,
+      usedAtMs: now,
+      used: false,
+      dueMs: now,
       failures: 0,
       asking: false,
       credential: undefined,
+      settling: undefined,
       problem: undefined,
     };
   }
 
   #renewAll(): void {
-    for (const slot of this.#slots.values()) slot.dueMs = this.#options.clock.now();
+    for (const slot of this.#slots.values()) {
+      slot.settling = undefined;
+      slot.dueMs = this.#options.clock.now();
+    }
     this.#pump();
   }
 
@@ -174,11 +219,14 @@ class IssuedCredentials implements CredentialSource {
   #pump(): void {
     if (this.#stopped) return;
     const now = this.#options.clock.now();
+    const most = this.#options.onDemand === true ? MAX_ASKING_ON_DEMAND : MAX_ASKING;
     let next = Number.POSITIVE_INFINITY;
     for (const slot of this.#slots.values()) {
       if (slot.asking) continue;
       if (slot.dueMs > now) next = Math.min(next, slot.dueMs);
-      else if (this.#asking < MAX_ASKING) void this.#ask(slot);
+      else if (this.#isUnused(slot, now)) this.#forget(slot);
+      else if (slot.settling !== undefined) next = Math.min(next, this.#keep(slot, slot.settling));
+      else if (this.#asking < most) void this.#ask(slot);
     }
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -193,20 +241,33 @@ class IssuedCredentials implements CredentialSource {
     slot.asking = false;
     this.#asking -= 1;
     if (this.#stopped) return;
-    if (answer.ok) this.#keep(slot, answer.value);
+    if (answer.ok) this.#take(slot, answer.value);
     else this.#failed(slot, answer.error);
     this.#pump();
   }
 
-  #keep(slot: Slot, credential: Credential): void {
+  #take(slot: Slot, credential: Credential): void {
     const { clock, log } = this.#options;
     if (slot.problem !== undefined) log.info("identity_issued", { spiffeId: slot.id.uri });
-    slot.credential = credential;
     slot.failures = 0;
     slot.problem = undefined;
+    const settledMs = credential.notBeforeMs + SETTLE_MS;
+    const inUseUntilMs = slot.credential?.notAfterMs ?? 0;
+    if (settledMs <= clock.now() || inUseUntilMs <= settledMs) return void this.#keep(slot, credential);
+    slot.settling = credential;
+    slot.dueMs = settledMs;
+  }
+
+  /** Answers when it is due again. */
+  #keep(slot: Slot, credential: Credential): number {
+    const { clock } = this.#options;
+    slot.credential = credential;
+    slot.settling = undefined;
+    slot.used = false;
     // Counted from now on, not from the certificate's backdated beginning.
     slot.dueMs = rotationDueMs({ notBeforeMs: clock.now(), notAfterMs: credential.notAfterMs }, slot.jitter);
     if (slot === this.#own && credential !== this.credential.current) this.credential.publish(credential);
+    return slot.dueMs;
   }
 
   #failed(slot: Slot, reason: Problem): void {
