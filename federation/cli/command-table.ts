@@ -186,6 +186,11 @@ export const COMMANDS: readonly CommandSpec[] = [
       { flags: "--registry <url>", summary: "the registry (ISTHMUS_REGISTRY)" },
       { flags: "--advertise <address>", summary: "where other clusters dial the gateways, host:port" },
       { flags: "--join-token-file <path>", summary: "what cluster register printed; - reads stdin" },
+      { flags: "--ca-csr <path>", summary: "the CA's key is with an issuer of cert-manager's: its request" },
+      {
+        flags: "--ca-issuer <issuer>",
+        summary: "which, such as StepIssuer.certmanager.step.sm/west (Issuer/isthmus-ca)",
+      },
       {
         flags: "--image-prefix <prefix>",
         summary: "where the images are, such as registry.example.com/isthmus",

@@ -173,6 +173,21 @@ export const PROBLEMS = {
     title: "the cluster's issuer does not answer",
     fix: "identities in use stay in force until they expire; check the gateways: kubectl get pods -n isthmus-system",
   },
+  ca_issuer_refused: {
+    code: "ISTH-1074",
+    title: "the external CA issuer refused a certificate request",
+    fix: "read its reason; whoever approves certificate requests in isthmus-system has to approve those of its service account gateway",
+  },
+  ca_issuer_silent: {
+    code: "ISTH-1075",
+    title: "the external CA issuer has not answered a certificate request in time",
+    fix: "identities in use stay in force until they expire; check the issuer: kubectl describe issuers,certificaterequests -n isthmus-system",
+  },
+  ca_certificate_unusable: {
+    code: "ISTH-1076",
+    title: "the external CA issuer issued a certificate that cannot be used",
+    fix: "let it sign with the certificate ca.crt of the ConfigMap isthmus-cluster and its key, keep the request's one URI SAN and usages, and honour its duration",
+  },
   export_denied: {
     code: "ISTH-2001",
     title: "the owner of the service does not permit this caller",

@@ -10,7 +10,7 @@ import type { ClusterCa } from "../../federation/trust/index.ts";
 import { createWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Random } from "../process/clock.ts";
 import { type AddressBook, openAddressBook } from "./address-book.ts";
-import { openClusterStateSource, openMembershipSource } from "./ca-renewal.ts";
+import { openCertifiedSource, openClusterStateSource, openMembershipSource } from "./ca-renewal.ts";
 import { type ClusterState, type Membership, readClusterState, readMembership } from "./cluster-state.ts";
 import { type CredentialSource, createCredentialSource } from "./credential-source.ts";
 import { type IdentityIssuer, openIssuedCredentials } from "./issued-credentials.ts";
@@ -33,6 +33,8 @@ export interface DiscoveryOptions {
   readonly servicesSource?: ServicesSource;
   /** Who gives this process its identities; absent: it holds the cluster's CA and mints them itself. */
   readonly issuer?: IdentityIssuer;
+  /** Gateways whose issuer is outside: the request that the cluster's CA was, or is to be, certified by (PKCS #10 in PEM). */
+  readonly caRequest?: () => Result<string, Problem>;
   /** Why it has no identity yet. */
   readonly onWaiting?: (reason: Problem) => void;
   /** Instead of the URL the cluster joined. */
@@ -129,18 +131,24 @@ interface OpenedIdentity {
 
 /** With the cluster's CA in the state directory, or with somebody to ask. */
 function openIdentity(options: DiscoveryOptions): Result<OpenedIdentity, Problem> {
-  const { role, stateDir, issuer } = options;
+  const { role, stateDir, issuer, caRequest } = options;
   const selfOf = ({ trustDomain }: Membership) => systemSpiffeId(trustDomain, role);
   if (issuer !== undefined) {
     const read = readMembership(stateDir);
     if (!read.ok) return read;
     const initial = read.value;
-    const source = openMembershipSource({ ...options, initial });
+    const source =
+      caRequest === undefined
+        ? openMembershipSource({ ...options, initial })
+        : openCertifiedSource({ ...options, initial }, caRequest);
     const self = selfOf(initial);
+    // An agent knows whose identities it needs; a gateway learns it from who calls.
+    const onDemand = role === "gateway";
     return ok({
       ...source,
       initial,
-      credentials: (bundles) => openIssuedCredentials({ ...options, ...source, issuer, self, bundles }),
+      credentials: (bundles) =>
+        openIssuedCredentials({ ...options, ...source, issuer, self, bundles, onDemand }),
     });
   }
   const read = readClusterState(stateDir);

@@ -119,6 +119,7 @@ export function buildGateway(context: MemberContext): Proxy {
       streams: engine.grants.size,
       outside: outside?.address,
       securedProxy: securedProxy?.address,
+      issued: discovery.credentials.identity?.(),
     }),
     listeners: () => [...listeners.status(), ...ways.status()],
     tunnels: () => [...peers.status(), ...agents.status()],

@@ -120,3 +120,28 @@ describe("ISTHMUS_ACCESS_LOG", () => {
     expect(accessLogOf(value)).toMatchObject({ ok: false, error: [{ path: "ISTHMUS_ACCESS_LOG" }] });
   });
 });
+
+describe("ISTHMUS_CA_ISSUER", () => {
+  const REQUIRED = { ISTHMUS_STATE_DIR: "/s", ISTHMUS_MEMBER: "gateway-1", ISTHMUS_LISTEN: "127.0.0.1:0" };
+  const issuerOf = (value: string) =>
+    parseProcessConfig((key) => ({ ...REQUIRED, ISTHMUS_CA_ISSUER: value })[key]);
+
+  it.each([
+    ["", undefined],
+    ["Issuer/isthmus-ca", { kind: "Issuer", group: "cert-manager.io", name: "isthmus-ca" }],
+    [
+      "StepIssuer.certmanager.step.sm/west",
+      { kind: "StepIssuer", group: "certmanager.step.sm", name: "west" },
+    ],
+  ])("%j is %j", (value, expected) => {
+    const parsed = issuerOf(value);
+    expect(parsed.ok && parsed.value.config.caIssuer).toEqual(expected);
+  });
+
+  it.each(["isthmus-ca", "issuer/isthmus-ca", "Issuer/", "/x", "Issuer/A", "Issuer./x", "Issuer/x/y"])(
+    "refuses %j",
+    (value) => {
+      expect(issuerOf(value)).toMatchObject({ ok: false, error: [{ path: "ISTHMUS_CA_ISSUER" }] });
+    },
+  );
+});

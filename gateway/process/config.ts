@@ -26,6 +26,10 @@ export interface ProcessConfig {
   readonly issuerListen?: Address;
   /** Agents and controllers in Kubernetes: the projected token that they show to the issuer. */
   readonly identityTokenFile?: string;
+  /** Gateways in Kubernetes: who signs in place of a CA of their own. */
+  readonly caIssuer?: CaIssuerRef;
+  /** The request that the CA of that issuer is certified by. */
+  readonly caCsrFile?: string;
   readonly logLevel: LogLevel;
   /** Absent: no access log. */
   readonly accessLog?: AccessLogPolicy;
@@ -46,6 +50,13 @@ export interface ProcessConfig {
   readonly dnsServers: readonly string[];
   /** Ranges of this cluster (pods, services, nodes) that no external name may lead into. */
   readonly clusterCidrs: readonly Cidr[];
+}
+
+/** Who signs certificates, in cert-manager's words (`spec.issuerRef`). */
+export interface CaIssuerRef {
+  readonly kind: string;
+  readonly group: string;
+  readonly name: string;
 }
 
 export interface ParsedConfig {
@@ -75,6 +86,8 @@ const KNOWN = [
   "ISTHMUS_JOIN_TOKEN_FILE",
   "ISTHMUS_ISSUER_LISTEN",
   "ISTHMUS_IDENTITY_TOKEN_FILE",
+  "ISTHMUS_CA_ISSUER",
+  "ISTHMUS_CA_CSR_FILE",
   "ISTHMUS_LOG_LEVEL",
   "ISTHMUS_ACCESS_LOG",
   "ISTHMUS_REGISTRY",
@@ -92,6 +105,10 @@ type Key = (typeof KNOWN)[number];
 
 // A file name and a URL segment are made of it.
 const MEMBER = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+// Kind, group unless it is cert-manager's own, name.
+const CA_ISSUER =
+  /^([A-Z][A-Za-z0-9]{0,62})(?:\.([a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?))?\/([a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?)$/;
 
 /** All mistakes at once. `keys` are the names that are set, so that unknown ones can be pointed out. */
 export function parseProcessConfig(
@@ -114,6 +131,8 @@ export function parseProcessConfig(
     joinTokenFile: read.optional("ISTHMUS_JOIN_TOKEN_FILE"),
     issuerListen: read.optionalAddress("ISTHMUS_ISSUER_LISTEN"),
     identityTokenFile: read.optional("ISTHMUS_IDENTITY_TOKEN_FILE"),
+    caIssuer: read.caIssuer("ISTHMUS_CA_ISSUER"),
+    caCsrFile: read.optional("ISTHMUS_CA_CSR_FILE"),
     logLevel: read.logLevel("ISTHMUS_LOG_LEVEL"),
     accessLog: read.accessLog("ISTHMUS_ACCESS_LOG"),
     registry: read.url("ISTHMUS_REGISTRY"),
@@ -186,6 +205,17 @@ function createReader(get: (key: string) => string | undefined) {
       const percent = /^(\d{1,3}(?:\.\d{1,4})?)%$/.exec(value)?.[1];
       if (percent !== undefined && Number(percent) <= 100) return { share: Number(percent) / 100 };
       complain(key, `"${value}" is not off, errors, all, or a share such as 1% (errors always get a line)`);
+      return undefined;
+    },
+    caIssuer(key: Key): CaIssuerRef | undefined {
+      const value = optional(key);
+      const [, kind, group = "cert-manager.io", name] = CA_ISSUER.exec(value ?? "") ?? [];
+      if (kind !== undefined && name !== undefined) return { kind, group, name };
+      if (value !== undefined)
+        complain(
+          key,
+          `"${value}" is no issuer: Issuer/isthmus-ca, or StepIssuer.certmanager.step.sm/isthmus-ca`,
+        );
       return undefined;
     },
     url(key: Key): string | undefined {

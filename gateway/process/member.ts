@@ -56,6 +56,8 @@ export interface Prepared {
   readonly secrets?: StoppableSecrets;
   /** Who gives this process its identities. */
   readonly issuer?: IdentityIssuer;
+  /** The request by which the cluster's CA, whose key is with that issuer's CA, is certified. */
+  readonly caRequest?: () => Result<string, Problem>;
   /** What it serves beside its proxy, once it has an identity. */
   readonly serve?: (discovery: Discovery) => Promise<Result<Closable, Problem>>;
 }

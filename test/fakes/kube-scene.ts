@@ -101,7 +101,7 @@ export type DerivedSlice = KubeObject & {
 
 /** EndpointSlices of an imported service. */
 export async function derivedSlices(
-  { api }: KubeCluster,
+  { api }: Pick<KubeCluster, "api">,
   name: string,
   { source, namespace: space = "shop" }: WayOptions = {},
 ): Promise<readonly DerivedSlice[]> {
@@ -115,7 +115,7 @@ export async function derivedSlices(
 
 /** Where kube-proxy would send a connection to an imported service; `undefined` while there is nowhere. */
 export async function wayTo(
-  cluster: KubeCluster,
+  cluster: Pick<KubeCluster, "api">,
   name: string,
   options: WayOptions = {},
 ): Promise<KubeEndpoint | undefined> {

@@ -87,6 +87,14 @@ export const LEASES: ResourceType = {
   kind: "Lease",
   namespaced: true,
 };
+/** cert-manager's. */
+export const CERTIFICATE_REQUESTS: ResourceType = {
+  group: "cert-manager.io",
+  version: "v1",
+  plural: "certificaterequests",
+  kind: "CertificateRequest",
+  namespaced: true,
+};
 export const TOKEN_REVIEWS: ResourceType = {
   group: "authentication.k8s.io",
   version: "v1",

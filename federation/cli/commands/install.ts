@@ -1,11 +1,15 @@
 import { parseAddress } from "../../model/address.ts";
 import { ok, type Result } from "../../model/result.ts";
+import { parseCsr } from "../../trust/index.ts";
 import { EXIT } from "../exit.ts";
 import { type Failure, fail } from "../failure.ts";
 import { readInput } from "../input/read-input.ts";
-import { installManifest, uninstallManifest } from "../install/manifest.ts";
+import { type ExternalCaSettings, installManifest, uninstallManifest } from "../install/manifest.ts";
 import { type Command, hint, type Invocation, usage } from "../invocation.ts";
 
+/** Where a gateway puts what the root has made of the request. */
+const CA_CERTIFICATE =
+  "kubectl get configmap -n isthmus-system isthmus-cluster -o jsonpath='{.data.ca\\.crt}'";
 const APPLY = "| kubectl apply -f -";
 
 /** Prints, and touches no cluster: what is applied, and with whose rights, is kubectl's business. */
@@ -23,6 +27,8 @@ export const install: Command = async (invocation) => {
     return usage("where do other clusters dial the gateways?", "--advertise gateway.example.com:15008");
   const token = await readToken(invocation);
   if (!token.ok) return token;
+  const ca = await readCa(invocation);
+  if (!ca.ok) return ca;
   const imagePrefix = flags.text("imagePrefix");
   const imageTag = flags.text("imageTag");
   terminal.out(
@@ -32,6 +38,7 @@ export const install: Command = async (invocation) => {
       ...(token.value === undefined ? {} : { joinToken: token.value }),
       ...(imagePrefix === undefined ? {} : { imagePrefix }),
       ...(imageTag === undefined ? {} : { imageTag }),
+      ...(ca.value === undefined ? {} : { ca: ca.value }),
     }).trimEnd(),
   );
   hint(
@@ -39,6 +46,7 @@ export const install: Command = async (invocation) => {
     "undo",
     `${terminal.program} uninstall --manifest | kubectl delete --ignore-not-found -f -`,
   );
+  if (ca.value !== undefined) hint(invocation, "give the issuer", CA_CERTIFICATE);
   hint(invocation, "next", "kubectl -n isthmus-system rollout status deploy/isthmus-gateway");
   return ok(EXIT.yes);
 };
@@ -62,4 +70,20 @@ async function readToken({ terminal, flags }: Invocation): Promise<Result<string
   if (!text.ok) return text;
   const token = text.value.trim();
   return token === "" ? fail("file_invalid", `${file} holds no token`) : ok(token);
+}
+
+async function readCa({
+  terminal,
+  flags,
+}: Invocation): Promise<Result<ExternalCaSettings | undefined, Failure>> {
+  const [file, issuer] = [flags.text("caCsr"), flags.text("caIssuer")];
+  if (file === undefined)
+    return issuer === undefined
+      ? ok(undefined)
+      : usage("which request made the issuer's CA?", "--ca-csr ca.csr");
+  const text = await readInput(file, terminal);
+  if (!text.ok) return text;
+  const csr = parseCsr(text.value.trim());
+  if (!csr.ok) return fail(csr.error.name, `${file}: ${csr.error.detail}`);
+  return ok({ csrPem: text.value, ...(issuer === undefined ? {} : { issuer }) });
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { parseAllDocuments, stringify } from "yaml";
+import { applyComponent } from "./component.ts";
 
 /** What an installation is made of, in the order in which it is applied. */
 const BASE = [
@@ -21,20 +22,39 @@ export interface InstallSettings {
   /** Instead of `isthmus`: `registry.example.com/isthmus`. */
   readonly imagePrefix?: string;
   readonly imageTag?: string;
+  /** The key of the cluster's CA is with an issuer outside. */
+  readonly ca?: ExternalCaSettings;
+}
+
+export interface ExternalCaSettings {
+  /** The request by which the federation's root certifies it. */
+  readonly csrPem: string;
+  /** Instead of the issuer `isthmus-ca` of our namespace. */
+  readonly issuer?: string;
 }
 
 interface Manifest {
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string };
   data?: Record<string, string>;
-  spec?: { template?: { spec: { containers: { image: string }[] } } };
+  spec?: { template?: { spec: { containers: { image: string; env?: Setting[] }[] } } };
+}
+
+interface Setting {
+  readonly name: string;
+  value?: string;
 }
 
 /** Everything that `kubectl apply -f -` needs, as YAML documents. */
 export function installManifest(settings: InstallSettings): string {
   const documents = [...CRDS, ...BASE].flatMap(readManifests).map((document) => filledIn(document, settings));
   const token = settings.joinToken === undefined ? [] : [joinSecret(settings.joinToken)];
-  return render([...documents, ...token]);
+  if (settings.ca === undefined) return render([...documents, ...token]);
+  applyComponent(documents, new URL("components/external-ca/kustomization.yaml", FOLDER));
+  const { issuer } = settings.ca;
+  for (const setting of documents.flatMap(settingsOf))
+    if (issuer !== undefined && setting.name === "ISTHMUS_CA_ISSUER") setting.value = issuer;
+  return render([...documents, ...token, caRequest(settings.ca)]);
 }
 
 /**
@@ -79,6 +99,19 @@ function joinSecret(token: string): Manifest & { readonly stringData: Record<str
     metadata: { name: "isthmus-join", namespace: "isthmus-system" },
     stringData: { token },
   } as Manifest & { readonly stringData: Record<string, string> };
+}
+
+function caRequest({ csrPem }: ExternalCaSettings): Manifest {
+  return {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "isthmus-ca", namespace: "isthmus-system" },
+    data: { "ca.csr": csrPem },
+  } as Manifest;
+}
+
+function settingsOf({ spec }: Manifest): readonly Setting[] {
+  return (spec?.template?.spec.containers ?? []).flatMap(({ env = [] }) => env);
 }
 
 function render(documents: readonly Manifest[]): string {
