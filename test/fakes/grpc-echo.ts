@@ -106,11 +106,12 @@ export async function startEcho(name = "echo"): Promise<EchoServer> {
   };
 }
 
-export function echoClient(address: string): grpc.Client {
+export function echoClient(address: string, options: grpc.ClientOptions = {}): grpc.Client {
   return new grpc.Client(address, grpc.credentials.createInsecure(), {
     "grpc.max_receive_message_length": 16 * 1024 * 1024,
     "grpc.enable_retries": 0,
     "grpc.use_local_subchannel_pool": 1,
+    ...options,
   });
 }
 

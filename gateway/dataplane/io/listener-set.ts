@@ -7,6 +7,7 @@ import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../federation/model/workload-pattern.ts";
 import type { Logger } from "../../../federation/model/log.ts";
 import type { EntryEnvironment } from "./entry.ts";
+import { Reconciliation } from "./reconciliation.ts";
 import { type DeclaredProtocol, WorkloadListener } from "./workload-listener.ts";
 
 export interface ListenerKey {
@@ -41,23 +42,21 @@ export class ListenerSet {
     { readonly listener: WorkloadListener; readonly status: WorkloadListenerStatus }
   >();
   #workloads: readonly SpiffeId[] = [];
-  #running: Promise<void> | undefined;
-  #again = false;
-  #closed = false;
   /** Failures that were logged and still hold. */
   readonly #reported = new Set<string>();
+  readonly #reconciliation = new Reconciliation(() => this.#reconcile());
 
   constructor(env: EntryEnvironment, allocate: AllocateAddresses, log: Logger, onChange: () => void) {
     this.#env = env;
     this.#allocate = allocate;
     this.#log = log;
     this.#onChange = onChange;
-    env.tables.subscribe(() => this.#schedule());
+    env.tables.subscribe(() => this.#reconciliation.request());
   }
 
   setWorkloads(workloads: readonly SpiffeId[]): Promise<void> {
     this.#workloads = workloads;
-    return this.#schedule();
+    return this.#reconciliation.request();
   }
 
   status(): readonly WorkloadListenerStatus[] {
@@ -72,30 +71,14 @@ export class ListenerSet {
   }
 
   async drain(): Promise<void> {
-    this.#closed = true;
+    this.#reconciliation.close();
     await Promise.all([...this.#listeners.values()].map(({ listener }) => listener.drain()));
   }
 
   close(): void {
-    this.#closed = true;
+    this.#reconciliation.close();
     for (const { listener } of this.#listeners.values()) listener.close();
     this.#listeners.clear();
-  }
-
-  /** One reconciliation at a time; what changed meanwhile is seen by the next. */
-  #schedule(): Promise<void> {
-    this.#again = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
-    return this.#running;
-  }
-
-  async #run(): Promise<void> {
-    while (this.#again && !this.#closed) {
-      this.#again = false;
-      await this.#reconcile();
-    }
   }
 
   async #reconcile(): Promise<void> {
@@ -146,13 +129,13 @@ export class ListenerSet {
 
   async #open(want: Wanted, text: string | undefined): Promise<void> {
     const address = parseAddress(text ?? "");
-    if (!address.ok || this.#closed) return;
+    if (!address.ok || this.#reconciliation.isClosed) return;
     const { caller, serviceName, port, declared, workload, service } = want;
     const key = { caller, service: serviceName, port };
     const listener = new WorkloadListener(key, declared, this.#env, { onDetected: this.#onChange });
     try {
       const bound = await listener.listen(address.value);
-      if (this.#closed) return listener.close();
+      if (this.#reconciliation.isClosed) return listener.close();
       this.#reported.delete(nameOf(want));
       this.#listeners.set(nameOf(want), { listener, status: { workload, service, port, address: bound } });
     } catch (error) {
@@ -166,7 +149,7 @@ export class ListenerSet {
     const { code } = PROBLEMS[reason.name];
     if (!this.#reported.has(what)) this.#log.error("listener_failed", { code, detail: reason.detail });
     this.#reported.add(what);
-    setTimeout(() => void this.#schedule(), RETRY_MS).unref();
+    this.#reconciliation.requestIn(RETRY_MS);
   }
 }
 

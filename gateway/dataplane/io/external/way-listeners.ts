@@ -11,6 +11,7 @@ import type { Watch } from "../../lifecycle/watch.ts";
 import { hasWaysOut, namedHosts } from "../../policy/egress-table.ts";
 import type { RouteTables } from "../../routing/tables.ts";
 import type { AllocateAddresses, ListenerKey } from "../listener-set.ts";
+import { Reconciliation } from "../reconciliation.ts";
 import { listenShared, type PortClaims } from "../shared-port.ts";
 import type { Way } from "./gate.ts";
 
@@ -55,21 +56,19 @@ export class WayListeners {
   readonly #env: WayEnvironment;
   readonly #open = new Map<string, Open>();
   readonly #reported = new Set<string>();
+  readonly #reconciliation = new Reconciliation(() => this.#reconcile());
   /** Connections by workload. */
   readonly #held = new Map<string, number>();
   #workloads: readonly SpiffeId[] = [];
-  #running: Promise<void> | undefined;
-  #again = false;
-  #closed = false;
 
   constructor(env: WayEnvironment) {
     this.#env = env;
-    env.tables.subscribe(() => void this.#schedule());
+    env.tables.subscribe(() => void this.#reconciliation.request());
   }
 
   setWorkloads(workloads: readonly SpiffeId[]): Promise<void> {
     this.#workloads = workloads;
-    return this.#schedule();
+    return this.#reconciliation.request();
   }
 
   status(): readonly WorkloadListenerStatus[] {
@@ -78,7 +77,7 @@ export class WayListeners {
 
   /** Stops accepting; connections are the gate's to finish. */
   drain(): void {
-    this.#closed = true;
+    this.#reconciliation.close();
     for (const { server } of this.#open.values()) server.close();
   }
 
@@ -86,21 +85,6 @@ export class WayListeners {
     this.drain();
     for (const { sockets } of this.#open.values()) for (const socket of sockets) socket.destroy();
     this.#open.clear();
-  }
-
-  #schedule(): Promise<void> {
-    this.#again = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
-    return this.#running;
-  }
-
-  async #run(): Promise<void> {
-    while (this.#again && !this.#closed) {
-      this.#again = false;
-      await this.#reconcile();
-    }
   }
 
   async #reconcile(): Promise<void> {
@@ -161,7 +145,7 @@ export class WayListeners {
 
   async #listen(name: string, { status, caller, way }: Wanted, text: string | undefined): Promise<void> {
     const address = parseAddress(text ?? "");
-    if (!address.ok || this.#closed) return;
+    if (!address.ok || this.#reconciliation.isClosed) return;
     const sockets = new Set<Socket>();
     const { workload } = status;
     const server = net.createServer(
@@ -180,7 +164,7 @@ export class WayListeners {
     );
     try {
       const bound = formatAddress(await listenShared(server, address.value, this.#env.claims));
-      if (this.#closed) return void server.close();
+      if (this.#reconciliation.isClosed) return void server.close();
       this.#reported.delete(name);
       this.#open.set(name, { server, sockets, status: { ...status, address: bound } });
     } catch (error) {
@@ -203,7 +187,7 @@ export class WayListeners {
 
   #retry(what: string, detail: string): void {
     this.#complain(what, detail);
-    setTimeout(() => void this.#schedule(), RETRY_MS).unref();
+    this.#reconciliation.requestIn(RETRY_MS);
   }
 
   /** Logged once for as long as it holds. */
