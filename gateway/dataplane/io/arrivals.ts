@@ -12,8 +12,8 @@ import { PATIENT_READER_MS } from "./client-patience.ts";
 import type { Metrics } from "./counters.ts";
 import { type EndpointWay, Http1Endpoint, Http2Endpoint } from "./endpoint-way.ts";
 import type { EventLog } from "./event-log.ts";
-import { HttpRelay, type RelayHost, type RequestRoute } from "./external/http-relay.ts";
-import { OutsideHttp2 } from "./external/outside-http2.ts";
+import { JudgedHttp1, type JudgingHost, type RequestRoute } from "./judged/judged-http1.ts";
+import { JudgedHttp2 } from "./judged/judged-http2.ts";
 import { abort, type RelayCounters, type RelayEnd, relay } from "./relay.ts";
 import { TICK_MS, expireDue } from "./ticker.ts";
 import { DETECT_WITHIN_MS } from "./undecided-connection.ts";
@@ -89,7 +89,7 @@ export class Arrivals {
 }
 
 /** One such call: a stream of many requests, all of one caller. */
-class WatchedArrival implements RelayHost, Bagged {
+class WatchedArrival implements JudgingHost, Bagged {
   bagSlot = -1;
   readonly forms = "origin";
   readonly stalledReaderMs = PATIENT_READER_MS;
@@ -100,8 +100,8 @@ class WatchedArrival implements RelayHost, Bagged {
   readonly #arrival: Arrival;
   readonly #asking: RelayEnd;
   readonly #endpoint: Socket;
-  #http1: HttpRelay | undefined;
-  #http2: OutsideHttp2 | undefined;
+  #http1: JudgedHttp1 | undefined;
+  #http2: JudgedHttp2 | undefined;
   #way: EndpointWay | undefined;
   #early: Buffer | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -182,7 +182,7 @@ class WatchedArrival implements RelayHost, Bagged {
   }
 
   #speakHttp1(early: Buffer): void {
-    const made = new HttpRelay(this.#asking, this);
+    const made = new JudgedHttp1(this.#asking, this);
     this.#http1 = made;
     this.#way = new Http1Endpoint(this.#endpoint, () => made.endIfIdle());
     this.#endpoint.resume();
@@ -190,7 +190,7 @@ class WatchedArrival implements RelayHost, Bagged {
   }
 
   #speakHttp2(early: Buffer): void {
-    const made = new OutsideHttp2(this.#asking, this, () => {});
+    const made = new JudgedHttp2(this.#asking, this, () => {});
     this.#http2 = made;
     this.#way = new Http2Endpoint(this.#endpoint, () => made.drain());
     this.#endpoint.resume();
@@ -217,7 +217,7 @@ class WatchedArrival implements RelayHost, Bagged {
     this.#asking.resume();
   }
 
-  // ---- RelayHost ----------------------------------------------------------------------------------------------------
+  // ---- JudgingHost ----------------------------------------------------------------------------------------------------
 
   route(head: RequestHead): RequestRoute | Problem {
     const verdict = this.#judge(head);

@@ -4,15 +4,12 @@ import { err } from "../../../federation/model/result.ts";
 import { externalStream } from "./external/external-stream.ts";
 import { Http1Way } from "./external/http1-way.ts";
 import { Http2Upstream } from "./external/http2-upstream.ts";
-import type { UpstreamExchange } from "./external/upstream-exchange.ts";
-import type { Acquired } from "./external/upstream-pool.ts";
+import type { Acquired, ExchangePool, UpstreamExchange } from "./judged/upstream-exchange.ts";
 import { Http1Stream } from "./http1-stream.ts";
 import type { OpenedStream } from "./tunnel-stream.ts";
 
 /** The one connection to the endpoint that the stream stands for: when it is gone, so is the stream. */
-export interface EndpointWay {
-  take(): UpstreamExchange | undefined;
-  acquire(http1: boolean, done: Acquired): void;
+export interface EndpointWay extends ExchangePool {
   close(): void;
 }
 

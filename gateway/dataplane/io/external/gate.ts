@@ -28,7 +28,7 @@ import { ClientContexts } from "./client-contexts.ts";
 import { type Dialed, ExternalDialer } from "./dialer.ts";
 import { externalCounters } from "./external-tunnel.ts";
 import type { FlowTable } from "./flows.ts";
-import type { HttpRelay } from "./http-relay.ts";
+import type { JudgedHttp1 } from "../judged/judged-http1.ts";
 import type { NameResolver } from "./name-resolver.ts";
 import type { SecretSource } from "./secrets.ts";
 import { ExternalSession, type SessionPlace } from "./session.ts";
@@ -64,7 +64,7 @@ export class ExternalGate {
   readonly audit: EgressAudit;
   readonly flows: FlowTable;
   readonly pools: UpstreamPools;
-  readonly relays = new Bag<HttpRelay>();
+  readonly relays = new Bag<JudgedHttp1>();
   coarseNow: number;
   draining = false;
   readonly #dialer: ExternalDialer;

@@ -1,6 +1,6 @@
 import type { Http1Exchange } from "../http1-exchange.ts";
 import type { Http1Stream } from "../http1-stream.ts";
-import type { UpstreamExchange } from "./upstream-exchange.ts";
+import type { UpstreamExchange } from "../judged/upstream-exchange.ts";
 
 /** An HTTP/1.1 connection for the time of one request. */
 export class Http1Way implements UpstreamExchange {

@@ -9,8 +9,8 @@ import type { Http1Exchange } from "../http1-exchange.ts";
 import { Http2Session, socketTransport } from "../http2-session.ts";
 import { ignore, readFrom } from "../relay.ts";
 import { atTurnEnd, type TurnTask } from "../turn.ts";
-import { lastChunk, requestFields, responseHead, trailerFields } from "./http2-fields.ts";
-import type { UpstreamExchange } from "./upstream-exchange.ts";
+import { lastChunk, requestFields, responseHead, trailerFields } from "../judged/http-versions.ts";
+import type { UpstreamExchange } from "../judged/upstream-exchange.ts";
 
 // A stalled reader holds at most its stream's window here; pushes and the peer's requests are not taken.
 const CONNECTION: ConnectionOptions = {

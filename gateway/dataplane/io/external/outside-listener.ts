@@ -26,8 +26,8 @@ import { listenShared, type PortClaims } from "../shared-port.ts";
 import { expireDue, TICK_MS } from "../ticker.ts";
 import type { OpenedStream } from "../tunnel-stream.ts";
 import { CIPHERS } from "./client-contexts.ts";
-import { HttpRelay, type RelayHost, type RequestRoute } from "./http-relay.ts";
-import { OutsideHttp2 } from "./outside-http2.ts";
+import { JudgedHttp1, type JudgingHost, type RequestRoute } from "../judged/judged-http1.ts";
+import { JudgedHttp2 } from "../judged/judged-http2.ts";
 import type { SecretSource } from "./secrets.ts";
 import { UpstreamPools } from "./upstream-pool.ts";
 
@@ -53,8 +53,8 @@ const NOBODY: IngressTable = new Map();
 export class OutsideListener {
   readonly options: OutsideListenerOptions;
   readonly pools: UpstreamPools;
-  readonly relays = new Bag<HttpRelay>();
-  readonly connections = new Bag<OutsideHttp2>();
+  readonly relays = new Bag<JudgedHttp1>();
+  readonly connections = new Bag<JudgedHttp2>();
   readonly counters: RelayCounters;
   coarseNow: number;
   draining = false;
@@ -101,7 +101,7 @@ export class OutsideListener {
     return listenShared(this.#server, address, this.options.claims);
   }
 
-  left(relay: HttpRelay): void {
+  left(relay: JudgedHttp1): void {
     this.relays.delete(relay);
     this.#hasLeft();
   }
@@ -180,14 +180,14 @@ export class OutsideListener {
     if (socket.isSessionReused() || typeof sni !== "string") return void socket.destroy();
     const caller = new OutsideCaller(this, socket, sni.toLowerCase());
     if (socket.alpnProtocol === "h2") {
-      const connection = new OutsideHttp2(socket, caller, () => {
+      const connection = new JudgedHttp2(socket, caller, () => {
         this.connections.delete(connection);
         this.#hasLeft();
       });
       this.connections.add(connection);
       return;
     }
-    const relay = new HttpRelay(socket, caller);
+    const relay = new JudgedHttp1(socket, caller);
     this.relays.add(relay);
   }
 
@@ -208,7 +208,7 @@ export class OutsideListener {
 }
 
 /** One caller from outside; its requests are judged one by one. */
-class OutsideCaller implements RelayHost {
+class OutsideCaller implements JudgingHost {
   readonly forms = "origin";
   readonly stalledReaderMs = PATIENT_READER_MS;
   readonly #listener: OutsideListener;
@@ -275,7 +275,7 @@ class OutsideCaller implements RelayHost {
 
   begun(): void {}
 
-  closed(relay: HttpRelay): void {
+  closed(relay: JudgedHttp1): void {
     this.#listener.left(relay);
   }
 }

@@ -19,7 +19,7 @@ import { abort, ignore, type RelayCounters, type RelayEnd, relay } from "../rela
 import { externalStream } from "./external-stream.ts";
 import type { FlowCounter } from "./flows.ts";
 import type { ExternalGate, Way } from "./gate.ts";
-import { HttpRelay, type RelayHost, type RequestRoute, type Takeover } from "./http-relay.ts";
+import { JudgedHttp1, type JudgingHost, type RequestRoute, type Takeover } from "../judged/judged-http1.ts";
 import { helloName, sniffClientHello } from "./tls-sniffer.ts";
 import type { UpstreamPool } from "./upstream-pool.ts";
 
@@ -55,7 +55,7 @@ export interface SessionPlace extends Bagged {
 }
 
 /** One connection of one workload to the outside, from whichever way it came. */
-export class ExternalSession implements RelayHost, Grant {
+export class ExternalSession implements JudgingHost, Grant {
   readonly stalledReaderMs = STALLED_READER_MS;
   /** Among the grants. */
   bagSlot = -1;
@@ -64,7 +64,7 @@ export class ExternalSession implements RelayHost, Grant {
   readonly #end: RelayEnd;
   readonly #caller: SpiffeId;
   readonly #way: Way;
-  #relay: HttpRelay | undefined;
+  #relay: JudgedHttp1 | undefined;
   /** The one destination of this connection, where it has one. */
   #fixed: Destination | undefined;
   #decided: Decided | undefined;
@@ -98,7 +98,7 @@ export class ExternalSession implements RelayHost, Grant {
     abort(this.#end);
   }
 
-  // ---- RelayHost ----------------------------------------------------------------------------------------------------
+  // ---- JudgingHost --------------------------------------------------------------------------------------------------
 
   get coarseNow(): number {
     return this.#gate.coarseNow;
@@ -156,7 +156,7 @@ export class ExternalSession implements RelayHost, Grant {
     counter.value += 1;
   }
 
-  closed(relay: HttpRelay): void {
+  closed(relay: JudgedHttp1): void {
     this.#gate.relays.delete(relay);
     if (this.#relay === relay) this.#relay = undefined;
   }
@@ -180,7 +180,7 @@ export class ExternalSession implements RelayHost, Grant {
   // ---- the ways -----------------------------------------------------------------------------------------------------
 
   #speakHttp(end: RelayEnd, early: Buffer): void {
-    const made = new HttpRelay(end, this);
+    const made = new JudgedHttp1(end, this);
     this.#relay = made;
     this.#gate.relays.add(made);
     made.start(early);

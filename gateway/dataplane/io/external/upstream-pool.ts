@@ -5,7 +5,7 @@ import { Http1Way } from "./http1-way.ts";
 import { Http2Upstream } from "./http2-upstream.ts";
 import type { ExternalStream } from "./external-stream.ts";
 import type { OpenedStream } from "../tunnel-stream.ts";
-import type { UpstreamExchange } from "./upstream-exchange.ts";
+import type { Acquired, ExchangePool, UpstreamExchange } from "../judged/upstream-exchange.ts";
 
 // Below the 5 s after which Node's own HTTP server drops an idle connection; most others wait longer.
 const IDLE_MS = 4_000;
@@ -18,10 +18,9 @@ export type Dial = (
   http1: boolean,
   done: (result: Result<ExternalStream | OpenedStream, Problem>) => void,
 ) => void;
-export type Acquired = (result: Result<UpstreamExchange, Problem>) => void;
 
 /** Connections to one destination, as one caller, with one credential: nothing is shared across any of these. */
-export class UpstreamPool implements StreamHome {
+export class UpstreamPool implements StreamHome, ExchangePool {
   readonly #dial: Dial;
   readonly #now: () => number;
   readonly #idle: Http1Stream[] = [];
@@ -40,7 +39,6 @@ export class UpstreamPool implements StreamHome {
     return this.#retired;
   }
 
-  /** What is there already. */
   take(http1: boolean): UpstreamExchange | undefined {
     if (!http1) {
       // By index: an iterator for every request would be garbage.

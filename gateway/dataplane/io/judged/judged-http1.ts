@@ -14,9 +14,8 @@ import { renderProblem } from "../problem-reply.ts";
 import { abort, ignore, type RelayEnd } from "../relay.ts";
 import { SocketWriter } from "../socket-writer.ts";
 import { TunnelChannel } from "../tunnel-channel.ts";
-import type { FlowCounter } from "./flows.ts";
-import type { UpstreamExchange } from "./upstream-exchange.ts";
-import type { UpstreamPool } from "./upstream-pool.ts";
+import type { FlowCounter } from "../external/flows.ts";
+import type { ExchangePool, UpstreamExchange } from "./upstream-exchange.ts";
 
 const LINGER_MS = 2_000;
 // With more endpoints gone than that, the next request knows better.
@@ -25,7 +24,7 @@ const NO_DEADLINE = 0;
 
 /** Where one request goes. */
 export interface RequestRoute {
-  readonly pool: Pick<UpstreamPool, "take" | "acquire">;
+  readonly pool: ExchangePool;
   /** The head to send, without its final empty line. */
   readonly head: string;
   readonly requestMs: number;
@@ -39,7 +38,7 @@ export interface Takeover {
   readonly takeOver: (end: RelayEnd, early: Buffer) => void;
 }
 
-export interface RelayHost {
+export interface JudgingHost {
   /** Milliseconds, moved on once a second. */
   readonly coarseNow: number;
   readonly draining: boolean;
@@ -55,21 +54,21 @@ export interface RelayHost {
   begun(route: RequestRoute, head: RequestHead): void;
   refused(reason: Problem, head: RequestHead | undefined): void;
   answered(status: number): void;
-  closed(relay: HttpRelay): void;
+  closed(relay: JudgedHttp1): void;
 }
 
 /**
- * One HTTP/1.1 connection whose requests are each judged and sent to where the host says: from a workload to the outside,
- * or from the outside to an exported service. One request at a time, as at the entry.
+ * One HTTP/1.1 connection whose requests are each judged and sent to where the host says: from a workload to the outside, from
+ * the outside to an exported service, or where calls arrive. One request at a time, as at the entry.
  */
-export class HttpRelay implements Http1Exchange, Bagged {
+export class JudgedHttp1 implements Http1Exchange, Bagged {
   bagSlot = -1;
   readonly socket: RelayEnd;
   readonly body: EndWriter;
   request!: RequestHead;
   requestDone = true;
   deadlineMs: number;
-  readonly #host: RelayHost;
+  readonly #host: JudgingHost;
   readonly #heads = new RequestHeadReader(DEFAULT_HEAD_LIMITS);
   readonly #requestBody = new BodyForwarder();
   #route: RequestRoute | undefined;
@@ -88,7 +87,7 @@ export class HttpRelay implements Http1Exchange, Bagged {
   #scanned = 0;
   #progress = 0;
 
-  constructor(socket: RelayEnd, host: RelayHost) {
+  constructor(socket: RelayEnd, host: JudgingHost) {
     this.socket = socket;
     this.body = writerOf(socket);
     this.#host = host;

@@ -8,23 +8,23 @@ import { Http2Session, transportOf } from "../http2-session.ts";
 import { abort, ignore, type RelayEnd } from "../relay.ts";
 import { WORKLOAD_CONNECTION } from "../tunnel-settings.ts";
 import type { RequestHead } from "../../http1/request-head.ts";
-import type { RelayHost } from "./http-relay.ts";
-import { OutsideExchange } from "./outside-exchange.ts";
+import type { JudgingHost } from "./judged-http1.ts";
+import { JudgedExchange } from "./judged-exchange.ts";
 
 /**
- * One HTTP/2 connection whose requests are each judged and sent to where the host says, as HttpRelay is for HTTP/1.1: of a
+ * One HTTP/2 connection whose requests are each judged and sent to where the host says, as JudgedHttp1 is for HTTP/1.1: of a
  * caller from outside, to a host whose services speak HTTP/2, or of a stream whose requests are read where it arrives.
  */
-export class OutsideHttp2 implements Bagged {
+export class JudgedHttp2 implements Bagged {
   bagSlot = -1;
   readonly #socket: RelayEnd;
-  readonly #host: RelayHost;
+  readonly #host: JudgingHost;
   readonly #session: Http2Session;
   readonly #conduct = new SessionConduct("workload");
-  readonly #exchanges = new Bag<OutsideExchange>();
+  readonly #exchanges = new Bag<JudgedExchange>();
   #idleSinceMs: number;
 
-  constructor(socket: RelayEnd, host: RelayHost, onClosed: () => void) {
+  constructor(socket: RelayEnd, host: JudgingHost, onClosed: () => void) {
     this.#socket = socket;
     this.#host = host;
     this.#idleSinceMs = host.coarseNow;
@@ -74,7 +74,7 @@ export class OutsideHttp2 implements Bagged {
   }
 
   #onRequest(stream: Stream, fields: readonly string[], ended: boolean, isTooLarge: boolean): StreamHandler {
-    const exchange = new OutsideExchange(stream, this.#host, ended, (wasAnswered) => {
+    const exchange = new JudgedExchange(stream, this.#host, ended, (wasAnswered) => {
       this.#exchanges.delete(exchange);
       if (wasAnswered) this.#conduct.answered();
     });

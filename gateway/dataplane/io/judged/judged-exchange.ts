@@ -12,12 +12,12 @@ import type { Http1Exchange } from "../http1-exchange.ts";
 import { authorityOf, fieldValue, isPath, withoutClaims } from "../http2-fields.ts";
 import { grpcRefusal, refusalFields } from "../http2-refusal.ts";
 import { problemDocument } from "../problem-reply.ts";
-import type { RelayHost, RequestRoute } from "./http-relay.ts";
-import { headText, responseFields, trailerText } from "./http2-fields.ts";
+import type { JudgingHost, RequestRoute } from "./judged-http1.ts";
+import { headText, responseFields, trailerText } from "./http-versions.ts";
 import type { UpstreamExchange } from "./upstream-exchange.ts";
 
 /** One request and its answer: of the head HTTP/1.1's form is judged, so that there is one judge; the rest stays HTTP/2. */
-export class OutsideExchange implements StreamHandler, Http1Exchange, Bagged {
+export class JudgedExchange implements StreamHandler, Http1Exchange, Bagged {
   bagSlot = -1;
   /** `minor`: an answer's body comes bare, without chunks. */
   request: Http1Exchange["request"] = { method: "GET", upgrade: undefined, minor: 0 };
@@ -27,7 +27,7 @@ export class OutsideExchange implements StreamHandler, Http1Exchange, Bagged {
   };
   readonly passesUnchanged = false;
   readonly #asking: Stream;
-  readonly #host: RelayHost;
+  readonly #host: JudgingHost;
   readonly #onFinished: (wasAnswered: boolean) => void;
   #head: RequestHead | undefined;
   #route: RequestRoute | undefined;
@@ -39,7 +39,7 @@ export class OutsideExchange implements StreamHandler, Http1Exchange, Bagged {
   #trailers: readonly string[] | undefined;
   #progressMs: number;
 
-  constructor(asking: Stream, host: RelayHost, ended: boolean, onFinished: (wasAnswered: boolean) => void) {
+  constructor(asking: Stream, host: JudgingHost, ended: boolean, onFinished: (wasAnswered: boolean) => void) {
     this.#asking = asking;
     this.#host = host;
     this.requestDone = ended;

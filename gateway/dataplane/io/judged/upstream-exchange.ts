@@ -1,3 +1,5 @@
+import type { Problem } from "../../../../federation/model/problem.ts";
+import type { Result } from "../../../../federation/model/result.ts";
 import type { Http1Exchange } from "../http1-exchange.ts";
 
 /** The way of one request to a far server: an HTTP/1.1 connection for its time, or a stream of an HTTP/2 connection. */
@@ -19,4 +21,13 @@ export interface UpstreamExchange {
   abort(): void;
   /** It did not answer in time. */
   suspect(): void;
+}
+
+export type Acquired = (result: Result<UpstreamExchange, Problem>) => void;
+
+/** Where exchanges with one far server come from. `http1`: only a connection of one's own will do, as for an upgrade. */
+export interface ExchangePool {
+  /** One that can begin at once. */
+  take(http1: boolean): UpstreamExchange | undefined;
+  acquire(http1: boolean, done: Acquired): void;
 }
