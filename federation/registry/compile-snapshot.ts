@@ -212,7 +212,9 @@ function compileExports(state: FederationState, cluster: ClusterState): readonly
         }),
       )
       .sort((a, b) => compareText(a.cluster, b.cluster));
-    return consumers.length === 0 ? [] : [{ namespace, name, ports: service.spec.ports, consumers }];
+    // Callers from outside are served by what the ports were declared as, whether a cluster consumes the service or not.
+    const isServed = consumers.length > 0 || resource.spec.ingress !== undefined;
+    return isServed ? [{ namespace, name, ports: service.spec.ports, consumers }] : [];
   });
 }
 
