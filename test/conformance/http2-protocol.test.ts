@@ -231,6 +231,12 @@ const ROWS: readonly Row[] = [
     [frame(FrameType.priority, 0, 1, Buffer.alloc(4))],
     goaway(E.frameSizeError),
   ],
+  [
+    "6.3",
+    "PRIORITY that depends on its own stream, which may be idle",
+    [frame(FrameType.priority, 0, 1, Buffer.concat([uint32(1), Buffer.of(15)]))],
+    goaway(E.protocolError),
+  ],
   ["6.4", "RST_STREAM of stream 0", [frame(FrameType.rstStream, 0, 0, uint32(8))], goaway(E.protocolError)],
   [
     "6.4",
@@ -582,6 +588,14 @@ describe("HTTP/2 of a workload's listener, as RFC 9113 and RFC 7541 want it", ()
       client.send(Buffer.concat([frame(FrameType.rstStream, 0, 1, uint32(E.cancel)), get(stream + 2)]));
       await hasAnswer(stream + 2);
     }
+    client.destroy();
+  });
+
+  it("§3.4: bytes that begin no preface are HTTP/1.1 that cannot be read: 400, and the connection ends", async () => {
+    client = await dialRaw(mesh.address("ns/shop/sa/web"));
+    client.send("INVALID CONNECTION PREFACE\r\n\r\n");
+    await client.isGone();
+    expect(client.text).toMatch(/^HTTP\/1\.1 400 /);
     client.destroy();
   });
 

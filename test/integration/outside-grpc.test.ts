@@ -2,6 +2,7 @@ import http2 from "node:http2";
 import * as grpc from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CachingResolver, guardedRanges, systemLookups } from "../../gateway/dataplane/index.ts";
+import { type AlpnTry, negotiate } from "../fakes/alpn-client.ts";
 import { TestSecrets } from "../fakes/egress-scene.ts";
 import { ECHO, type EchoServer, startEcho, unary } from "../fakes/grpc-echo.ts";
 import { type Mesh, startMesh } from "../fakes/mesh.ts";
@@ -154,5 +155,19 @@ describe("gRPC from outside the mesh", () => {
     );
     expect([head[":status"], head["isthmus-code"]]).toEqual([421, "ISTH-2204"]);
     session.destroy();
+  });
+
+  it.each<readonly [offered: AlpnTry["offered"], says: AlpnTry["says"], expected: string]>([
+    [["h2"], "preface", "h2: HTTP/2"],
+    [["http/1.1", "h2"], "preface", "h2: HTTP/2"],
+    [["http/1.1"], "request", "http/1.1: HTTP/1.1 404"],
+    [undefined, "request", "none: HTTP/1.1 404"],
+    // What was not chosen is not spoken: prior knowledge is for connections without TLS (RFC 9113 §3.3).
+    [["http/1.1"], "preface", "http/1.1: HTTP/1.1 505"],
+    [undefined, "preface", "none: HTTP/1.1 505"],
+    [["spdy/3", "h3"], "request", "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL"],
+  ])("a host whose service speaks HTTP/2, offered %j and told a %s: %s", async (offered, says, expected) => {
+    const site = { port: Number(port), servername: OPEN, ca: sites.certificatePem };
+    expect(await negotiate({ ...site, ...(offered === undefined ? {} : { offered }), says })).toBe(expected);
   });
 });

@@ -3,6 +3,7 @@ import { connect as tlsConnect } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SYSTEM_NAMESPACE } from "../../federation/model/spiffe-id.ts";
 import { CachingResolver, guardedRanges, systemLookups } from "../../gateway/dataplane/index.ts";
+import { negotiate } from "../fakes/alpn-client.ts";
 import { TestSecrets } from "../fakes/egress-scene.ts";
 import { type Mesh, startMesh } from "../fakes/mesh.ts";
 import { createOutsideCa, type Pair } from "../fakes/outside-pki.ts";
@@ -173,6 +174,14 @@ describe("callers from outside the mesh", () => {
     mesh.publish((snapshot) => snapshot);
     expect(await call({})).toBe("503 ISTH-3004");
     services.publish(before);
+  });
+
+  it.each([
+    [["h2", "http/1.1"], "http/1.1: HTTP/1.1 404"],
+    [["h2"], "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL"],
+  ])("are not offered HTTP/2 by a host whose service speaks HTTP/1.1: %j, %s", async (offered, expected) => {
+    const site = { port, servername: OPEN, ca: sites.certificatePem };
+    expect(await negotiate({ ...site, offered, says: "request" })).toBe(expected);
   });
 
   it("cannot claim an identity by a header", async () => {

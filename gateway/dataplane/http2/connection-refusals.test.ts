@@ -93,6 +93,11 @@ describe("a peer that breaks the protocol", () => {
     ["PRIORITY of 4 octets", frame(FrameType.priority, 0, 1, uint32(0)), ErrorCode.frameSizeError],
     ["PRIORITY of the connection", frame(FrameType.priority, 0, 0, Buffer.alloc(5)), ErrorCode.protocolError],
     [
+      "PRIORITY of a stream that depends on itself",
+      frame(FrameType.priority, 0, 1, Buffer.concat([uint32(1), Buffer.of(15)])),
+      ErrorCode.protocolError,
+    ],
+    [
       "WINDOW_UPDATE of 0 for the connection",
       frame(FrameType.windowUpdate, 0, 0, uint32(0)),
       ErrorCode.protocolError,

@@ -383,10 +383,7 @@ export class Connection implements FrameSink {
       case FrameType.altsvc:
         return this.#onAltsvc(id, buffer, start, end);
       case FrameType.priority:
-        if (id === 0) return this.fault(ErrorCode.protocolError, "PRIORITY of the connection");
-        if (end - start !== 5)
-          return this.fault(ErrorCode.frameSizeError, "PRIORITY of a length that cannot be");
-        return this.#host.noticed("idle-frame");
+        return this.#onPriority(id, buffer, start, end);
       case FrameType.pushPromise:
         return this.fault(ErrorCode.protocolError, "PUSH_PROMISE, which was not allowed");
       default:
@@ -408,6 +405,15 @@ export class Connection implements FrameSink {
       return false;
     }
     return true;
+  }
+
+  #onPriority(id: number, buffer: Buffer, start: number, end: number): void {
+    if (id === 0) return this.fault(ErrorCode.protocolError, "PRIORITY of the connection");
+    if (end - start !== 5) return this.fault(ErrorCode.frameSizeError, "PRIORITY of a length that cannot be");
+    // Of the connection rather than of the stream (RFC 7540 §5.3.1): the stream may be idle, and RST_STREAM of such a one is an offence.
+    if (readUint31(buffer, start) === id)
+      return this.fault(ErrorCode.protocolError, "a stream that depends on itself");
+    this.#host.noticed("idle-frame");
   }
 
   #onHeaders(flags: number, id: number, buffer: Buffer, start: number, end: number): void {
