@@ -3,6 +3,7 @@
  * several rounds, since other work on the machine only ever adds.
  */
 import { ChunkedDecoder, parseRequestHead, parseResponseHead } from "../../gateway/dataplane/http1/index.ts";
+import { bestNs } from "./cpu-time.ts";
 
 const REQUESTS = {
   "wrk's request": ["GET /items/42 HTTP/1.1", "Host: 127.0.0.1:18080"],
@@ -54,15 +55,11 @@ const ROUNDS = 10;
 const CALLS = 200_000;
 
 function measure(name: string, bytes: number, once: () => boolean): void {
-  let best = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < ROUNDS; round++) {
+  const best = bestNs(ROUNDS, CALLS, (calls) => {
     let done = 0;
-    const began = process.threadCpuUsage();
-    for (let call = 0; call < CALLS; call++) if (once()) done++;
-    const { user, system } = process.threadCpuUsage(began);
-    best = Math.min(best, ((user + system) * 1000) / CALLS);
-    if (done !== CALLS) throw new Error(`${name} is not understood`);
-  }
+    for (let call = 0; call < calls; call++) if (once()) done++;
+    return done;
+  });
   console.log(`${name.padEnd(32)} ${String(bytes).padStart(6)} bytes ${best.toFixed(0).padStart(6)} ns`);
 }
 

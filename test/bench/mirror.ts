@@ -14,6 +14,7 @@ import { makeCertificates } from "./certificates.ts";
 import type { Site } from "./chain.ts";
 import { Children, freePorts, isInstalled } from "./children.ts";
 import { type Load, runLoad } from "./measure.ts";
+import { federationYaml } from "./peers/federation-yaml.ts";
 import { type RunningFederation, startFederation } from "./peers/isthmus.ts";
 import { startBackend } from "./peers/nginx.ts";
 import { descendants, readAllStats, readStat } from "./proc.ts";
@@ -52,51 +53,12 @@ interface Targets {
 }
 
 function yaml(agents: boolean, targets: Targets): string {
-  const { backend, http2Backend, slow, stalled, dead } = targets;
-  const ports: readonly (readonly [string, number])[] = [
-    ...SERVICES.map(({ name }) => [name, backend] as const),
-    ...SERVICES.map(({ name }) => [`${name}2`, http2Backend] as const),
-    ["shadow", backend],
-    ["shadow2", http2Backend],
-    ["slow", slow],
-    ["stalled", stalled],
-    ["dead", dead],
-  ];
-  const services = ports.map(
-    ([name, port]) =>
-      `            - { name: ${name}, port: 80, protocol: http, endpoints: ["127.0.0.1:${port}"] }`,
-  );
-  const shared = ports.map(
-    ([name]) => `---
-apiVersion: isthmus.dev/v1alpha1
-kind: ServiceExport
-metadata: { cluster: east, namespace: shop, name: ${name} }
-spec: { consumers: [{ cluster: west }] }
----
-apiVersion: isthmus.dev/v1alpha1
-kind: ServiceImport
-metadata: { cluster: west, namespace: shop, name: ${name} }
-spec: { from: { cluster: east } }
-`,
-  );
+  const { backend, http2Backend, ...others } = targets;
+  const ports = new Map<string, number>(Object.entries(others));
+  for (const name of [...SERVICES.map((service) => service.name), "shadow"])
+    ports.set(name, backend).set(`${name}2`, http2Backend);
   const routes = ["", "2"].flatMap((suffix) => SERVICES.map((service) => routeOf(service, suffix)));
-  return `apiVersion: isthmus.dev/v1alpha1
-kind: LocalFederation
-metadata: { name: bench.mesh }
-spec:
-  registry: { listen: "127.0.0.1:0" }
-  clusters:
-    - name: east
-      agents: ${agents}
-      workloads:
-        - namespace: shop
-          name: cart
-          services:
-${services.join("\n")}
-    - name: west
-      agents: ${agents}
-      workloads: [{ namespace: shop, name: web }]
-${shared.join("")}${routes.join("")}`;
+  return federationYaml(agents, Object.fromEntries(ports)) + routes.join("");
 }
 
 /** Every service has a route of one rule, so that the mirror is all that differs. */

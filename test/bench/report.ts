@@ -170,7 +170,7 @@ function barsTable(report: Report): string {
   const lines = report.bars.map((bar) => [
     bar.name,
     bar.ratio === undefined ? "-" : `${bar.ratio.toFixed(2)}x`,
-    `<= ${bar.limit.toFixed(1)}x`,
+    `${bar.bound} ${bar.limit}x`,
     bar.verdict,
   ]);
   return `Bars: Isthmus against nginx with as many hops\n${table(lines)}`;

@@ -3,20 +3,18 @@
  * 10 to 10,000 services, cost a request the same; and a service without routes costs a field read. Every line is the best of
  * several rounds, since other work on the machine only ever adds.
  */
-import type { SnapshotImport, Snapshot } from "../../federation/model/snapshot.ts";
-import type { TrustDomain } from "../../federation/model/spiffe-id.ts";
-import { workloadSpiffeId } from "../../federation/model/spiffe-id.ts";
+import type { SnapshotImport } from "../../federation/model/snapshot.ts";
 import type { SnapshotRoute, SnapshotRouteRule } from "../../federation/model/traffic-route.ts";
-import { parseRequestHead } from "../../gateway/dataplane/http1/index.ts";
-import { Http1RequestView } from "../../gateway/dataplane/http1/request-view.ts";
+import type { Http1RequestView } from "../../gateway/dataplane/http1/request-view.ts";
 import { compileEntry, decideRequest, type Dice } from "../../gateway/dataplane/routing/decide-request.ts";
-import { compileTables } from "../../gateway/dataplane/routing/tables.ts";
+import type { RouteTables } from "../../gateway/dataplane/routing/tables.ts";
+import { EAST, id, importRule, westTables } from "../fakes/rules.ts";
+import { bestNs } from "./cpu-time.ts";
+import { requestView } from "./request-view.ts";
 
 const ROUNDS = 12;
 const CALLS = 200_000;
-const WEST = "west.acme.mesh" as TrustDomain;
-const EAST = "east.acme.mesh" as TrustDomain;
-const WEB = workloadSpiffeId(WEST, "shop", "web");
+const WEB = id("west/shop/web");
 const RULES_PER_ROUTE = 16;
 
 const dice: Dice = { random: () => 0.4, split: () => 0.4, pick: (sources) => sources[0] };
@@ -48,70 +46,41 @@ function routes(service: string, count: number): readonly SnapshotRoute[] {
   }));
 }
 
-function snapshot(services: number, rulesEach: number, withRoutes: boolean): Snapshot {
+function tablesOf(services: number, rulesEach: number, withRoutes: boolean): RouteTables {
   const imports = Array.from({ length: services }, (_, index): SnapshotImport => {
     const name = { namespace: "shop", name: `s${index}` };
     const from = { ...name, cluster: "east", trustDomain: EAST };
-    return {
-      ...name,
-      from,
-      ports: [{ port: 80, protocol: "http" }],
-      versions: ["v1", "v2"],
-      workloads: ["*"],
-    };
+    return importRule({ ...name, from, versions: ["v1", "v2"] });
   });
-  return {
-    apiVersion: "isthmus.dev/v1alpha1",
-    kind: "Snapshot",
-    federation: "acme.mesh",
-    cluster: "west",
-    trustDomain: WEST,
-    revision: 1,
-    issuedAt: "2026-01-01T00:00:00Z",
-    bundles: [],
-    denied: [],
-    peers: [],
-    imports,
-    exports: [],
-    egress: { policies: [] },
-    ...(withRoutes ? { routes: imports.flatMap(({ name }) => routes(name, rulesEach)) } : {}),
-  };
+  const rules = imports.flatMap(({ name }) => routes(name, rulesEach));
+  return westTables({ imports, ...(withRoutes ? { routes: rules } : {}) });
 }
 
 /** One entry per service, as a process has them; requests go to all of them in turns. */
 function decisionNs(services: number, rulesEach: number, withRoutes = true): number {
-  const tables = compileTables(snapshot(services, rulesEach, withRoutes));
+  const tables = tablesOf(services, rulesEach, withRoutes);
   const entries = Array.from({ length: Math.min(services, 64) }, (_, index) => {
     const name = `s${Math.floor((index * services) / Math.min(services, 64))}`;
     return compileEntry(tables, WEB, { namespace: "shop", name }, 80);
   });
   const views = [0, 1, 2, 3].map((kind) => view(kind, rulesEach));
-  let best = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < ROUNDS; round++) {
+  return bestNs(ROUNDS, CALLS, (calls) => {
     let forwarded = 0;
-    const began = process.threadCpuUsage();
-    for (let call = 0; call < CALLS; call++) {
+    for (let call = 0; call < calls; call++) {
       const entry = entries[call % entries.length];
       const asked = views[call & 3];
       if (entry !== undefined && asked !== undefined && decideRequest(entry, asked, dice).kind === "forward")
         forwarded++;
     }
-    const { user, system } = process.threadCpuUsage(began);
-    if (forwarded !== CALLS) throw new Error(`${forwarded} of ${CALLS} were forwarded`);
-    best = Math.min(best, ((user + system) * 1_000) / CALLS);
-  }
-  return best;
+    return forwarded;
+  });
 }
 
 /** An exact path with its header, a prefix, a path of no rule, and the root. */
 function view(kind: number, rules: number): Http1RequestView {
   const middle = Math.max(0, Math.floor(rules / 2 / 6) * 6);
   const paths = [`/api/team-${middle}/items`, `/api/team-${middle + 1}/items/42?page=2`, "/other/place", "/"];
-  const text = `GET ${paths[kind]} HTTP/1.1\r\nHost: cart.shop\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\nx-canary: yes\r\n\r\n`;
-  const bytes = Buffer.from(text);
-  const outcome = parseRequestHead(bytes, 0, bytes.length);
-  if (outcome.kind !== "head") throw new Error(outcome.kind);
-  return new Http1RequestView().of(outcome.head);
+  return requestView(`GET ${paths[kind]} HTTP/1.1`, "Accept: */*", "x-canary: yes");
 }
 
 function line(name: string, ns: number): void {

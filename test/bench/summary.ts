@@ -18,6 +18,10 @@ export interface Row {
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** To nginx with as many hops, as `ratio` is. */
+  readonly perSecondRatio: number | undefined;
+  readonly p50Ratio: number | undefined;
+  readonly p99Ratio: number | undefined;
   /** Share of one core that the hops used. Well below 1, wrk or the backend was the limit and batching was less. */
   readonly busy: number;
   readonly asideBusy: number;
@@ -42,6 +46,13 @@ function cost(sample: Sample, micros: number): number {
   return sample.section === "bulk" ? perRequest / 1000 / (BULK_BYTES / 1024 / 1024) : perRequest;
 }
 
+type Figure = (sample: Sample) => number;
+
+const wholeCost: Figure = (sample) => cost(sample, sum(sample.hopMicros));
+const perSecond: Figure = ({ requests, seconds }) => requests / seconds;
+const p50: Figure = ({ p50Ms }) => p50Ms;
+const p99: Figure = ({ p99Ms }) => p99Ms;
+
 export function summarize(samples: readonly Sample[], chains: readonly Chain[]): Row[] {
   const key = (sample: Sample): string => `${sample.section} ${sample.connections} ${sample.chain}`;
   const groups = Map.groupBy(samples, key);
@@ -52,25 +63,28 @@ function summarizeGroup(group: readonly Sample[], samples: readonly Sample[], ch
   const [first] = group;
   if (first === undefined) throw new Error("a group without samples");
   const hops = chains.find(({ id }) => id === first.chain)?.hops;
-  const ratioOf = (prefix: string): number | undefined => {
+  const ratioOf = (figure: Figure, prefix = "nginx-"): number | undefined => {
     const rivals = chains.filter((chain) => chain.id.startsWith(prefix) && chain.hops === hops);
     const ratios = group
-      .map((sample) => ratioTo(sample, samples, rivals))
+      .map((sample) => ratioTo(figure, sample, samples, rivals))
       .filter((ratio) => ratio !== undefined);
     return ratios.length === 0 ? undefined : median(ratios);
   };
-  const over = (value: (sample: Sample) => number): number => median(group.map(value));
+  const over = (figure: Figure): number => median(group.map(figure));
   return {
     chain: first.chain,
     section: first.section,
     connections: first.connections,
-    cost: over((sample) => cost(sample, sum(sample.hopMicros))),
+    cost: over(wholeCost),
     hopCosts: first.hopMicros.map((_, hop) => over((sample) => cost(sample, sample.hopMicros[hop] ?? 0))),
-    ratio: ratioOf("nginx-"),
-    haproxyRatio: ratioOf("haproxy-grpc-"),
-    perSecond: over((sample) => sample.requests / sample.seconds),
-    p50Ms: over((sample) => sample.p50Ms),
-    p99Ms: over((sample) => sample.p99Ms),
+    ratio: ratioOf(wholeCost),
+    haproxyRatio: ratioOf(wholeCost, "haproxy-grpc-"),
+    perSecond: over(perSecond),
+    p50Ms: over(p50),
+    p99Ms: over(p99),
+    perSecondRatio: ratioOf(perSecond),
+    p50Ratio: ratioOf(p50),
+    p99Ratio: ratioOf(p99),
     busy: over((sample) => sum(sample.hopMicros) / 1e6 / sample.seconds),
     asideBusy: over((sample) => sample.asideMicros / 1e6 / sample.seconds),
     otherBusy: over((sample) => sample.otherMicros / 1e6 / sample.seconds),
@@ -78,7 +92,12 @@ function summarizeGroup(group: readonly Sample[], samples: readonly Sample[], ch
   };
 }
 
-function ratioTo(sample: Sample, samples: readonly Sample[], rivals: readonly Chain[]): number | undefined {
+function ratioTo(
+  figure: Figure,
+  sample: Sample,
+  samples: readonly Sample[],
+  rivals: readonly Chain[],
+): number | undefined {
   // At most one of a peer's chains of a length takes part in a section.
   const rival = samples.find(
     (other) =>
@@ -87,12 +106,12 @@ function ratioTo(sample: Sample, samples: readonly Sample[], rivals: readonly Ch
       other.connections === sample.connections &&
       other.round === sample.round,
   );
-  if (rival === undefined) return undefined;
-  return cost(sample, sum(sample.hopMicros)) / cost(rival, sum(rival.hopMicros));
+  return rival === undefined ? undefined : figure(sample) / figure(rival);
 }
 
 export interface Bar {
   readonly name: string;
+  readonly bound: "at most" | "at least";
   readonly limit: number;
   /** Absent when ours or nginx was not measured. */
   readonly ratio: number | undefined;
@@ -106,37 +125,83 @@ const REQUEST_LIMITS = [
 ] as const;
 const BULK_LIMIT = 1.1;
 const HTTP2_LIMIT = 0.7;
+// In both figures of the same load, the backend's share is the same, so what is no worse in all adds no more either.
+const LATENCY_LIMIT = 1;
+const CONNECTIONS_LIMIT = 1;
+const WORKERS_LIMIT = 1.15;
 
 export function judge(rows: readonly Row[]): Bar[] {
-  return REQUEST_LIMITS.flatMap(({ chain, name, limit }) => [
-    bar(rows, chain, "requests", 64, `${name}, 64 connections`, limit),
-    bar(rows, chain, "requests", 256, `${name}, 256 connections`, limit),
-    bar(rows, chain, "bulk", undefined, `${name}, 1 MiB bodies`, BULK_LIMIT),
-    ...(["http2", "grpc"] as const).flatMap((section) => [
-      bar(rows, chain, section, undefined, `${name}, ${section}, to nginx`, HTTP2_LIMIT),
-      bar(rows, chain, section, undefined, `${name}, ${section}, to HAProxy`, HTTP2_LIMIT, "haproxyRatio"),
-    ]),
-  ]);
+  return REQUEST_LIMITS.flatMap(({ chain, name, limit }) => {
+    const bar = (what: string, section: Section, most: number, figure: RatioName = "ratio"): Bar =>
+      measuredBar(`${name}, ${what}`, most, ratioIn(rows, chain, section, figure));
+    return [
+      ...[64, 256].map((connections) =>
+        measuredBar(
+          `${name}, ${connections} connections`,
+          limit,
+          ratioIn(rows, chain, "requests", "ratio", connections),
+        ),
+      ),
+      bar("1 MiB bodies", "bulk", BULK_LIMIT),
+      ...(["http2", "grpc"] as const).flatMap((section) => [
+        bar(`${section}, to nginx`, section, HTTP2_LIMIT),
+        bar(`${section}, to HAProxy`, section, HTTP2_LIMIT, "haproxyRatio"),
+      ]),
+      bar("paced, p50", "paced", LATENCY_LIMIT, "p50Ratio"),
+      bar("paced, p99", "paced", LATENCY_LIMIT, "p99Ratio"),
+    ];
+  }).concat(
+    // Promised of two hops: four have twice as many connections to open.
+    measuredBar(
+      "two hops, new connections a second",
+      CONNECTIONS_LIMIT,
+      ratioIn(rows, "isthmus-2", "connections", "perSecondRatio"),
+      "at least",
+    ),
+  );
 }
 
-function bar(
+/** What a request costs where two workers share a port, in ratio to one worker, over rounds of the same run. */
+export function judgeWorkers(name: string, rounds: readonly WorkersRound[]): Bar {
+  const isClean = rounds.length > 0 && rounds.every(({ errors }) => errors === 0);
+  const ratio = isClean ? median(rounds.map(({ one, two }) => two / one)) : undefined;
+  return measuredBar(name, WORKERS_LIMIT, ratio);
+}
+
+/** µs per request of one worker and of two, and the requests that failed. */
+export interface WorkersRound {
+  readonly one: number;
+  readonly two: number;
+  readonly errors: number;
+}
+
+type RatioName = "ratio" | "haproxyRatio" | "perSecondRatio" | "p50Ratio" | "p99Ratio";
+
+function ratioIn(
   rows: readonly Row[],
   chain: string,
   section: Section,
-  connections: number | undefined,
-  name: string,
-  limit: number,
-  against: "ratio" | "haproxyRatio" = "ratio",
-): Bar {
+  figure: RatioName,
+  connections?: number,
+): number | undefined {
   const row = rows.find(
     (candidate) =>
       candidate.chain === chain &&
       candidate.section === section &&
       (connections === undefined || candidate.connections === connections),
   );
-  const ratio = row?.[against];
   // Failed requests are cheap: a figure that contains some proves nothing.
-  if (row === undefined || ratio === undefined || row.errors > 0)
-    return { name, limit, ratio: undefined, verdict: "not measured" };
-  return { name, limit, ratio, verdict: ratio <= limit ? "holds" : "falls short" };
+  return row === undefined || row.errors > 0 ? undefined : row[figure];
+}
+
+function measuredBar(
+  name: string,
+  limit: number,
+  ratio: number | undefined,
+  bound: Bar["bound"] = "at most",
+): Bar {
+  if (ratio === undefined || !Number.isFinite(ratio))
+    return { name, bound, limit, ratio: undefined, verdict: "not measured" };
+  const isMet = bound === "at most" ? ratio <= limit : ratio >= limit;
+  return { name, bound, limit, ratio, verdict: isMet ? "holds" : "falls short" };
 }

@@ -16,6 +16,7 @@ import { RetryBudgets } from "../../gateway/dataplane/io/retry-budgets.ts";
 import { createTracing } from "../../gateway/process/telemetry/span-maker.ts";
 import { createMemoryLog } from "../fakes/memory-log.ts";
 import { CART, id, westTables } from "../fakes/rules.ts";
+import { bestNs } from "./cpu-time.ts";
 
 const REQUESTS = 300_000;
 const ROUNDS = 5;
@@ -65,10 +66,8 @@ function measure(tracing: Tracing | undefined): number {
   const target = entry.decideConnection();
   if (target.kind === "refuse") throw new Error(target.problem.detail);
   const record = new RequestRecord(entry);
-  let best = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < ROUNDS; round++) {
-    const before = process.cpuUsage();
-    for (let request = 0; request < REQUESTS; request++) {
+  return bestNs(ROUNDS, REQUESTS, (requests) => {
+    for (let request = 0; request < requests; request++) {
       record.start(VIEW);
       record.toward(target, "");
       record.sent(120);
@@ -77,10 +76,8 @@ function measure(tracing: Tracing | undefined): number {
       record.answered(200);
       record.end(true);
     }
-    const { user, system } = process.cpuUsage(before);
-    best = Math.min(best, ((user + system) * 1000) / REQUESTS);
-  }
-  return best;
+    return requests;
+  });
 }
 
 const off = measure(undefined);

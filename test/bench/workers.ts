@@ -9,6 +9,7 @@ import { makeCertificates } from "./certificates.ts";
 import { Children, isInstalled } from "./children.ts";
 import { startBackend } from "./peers/nginx.ts";
 import { descendants, readAllStats, readStat } from "./proc.ts";
+import { type Bar, judgeWorkers, type WorkersRound } from "./summary.ts";
 import { parseWrk } from "./wrk.ts";
 
 /** Connections of the one worker, and of the two. */
@@ -20,7 +21,6 @@ const LOADS = [
 ] as const;
 const SECONDS = 4;
 const WARM_UP_SECONDS = 4;
-const LIMIT = 1.15;
 
 const LOAD_CPU = 0;
 const PROXY_CPU = cpus().length > 1 ? 1 : 0;
@@ -60,30 +60,38 @@ async function main(rounds: number): Promise<number> {
 }
 
 async function compare(groups: readonly Group[], rounds: number, children: Children): Promise<number> {
-  let worst = 0;
   for (const { world } of groups) await load(world, 64, WARM_UP_SECONDS, children);
+  const bars: Bar[] = [];
   for (const loads of LOADS) {
-    const ratios: number[] = [];
-    for (let round = 0; round < rounds; round++) {
-      const micros: number[] = [];
-      for (const { workers, world } of groups) {
-        const connections = loads[workers - 1] ?? 0;
-        const before = cpuMicros(world);
-        const { requests, errors } = await load(world, connections, SECONDS, children);
-        const each = (cpuMicros(world) - before) / requests;
-        micros.push(each);
-        process.stdout.write(
-          `${connections} connections, ${workers} worker(s): ${each.toFixed(1)} µs/request, ${errors} errors\n`,
-        );
-      }
-      ratios.push((micros[1] ?? 0) / (micros[0] ?? 1));
-    }
-    const median = ratios.toSorted((a, b) => a - b)[Math.floor(ratios.length / 2)] ?? 0;
-    worst = Math.max(worst, median);
-    process.stdout.write(`${loads.join(" and ")} connections: two cost ${median.toFixed(2)} of one\n`);
+    const measured: WorkersRound[] = [];
+    for (let round = 0; round < rounds; round++) measured.push(await measureRound(groups, loads, children));
+    bars.push(judgeWorkers(`${loads.join(" and ")} connections`, measured));
   }
-  process.stdout.write(`bar ${LIMIT}: ${worst <= LIMIT ? "holds" : "missed"}\n`);
-  return worst <= LIMIT ? 0 : 1;
+  for (const { name, ratio, bound, limit, verdict } of bars)
+    process.stdout.write(
+      `${name}: two cost ${ratio?.toFixed(2) ?? "-"} of one, ${bound} ${limit}: ${verdict}\n`,
+    );
+  return bars.every(({ verdict }) => verdict === "holds") ? 0 : 1;
+}
+
+async function measureRound(
+  groups: readonly Group[],
+  loads: readonly [one: number, two: number],
+  children: Children,
+): Promise<WorkersRound> {
+  const round = { one: 0, two: 0, errors: 0 };
+  for (const { workers, world } of groups) {
+    const connections = loads[workers - 1] ?? 0;
+    const before = cpuMicros(world);
+    const { requests, errors } = await load(world, connections, SECONDS, children);
+    const each = (cpuMicros(world) - before) / requests;
+    round[workers === 1 ? "one" : "two"] = each;
+    round.errors += errors;
+    process.stdout.write(
+      `${connections} connections, ${workers} worker(s): ${each.toFixed(1)} µs/request, ${errors} errors\n`,
+    );
+  }
+  return round;
 }
 
 async function load(world: WorkerWorld, connections: number, seconds: number, children: Children) {

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Chain, Hop, RunningChain, Site } from "../chain.ts";
 import type { Started } from "../children.ts";
+import { federationYaml } from "./federation-yaml.ts";
 
 const CLI = join(import.meta.dirname, "../../../federation/cli/bin/isthmus.cjs");
 const READY_TIMEOUT_MS = 60_000;
@@ -63,41 +64,10 @@ spec:
 `;
 }
 
-/** A service exported to one workload and imported by its cluster. */
-function serviceYaml(name: string): string {
-  return `---
-apiVersion: isthmus.dev/v1alpha1
-kind: ServiceExport
-metadata: { cluster: east, namespace: shop, name: ${name} }
-spec: { consumers: [{ cluster: west, workloads: ["ns/shop/sa/web"] }] }
----
-apiVersion: isthmus.dev/v1alpha1
-kind: ServiceImport
-metadata: { cluster: west, namespace: shop, name: ${name} }
-spec: { from: { cluster: east } }
-${rulesYaml(name)}`;
-}
-
-/** Two clusters, two services of one workload (one speaks HTTP/2), each with ten rules, and three policies in force. */
-export function federationYaml(agents: boolean, backendPort: number, backendHttp2Port: number): string {
-  return `apiVersion: isthmus.dev/v1alpha1
-kind: LocalFederation
-metadata: { name: bench.mesh }
-spec:
-  registry: { listen: "127.0.0.1:0" }
-  clusters:
-    - name: east
-      agents: ${agents}
-      workloads:
-        - namespace: shop
-          name: cart
-          services:
-            - { name: cart, port: 80, protocol: http, endpoints: ["127.0.0.1:${backendPort}"] }
-            - { name: echo, port: 80, protocol: http, endpoints: ["127.0.0.1:${backendHttp2Port}"] }
-    - name: west
-      agents: ${agents}
-      workloads: [{ namespace: shop, name: web }]
----
+/** Two services of one workload (one speaks HTTP/2), each with ten rules, and three policies in force. */
+function ruledYaml(agents: boolean, backendPort: number, backendHttp2Port: number): string {
+  const services = { cart: backendPort, echo: backendHttp2Port };
+  return `${federationYaml(agents, services)}---
 apiVersion: isthmus.dev/v1alpha1
 kind: EgressPolicy
 metadata: { cluster: west, name: web }
@@ -105,7 +75,7 @@ spec:
   mode: enforce
   from: [{ workload: ns/shop/sa/web }]
   to: [{ service: { namespace: shop, name: cart } }, { service: { namespace: shop, name: echo } }]
-${serviceYaml("cart")}${serviceYaml("echo")}`;
+${Object.keys(services).map(rulesYaml).join("")}`;
 }
 
 function firstLine(started: Started): Promise<string> {
@@ -165,7 +135,7 @@ export async function startFederation(site: Site, id: string, yaml: string): Pro
 }
 
 export async function startIsthmus(site: Site, id: string, agents: boolean): Promise<RunningChain> {
-  const yaml = federationYaml(agents, site.backendPort, site.backendHttp2Port ?? 0);
+  const yaml = ruledYaml(agents, site.backendPort, site.backendHttp2Port ?? 0);
   const { hops, aside, portOf } = await startFederation(site, id, yaml);
   return { port: portOf("cart"), http2Port: portOf("echo"), hops, aside };
 }
