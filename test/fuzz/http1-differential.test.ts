@@ -1,7 +1,10 @@
+import { createHook } from "node:async_hooks";
 import { expect, test } from "vitest";
+import { until } from "../fakes/until.ts";
 import { FRAMING_ATTACKS, transferEncodings } from "./attacks.ts";
 import { runCampaign } from "./campaign.ts";
 import { compareRequest, compareResponse } from "./compare.ts";
+import { judgeRequests } from "./llhttp.ts";
 
 test("on 20,000 random messages nothing is accepted that llhttp refuses, and no length is read otherwise", () => {
   const campaign = runCampaign(1, 20_000);
@@ -28,4 +31,20 @@ test("Transfer-Encoding in 2,376 disguises is refused, or forwarded as both side
       expect(compareResponse(`HTTP/1.1 200 OK\r\n${line}${length}\r\n`, "GET")).toHaveProperty("ok");
     }
   }
+});
+
+test("a judgement lets go of its parser, so that millions of them fit into memory", async () => {
+  const parsers = new Set<number>();
+  let made = 0;
+  const hook = createHook({
+    init(id, type) {
+      if (type === "HTTPINCOMINGMESSAGE") parsers.add(id);
+      made = Math.max(made, parsers.size);
+    },
+    destroy: (id) => void parsers.delete(id),
+  }).enable();
+  for (let round = 0; round < 10; round++) judgeRequests(Buffer.from("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+  await until("all are gone", 5_000, () => (parsers.size === 0 ? true : undefined));
+  hook.disable();
+  expect(made).toBe(10);
 });
