@@ -23,6 +23,27 @@ describe("where tries of a request have failed", () => {
   });
 
   it.each([
+    ["as many failed as are ready", 2, { ready: 2, total: 4 }, false],
+    ["one more is ready", 1, { ready: 2, total: 4 }, true],
+  ])("leave an endpoint or none by how many are ready, also where nobody says which failed: %s", (...row) => {
+    const [, tries, known, expected] = row;
+    const places = new FailedTries();
+    for (let count = 0; count < tries; count++) places.add("east", undefined, "timeout");
+    expect(places.leaves("east", known)).toBe(expected);
+  });
+
+  it("leave none where every one of them refused, whatever counts as ready", () => {
+    const tries = failed(["east", "a", "connect-failure"], ["east", "b", "connect-failure"]);
+    expect(tries.leaves("east", { ready: 1, total: 2 })).toBe(false);
+    expect(tries.leaves("east", { ready: 1, total: 3 })).toBe(true);
+  });
+
+  it("remember that the way was cut, also when an endpoint refused since", () => {
+    const tries = failed(["east", undefined, "connect-failure"], ["east", "a", "connect-failure"]);
+    expect(tries.leaves("east", { ready: 3, total: 3 })).toBe(false);
+  });
+
+  it.each([
     ["nothing is known of the endpoints", ["east", "a", "reset"], undefined, true],
     ["another one is ready", ["east", "a", "reset"], { ready: 2, total: 2 }, true],
     ["the only one failed", ["east", "a", "reset"], { ready: 1, total: 1 }, false],

@@ -22,6 +22,13 @@ describe("divideTraffic", () => {
       [1, 0],
     ],
     ["sends what the first level cannot carry to the next", [at(0, 1, 0.5), at(1, 1, 1)], [0.7, 0.3]],
+    ["takes levels by their number, in whatever order they come", [at(1, 1, 1), at(0, 1, 1)], [0, 1]],
+    [
+      "believes readiness while half of a level serves, though that cannot carry all",
+      [at(0, 1, 1), at(0, 1, 0)],
+      [1, 0],
+    ],
+    ["disregards it below a half", [at(0, 1, 0.98), at(0, 1, 0)], [0.5, 0.5]],
     ["moves everything when the first level is gone", [at(0, 1, 0), at(1, 1, 1)], [0, 1]],
     ["divides a level by weight times readiness", [at(0, 3, 1), at(0, 1, 1), at(1, 1, 1)], [0.75, 0.25, 0]],
     [

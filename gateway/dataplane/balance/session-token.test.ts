@@ -17,6 +17,7 @@ describe("a session's token", () => {
     "0123456.01234567.x",
     "01234567.0123456G.x",
     "01234567.01234567.X",
+    "01234567.01234567.zzzzzzzzzzz",
     "01234567.01234567.x\r\n",
   ])("is not read from %j", (text) => expect(decodeSession(text)).toBeUndefined());
 

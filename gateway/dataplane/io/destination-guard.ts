@@ -148,7 +148,7 @@ export class DestinationGuard {
     if (this.#endpoints.size >= MAX_ENDPOINTS && !this.#endpoints.has(endpoint)) this.#forgetOne();
     this.#endpoints.set(endpoint, after);
     this.#count();
-    if (after.kind !== "ejected" || before.kind === "ejected") return false;
+    if (after.kind !== "ejected") return false;
     if (this.rule?.observe !== true) for (const listener of [...this.#onEject]) listener(endpoint);
     return true;
   }

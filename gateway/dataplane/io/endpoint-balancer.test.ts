@@ -146,4 +146,15 @@ describe("the balancer of endpoints", () => {
     endpoints.set("cart.shop:80", of(A));
     expect(endpoints.pick("cart.shop:80", { avoid })?.address).toBe(A);
   });
+
+  it("tells of readiness when it changes, and not when what was known is said again", () => {
+    const heard: string[] = [];
+    const endpoints = new EndpointBalancer(
+      () => 0,
+      (service) => heard.push(service),
+    );
+    endpoints.set("cart.shop:80", of(A, B));
+    for (const ready of [true, false, false, true, true]) endpoints.probed("cart.shop:80", A, ready);
+    expect(heard).toHaveLength(3);
+  });
 });

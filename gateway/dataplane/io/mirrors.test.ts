@@ -3,6 +3,7 @@ import { accepted, withHost } from "../../../test/fakes/http1-text.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { Entry } from "./entry.ts";
 import type { Http1Exchange } from "./http1-exchange.ts";
+import type { Http2Pool } from "./http2-pool.ts";
 import { Mirrors } from "./mirrors.ts";
 import type { StreamPool } from "./stream-pool.ts";
 
@@ -17,7 +18,12 @@ function scene() {
     mirrors.send(target(id), accepted(withHost("x")), "GET / HTTP/1.1\r\n\r\n", [], nowMs);
   const fail = (): void =>
     exchanges.pop()?.upstreamFailed(stream as never, { name: "upstream_reset", detail: "" });
-  return { counters, exchanges, copy, fail };
+  const http2 = {
+    target: target("shadow2"),
+    pick: () => ({ request: () => ({ end() {} }) }),
+  } as unknown as Http2Pool;
+  const copyHttp2 = (nowMs: number): void => mirrors.sendHttp2(http2, [], [], nowMs);
+  return { counters, exchanges, copy, copyHttp2, fail };
 }
 
 test("copies to a target that only fails pause for a second, then one more is tried", () => {
@@ -44,4 +50,14 @@ test("one copy that arrives ends the count of those that failed", () => {
     else fail();
   }
   expect(counters.mirrorsPaused.value).toBe(0);
+});
+
+test("256 copies are under way at most, of both versions of HTTP together", () => {
+  const { counters, copy, copyHttp2 } = scene();
+  for (let count = 0; count < 255; count++) copy(5_000);
+  copyHttp2(5_000);
+  expect(counters).toMatchObject({ mirrors: { value: 256 }, mirrorsBusy: { value: 0 } });
+  copyHttp2(5_000);
+  copy(5_000);
+  expect(counters).toMatchObject({ mirrors: { value: 256 }, mirrorsBusy: { value: 2 } });
 });

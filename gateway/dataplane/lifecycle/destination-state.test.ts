@@ -39,6 +39,20 @@ describe("a destination's state", () => {
       { kind: "admitted", sinceMs: NOW + 15_000, flaps: 0 },
     ],
     ["is lost again while it returns", RETURNING, "unready", NOW + 1, { kind: "lost", flaps: 1 }],
+    [
+      "waits no longer than after five flaps: lost while it returns",
+      { kind: "returning", sinceMs: NOW, flaps: 5 },
+      "unready",
+      NOW + 1,
+      { kind: "lost", flaps: 5 },
+    ],
+    [
+      "waits no longer than after five flaps: lost soon after it came back",
+      { kind: "admitted", sinceMs: NOW, flaps: 5 },
+      "unready",
+      NOW + 1,
+      { kind: "lost", flaps: 5 },
+    ],
   ];
   it.each(rows)("%s", (_what, from, event, now, to) => {
     expect(transition(from, event, now, CONFIG)).toEqual(to);

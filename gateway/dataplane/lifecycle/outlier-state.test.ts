@@ -19,6 +19,13 @@ describe("an outlier's state", () => {
       true,
       { kind: "ejected", untilMs: NOW + 1_000, backoffMs: 1_000 },
     ],
+    [
+      "stays one failure short of the limit while there is no room, also when the limit was higher before",
+      { kind: "admitting", failures: 4 },
+      "failure",
+      false,
+      FAILING,
+    ],
     ["probes when its time is over", EJECTED, "tick", true, { kind: "probing", backoffMs: 1_000 }],
     ["is admitted by a success while probing", PROBING, "success", true, ADMITTING],
     [

@@ -44,4 +44,13 @@ describe("a retry budget", () => {
     for (let count = 0; count < 100; count++) if (budget.retry(LIMITS, 1_000_000)) allowed += 1;
     expect(allowed).toBe(3);
   });
+
+  it("counts a slice out only once, however often it comes round", () => {
+    const budget = new RetryBudget();
+    for (let count = 0; count < 100; count++) budget.request(LIMITS, 1_000);
+    for (const now of [12_000, 23_000]) budget.request(LIMITS, now);
+    for (let count = 0; count < 99; count++) budget.request(LIMITS, 23_000);
+    const allowed = Array.from({ length: 100 }, () => budget.retry(LIMITS, 23_000)).filter(Boolean).length;
+    expect(allowed).toBe(20);
+  });
 });

@@ -55,6 +55,36 @@ describe("rule tables", () => {
     expect(limitApplies(limit, "east.test.mesh", "v2", header("paid"))).toBe(false);
   });
 
+  it("apply a limit of no destination to all, and one of a workload to whatever it asks", () => {
+    const header = { header: { name: "x-tier", value: "free" } };
+    const from = [{ workload: "ns/shop/sa/web" as const }, header];
+    const { limits, ...others } = rulesOf({ rateLimits: [{ ...LIMIT, from }] });
+    const applies = (caller: string, tier?: string): boolean[] =>
+      limitsOf({ ...others, limits }, id(caller)).map((limit) =>
+        limitApplies(limit, "north.test.mesh", undefined, () => tier),
+      );
+    expect([
+      applies("west/shop/web"),
+      applies("west/shop/batch"),
+      applies("west/shop/batch", "free"),
+    ]).toEqual([[true], [false], [true]]);
+  });
+
+  it("leave out what no workload of a limit fits", () => {
+    const rules = rulesOf({ rateLimits: [{ ...LIMIT, from: [{ workload: "ns/shop/sa/web" }] }] });
+    expect(limitsOf(rules, id("west/shop/batch"))).toEqual([]);
+  });
+
+  it("bound only what a circuit names", () => {
+    const circuit = { maxConnections: 1 };
+    const { backends } = rulesOf({ backends: [{ name: "b", service, mode: "enforce", circuit }] });
+    expect(backends[0]?.circuit).toEqual({
+      maxConnections: 1,
+      maxParallelRequests: Number.POSITIVE_INFINITY,
+      maxPendingRequests: Number.POSITIVE_INFINITY,
+    });
+  });
+
   it("find the first policy that is about a destination", () => {
     const backend = (name: string, cluster?: string) => ({
       name,

@@ -33,6 +33,12 @@ describe("a token bucket", () => {
     expect(bucket.take(100_010)).toBe(0);
   });
 
+  it("keeps what was given back beyond its burst, and adds nothing to it", () => {
+    const bucket = new TokenBucket(HUNDRED_A_SECOND, 0);
+    bucket.giveBack(5);
+    expect(bucket.takeUpTo(100, 1_000)).toBe(10);
+  });
+
   it("never answers that there will be a token where the rate is nothing", () => {
     expect(new TokenBucket({ perMs: 0, burst: 1 }, 0, 0).take(1_000)).toBe(Number.POSITIVE_INFINITY);
   });
