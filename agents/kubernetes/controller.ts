@@ -2,15 +2,17 @@
 import type { AppliedResource } from "../../federation/model/resource.ts";
 import type { Logger } from "../../federation/model/log.ts";
 import { type Problem, PROBLEMS } from "../../federation/model/problem.ts";
-import type { Snapshot, SnapshotOffer } from "../../federation/model/snapshot.ts";
-import { type DeclareResponse, declareResponse } from "../../federation/model/wire/api.ts";
+import type { Snapshot } from "../../federation/model/snapshot.ts";
+import { declareResponse } from "../../federation/model/wire/api.ts";
 import { decode } from "../../federation/model/wire/decode.ts";
 import { decodeAppliedResource } from "../../federation/model/wire/resource.ts";
 import type { Watch } from "../../gateway/dataplane/index.ts";
 import { createPush, type Push, type PushAnswer } from "../../gateway/discovery/push.ts";
 import type { MemberClient } from "../../gateway/discovery/member-client.ts";
 import type { Clock, Random } from "../../gateway/process/clock.ts";
+import { AliasIndex } from "./alias-index.ts";
 import { applyChanges, describeChange } from "./apply.ts";
+import { Clusterset } from "./clusterset.ts";
 import type { KubeClient } from "./api/client.ts";
 import { problemOf } from "./api/failure.ts";
 import { createInformer, type Informer, type InformerOptions } from "./api/informer.ts";
@@ -37,11 +39,14 @@ import { digestService, type KubeService } from "./digest/service.ts";
 import { ForeignObjects } from "./foreign-objects.ts";
 import { ForeignRoutes } from "./foreign-routes.ts";
 import { GATEWAY_SERVICE, SYSTEM_NAMESPACE } from "./labels.ts";
-import { declaredResources, isAccepted, isDeclared } from "./mcs/declared.ts";
+import { declaredResources, isDeclared } from "./mcs/declared.ts";
 import { derivedName } from "./mcs/objects.ts";
 import { EntryPorts } from "./mcs/ports.ts";
 import { holdsNewer } from "./mcs/plan.ts";
-import { currentObjects, planService, type ServiceView } from "./mcs/service-plan.ts";
+import { parseAliasSource } from "./mcs/alias.ts";
+import { currentObjects } from "./mcs/import-plan.ts";
+import { planService } from "./mcs/service-plan.ts";
+import type { ServiceView } from "./mcs/service-view.ts";
 import { Policies } from "./policies.ts";
 import { SliceIndex } from "./slice-index.ts";
 import { TrafficTargets } from "./traffic-targets.ts";
@@ -82,16 +87,12 @@ export class Controller {
   readonly #targets: TrafficTargets;
   readonly #gatewayPods: Informer<string>;
   readonly #index = new SliceIndex();
+  readonly #aliases = new AliasIndex();
+  readonly #clusterset: Clusterset;
   readonly #ports = new EntryPorts();
   readonly #queue: WorkQueue;
   readonly #declare: Push;
   readonly #stops: (() => void)[] = [];
-  /** By `shop/cart`: other clusters' exports, and the clusters that can be reached for it. */
-  #offers = new Map<string, readonly SnapshotOffer[]>();
-  #reachable = new Map<string, ReadonlySet<string>>();
-  /** What the registry answered of our exports. */
-  #accepted = new Map<string, { readonly firstSeen: string }>();
-  #declaredRefusal: string | undefined;
   /** Keys with objects of a leader who knew a newer snapshot: looked at again with each that comes. */
   readonly #ahead = new Set<string>();
   /** Exports that the registry would refuse, and why. */
@@ -108,7 +109,7 @@ export class Controller {
       const derivedFor = (next ?? previous)?.derivedFor;
       const namespace = (next ?? previous)?.namespace ?? "";
       if (next !== undefined) this.#learnPorts(next);
-      this.#queue.add(derivedFor === undefined ? key : `${namespace}/${derivedFor}`);
+      this.#touch(derivedFor === undefined ? key : `${namespace}/${derivedFor}`);
       this.#declare.changed();
     });
     this.#slices = this.#informer(ENDPOINT_SLICES, digestSlice, (_, next, previous) => {
@@ -116,10 +117,13 @@ export class Controller {
       for (const slice of [next, previous]) if (slice !== undefined) this.#sliceChanged(slice);
     });
     this.#exports = this.#informer(SERVICE_EXPORTS, digestExport, (key) => {
-      this.#queue.add(key);
+      this.#touch(key);
       this.#declare.changed();
     });
-    this.#imports = this.#informer(SERVICE_IMPORTS, digestImport, (key) => this.#queue.add(key));
+    this.#imports = this.#informer(SERVICE_IMPORTS, digestImport, (key, next, previous) => {
+      this.#queue.add(key);
+      if (this.#aliases.change(key, next, previous)) this.#declare.changed();
+    });
     const changed = (): void => this.#declare.changed();
     this.#policies = new Policies(options.cluster, options, changed);
     this.#foreign = new ForeignObjects(options, changed);
@@ -133,6 +137,13 @@ export class Controller {
     this.#namespaces = this.#informer([NAMESPACES], digestNamespace, (name) => {
       this.#namespaceChanged(name);
       this.#declare.changed();
+    });
+    this.#clusterset = new Clusterset(options.cluster, {
+      services: this.#services.items,
+      exports: this.#exports.items,
+      imports: this.#imports.items,
+      namespaces: this.#namespaces.items,
+      slices: this.#index,
     });
   }
 
@@ -216,8 +227,14 @@ export class Controller {
     });
   }
 
+  /** Something is known of this name that was not; what stands for it is looked at too. */
+  #touch(key: string): void {
+    this.#queue.add(key);
+    for (const alias of this.#aliases.of(key)) this.#queue.add(alias);
+  }
+
   #everything(): void {
-    for (const items of [this.#exports.items, this.#imports.items, this.#offers])
+    for (const items of [this.#exports.items, this.#imports.items, this.#clusterset.offers])
       for (const key of items.keys()) this.#queue.add(key);
     for (const [key, { exportLabel, derivedFor, namespace }] of this.#services.items) {
       if (exportLabel) this.#queue.add(key);
@@ -233,30 +250,18 @@ export class Controller {
     if (key === GATEWAY_SERVICE.key)
       for (const imported of this.#imports.items.keys()) this.#queue.add(imported);
     else if (this.#exports.items.has(key) || this.#services.items.get(key)?.exportLabel === true)
-      this.#queue.add(key);
+      this.#touch(key);
   }
 
   #namespaceChanged(name: string): void {
     const prefix = `${name}/`;
-    for (const items of [this.#exports.items, this.#imports.items, this.#offers])
+    for (const items of [this.#exports.items, this.#imports.items, this.#clusterset.offers])
       for (const key of items.keys()) if (key.startsWith(prefix)) this.#queue.add(key);
   }
 
   #followSnapshot(snapshot: Snapshot | undefined): void {
-    const offers = new Map<string, SnapshotOffer[]>();
-    for (const offer of snapshot?.offers ?? []) {
-      const key = `${offer.namespace}/${offer.name}`;
-      offers.set(key, [...(offers.get(key) ?? []), offer]);
-    }
-    const routes = new Map<string, Set<string>>();
-    for (const { namespace, name, from } of snapshot?.imports ?? []) {
-      const key = `${namespace}/${name}`;
-      routes.set(key, (routes.get(key) ?? new Set()).add(from.cluster));
-    }
-    const changed = changedKeys([this.#offers, offers], [this.#reachable, routes]);
-    this.#offers = offers;
-    this.#reachable = routes;
-    for (const key of [...changed, ...this.#ahead]) this.#queue.add(key);
+    const changed = this.#clusterset.follow(snapshot);
+    for (const key of [...changed, ...this.#ahead]) this.#touch(key);
     this.#ahead.clear();
     if (changed.size > 0) this.#declare.changed();
   }
@@ -275,7 +280,7 @@ export class Controller {
     if (holdsNewer(currentObjects(view), view.revision)) this.#ahead.add(key);
     const changes = planService(view);
     const done = await applyChanges(client, changes, ({ change }) => {
-      if (change.kind === "delete" && change.type === view.types.imports) this.#ports.forget(key);
+      if (change.kind === "delete" && change.type === SERVICES) this.#ports.forget(key);
     });
     if (done.ok) {
       this.#complaints.delete(key);
@@ -292,25 +297,20 @@ export class Controller {
     const [namespace = "", name = ""] = key.split("/");
     const derived = derivedName({ namespace, name });
     const gateways = this.#index.of(GATEWAY_SERVICE.key).flatMap(({ endpoints }) => endpoints);
-    const accepted = this.#accepted.get(key);
     const space = this.#namespaces.items.get(namespace);
     const derivedService = this.#services.items.get(`${namespace}/${derived}`);
+    const made = this.#imports.items.get(key);
+    const alias = made?.from === undefined ? undefined : this.#clusterset.aliasFacts(key, made.from);
     return {
       namespace,
       name,
       cluster: this.#options.cluster,
       types: { imports: this.#imports.type, exports: this.#exports.type, slices: this.#slices.type },
       open: space !== undefined && !space.deleting,
-      offers: (this.#offers.get(key) ?? [])
-        .filter(({ cluster }) => isAccepted(space, cluster))
-        .map(({ cluster, ports, properties = {}, firstSeen }) => ({ cluster, ports, properties, firstSeen })),
-      routed: this.#reachable.get(key) ?? new Set(),
-      export: this.#exports.items.get(key),
-      service: this.#services.items.get(key),
-      localSlices: this.#index.of(key),
-      firstSeen: accepted?.firstSeen,
-      refused: this.#unfit.get(key) ?? (accepted === undefined ? this.#declaredRefusal : undefined),
-      import: this.#imports.items.get(key),
+      ...this.#clusterset.factsOf(key),
+      refused: this.#unfit.get(key) ?? this.#clusterset.refusalOf(key),
+      import: made,
+      ...(alias === undefined ? {} : { alias }),
       derived: derivedService?.derivedFor === undefined ? undefined : derivedService,
       derivedSlices: this.#index
         .of(`${namespace}/${derived}`)
@@ -318,21 +318,23 @@ export class Controller {
       gateways: [...new Set(gateways.map(endpointAddress))].sort(),
       installation: this.#options.installation,
       listenOf: (port) => this.#ports.of(`${key}:${port}`),
-      complete: this.known && this.#options.snapshot.current !== undefined && this.#knowsOwnExport(key),
+      complete: this.known && this.#options.snapshot.current !== undefined && this.#knowsOwnExport(key, made),
       revision: this.#options.snapshot.current?.revision,
       now: this.#now(),
     };
   }
 
   /** While the registry has not answered, our own export is neither there nor gone. */
-  #knowsOwnExport(key: string): boolean {
+  #knowsOwnExport(key: string, made?: KubeImport): boolean {
     const own = { service: this.#services.items.get(key), export: this.#exports.items.get(key) };
-    return !isDeclared(own) || this.#accepted.has(key) || this.#unfit.has(key);
+    const source = made?.from === undefined ? undefined : parseAliasSource(made.from);
+    if (source !== undefined && !this.#knowsOwnExport(`${source.namespace}/${source.name}`)) return false;
+    return !isDeclared(own) || this.#clusterset.hasAccepted(key) || this.#unfit.has(key);
   }
 
   async #sendDeclaration(): Promise<PushAnswer> {
     const { leading, registry, cluster, snapshot } = this.#options;
-    const kinds = [this.#services, this.#exports, this.#namespaces];
+    const kinds = [this.#services, this.#exports, this.#imports, this.#namespaces];
     // A declaration is a complete set: from half of the knowledge it would withdraw the other half.
     const others = [this.#policies, this.#foreign, this.#targets];
     const unknown = [...kinds, ...others].some(({ known }) => !known);
@@ -341,6 +343,7 @@ export class Controller {
       cluster,
       services: this.#services.items,
       exports: this.#exports.items,
+      imports: this.#imports.items,
       namespaces: this.#namespaces.items,
       offers: snapshot.current.offers ?? [],
     });
@@ -355,7 +358,7 @@ export class Controller {
     const body = { resources, ...this.#liveGateways() };
     const answer = await registry.request({ method: "PUT", path, body });
     if (!answer.ok) {
-      this.#declaredRefusal = `${PROBLEMS[answer.error.name].code}: ${answer.error.detail}`;
+      this.#clusterset.refused(`${PROBLEMS[answer.error.name].code}: ${answer.error.detail}`);
       this.#complain("declaration", answer.error);
       const { retryAfterMs } = answer.error;
       return retryAfterMs === undefined ? false : { retryAfterMs };
@@ -363,8 +366,7 @@ export class Controller {
     const decoded = decode(declareResponse, JSON.parse(answer.value.text));
     if (!decoded.ok) return false;
     this.#complaints.delete("declaration");
-    this.#declaredRefusal = undefined;
-    this.#declarationAccepted(resources, decoded.value);
+    for (const key of this.#clusterset.answered(decoded.value)) this.#touch(key);
     const { results } = decoded.value;
     const now = this.#now();
     const changes = [
@@ -413,42 +415,9 @@ export class Controller {
     return new Date(this.#options.clock.now()).toISOString().replace(/\.\d+Z$/, "Z");
   }
 
-  #declarationAccepted(sent: readonly AppliedResource[], { results }: DeclareResponse): void {
-    const accepted = new Map<string, { readonly firstSeen: string }>();
-    for (const { kind, metadata } of results) {
-      const { namespace, name, firstSeen } = metadata;
-      if (kind === "ServiceExport" && namespace !== undefined && firstSeen !== undefined)
-        accepted.set(`${namespace}/${name}`, { firstSeen });
-    }
-    const before = this.#accepted;
-    this.#accepted = accepted;
-    for (const { kind, metadata } of sent) {
-      if (kind !== "ServiceExport") continue;
-      const key = `${metadata.namespace}/${metadata.name}`;
-      if (before.get(key)?.firstSeen !== accepted.get(key)?.firstSeen) this.#queue.add(key);
-    }
-    for (const key of before.keys()) if (!accepted.has(key)) this.#queue.add(key);
-  }
-
   #complain(key: string, { name, detail }: Problem): void {
     if (this.#complaints.get(key) === `${name} ${detail}`) return;
     this.#complaints.set(key, `${name} ${detail}`);
     this.#options.log.warn("kube_write_failed", { code: PROBLEMS[name].code, object: key, detail });
   }
-}
-
-/** Keys whose values differ between any two maps of a pair. */
-function changedKeys(
-  ...pairs: readonly (readonly [ReadonlyMap<string, unknown>, ReadonlyMap<string, unknown>])[]
-): ReadonlySet<string> {
-  const changed = new Set<string>();
-  for (const [before, after] of pairs) {
-    for (const key of new Set([...before.keys(), ...after.keys()]))
-      if (text(before.get(key)) !== text(after.get(key))) changed.add(key);
-  }
-  return changed;
-}
-
-function text(value: unknown): string {
-  return JSON.stringify(value instanceof Set ? [...value].sort() : value) ?? "";
 }

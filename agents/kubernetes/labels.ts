@@ -21,9 +21,15 @@ export const ANNOTATION = {
   workloads: "isthmus.dev/workloads",
   /** On a Namespace: clusters whose exports it accepts, or `none`; absent: all. */
   importFrom: "isthmus.dev/import-from",
+  /** On a ServiceImport that somebody writes: `east/billing/payments`, or `billing/payments` of every cluster that exports it. */
+  from: "isthmus.dev/from",
   /** On a Namespace: `permissive` or `strict` mutual TLS for calls to its services; strict ones are refused while an agent is missing. */
   mtls: "isthmus.dev/mtls",
 } as const;
+
+export function isOurAnnotation(key: string): boolean {
+  return key.startsWith("isthmus.dev/");
+}
 
 export const FIELD_MANAGER = "isthmus";
 export const SYSTEM_NAMESPACE = "isthmus-system";

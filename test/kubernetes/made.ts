@@ -55,7 +55,8 @@ export async function made(api: KubeApi, space: string): Promise<readonly { read
       const told = conditions.map((each) => `${each.type} ${each.status} ${each.reason}`).sort();
       const name = `${type.plural}/${metadata.name}`;
       if (type === EXPORTS) found.push({ name, ...{ told } });
-      if (type === EXPORTS || !isOurs(object)) continue;
+      const isAlias = metadata.annotations?.["isthmus.dev/from"] !== undefined;
+      if (type === EXPORTS || !(isOurs(object) || isAlias)) continue;
       // The addresses are the API server's choice.
       const {
         clusterIP: _one,

@@ -72,3 +72,8 @@ export const pod = (name: string, account: string, address: string, space = "sho
   spec: { serviceAccountName: account, containers: [{ name: "main", image: "app" }] },
   status: { phase: "Running", podIP: address, podIPs: [{ ip: address }] },
 });
+
+/** A ServiceImport as people write it: a name of their own for a service that others export. */
+export const alias = (name: string, from: string, space = "shop") => ({
+  metadata: { namespace: space, name, annotations: { "isthmus.dev/from": from } },
+});

@@ -21,7 +21,7 @@ import { accessAs, type KubeApi, startKubeApi } from "../fakes/kube-world.ts";
 import { createMemoryLog } from "../fakes/memory-log.ts";
 import { until } from "../fakes/until.ts";
 import { clear, collectGarbage, isOurs, made, OURS } from "./made.ts";
-import { namespace, service, serviceExport, slice } from "./objects.ts";
+import { alias, namespace, service, serviceExport, slice } from "./objects.ts";
 
 const [SLICES] = ENDPOINT_SLICES;
 const [EXPORTS] = SERVICE_EXPORTS;
@@ -82,7 +82,11 @@ class Scene {
   }
 
   publish(): void {
-    this.snapshot.publish(snapshotOf(++this.#revision, [...this.offers.values()]));
+    const offers = [...this.offers.values()];
+    const snapshot = snapshotOf(++this.#revision, offers);
+    // As the registry compiles what is declared: each of them may have an alias.
+    const aliases = snapshot.imports.map((each) => ({ ...each, name: `${each.name}-eu` }));
+    this.snapshot.publish({ ...snapshot, imports: [...snapshot.imports, ...aliases] });
   }
 
   offer(name: string): void {
@@ -146,6 +150,12 @@ async function freshResult(old: Scene): Promise<unknown> {
     await api.remove(EXPORTS, SPACE, metadata.name);
     await api.put(EXPORTS, serviceExport(metadata.name));
   }
+  for (const { metadata } of await api.list(IMPORTS, SPACE)) {
+    const from = metadata.annotations?.["isthmus.dev/from"];
+    if (from === undefined) continue;
+    await api.remove(IMPORTS, SPACE, metadata.name);
+    await api.put(IMPORTS, alias(metadata.name, from));
+  }
   const fresh = scene();
   for (const [name, each] of old.offers) fresh.offers.set(name, each);
   fresh.publish();
@@ -175,9 +185,20 @@ function stableStays(world: Scene): void {
   expect(gone).toEqual([]);
 }
 
+const NAMED = [
+  "export",
+  "unexport",
+  "offer",
+  "withdraw",
+  "service",
+  "noservice",
+  "alias",
+  "unalias",
+] as const;
+type NamedStep = (typeof NAMED)[number];
 type Step =
   | {
-      readonly kind: "export" | "unexport" | "offer" | "withdraw" | "service" | "noservice";
+      readonly kind: NamedStep;
       readonly name: string;
     }
   | { readonly kind: "endpoints"; readonly name: string; readonly last: number }
@@ -186,7 +207,7 @@ type Step =
 const NAMES = ["cart", "stock"] as const;
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({
-    kind: fc.constantFrom("export", "unexport", "offer", "withdraw", "service", "noservice"),
+    kind: fc.constantFrom(...NAMED),
     name: fc.constantFrom(...NAMES),
   }) as fc.Arbitrary<Step>,
   fc.record({
@@ -219,6 +240,10 @@ async function act(world: Scene, { kind, ...rest }: Step): Promise<void> {
       return world.offer(name);
     case "withdraw":
       return world.withdraw(name);
+    case "alias":
+      return void (await api.put(IMPORTS, alias(`${name}-eu`, `east/${SPACE}/${name}`)));
+    case "unalias":
+      return api.remove(IMPORTS, SPACE, `${name}-eu`);
     case "cut":
       return faults.cut();
     case "gone":
@@ -237,7 +262,7 @@ async function act(world: Scene, { kind, ...rest }: Step): Promise<void> {
       return;
     case "foreign": {
       // Somebody edits what is ours.
-      const [ours] = await api.list(IMPORTS, SPACE);
+      const ours = (await api.list(IMPORTS, SPACE)).find(isOurs);
       if (ours === undefined) return;
       const spec = { ...(ours.spec as object), type: "Headless" };
       return void (await api.put(IMPORTS, {
@@ -262,13 +287,12 @@ function refuseSome(verbs: readonly string[], times: number, status: number, mes
   );
 }
 
-const at = (kind: "export" | "unexport" | "offer" | "withdraw" | "service" | "noservice", name: string) => ({
-  kind,
-  name,
-});
+const at = (kind: NamedStep, name: string) => ({ kind, name });
 /** Every kind of object comes, changes and goes, of our own exports and of others'. */
 const HISTORY: readonly Step[] = [
+  at("alias", "cart"),
   at("offer", "cart"),
+  at("alias", "stock"),
   at("service", "stock"),
   { kind: "endpoints", name: "stock", last: 3 },
   at("export", "stock"),
@@ -276,6 +300,7 @@ const HISTORY: readonly Step[] = [
   { kind: "endpoints", name: "stock", last: 5 },
   at("offer", "stock"),
   at("unexport", "stock"),
+  at("unalias", "stock"),
   at("withdraw", "cart"),
   at("export", "stock"),
   at("offer", "cart"),
@@ -344,6 +369,7 @@ describe(`reconciling under faults, on ${KUBE_APISERVER === undefined ? "the dou
     await world.settle();
     world.offer("cart");
     world.offer("stock");
+    await api.put(IMPORTS, alias("cart-eu", `east/${SPACE}/cart`));
     await world.settle();
     const before = await made(api, SPACE);
     // The one that has not heard of the exports has a reason to look at each of them.
@@ -361,6 +387,7 @@ describe(`reconciling under faults, on ${KUBE_APISERVER === undefined ? "the dou
     late.publish(world.snapshot.current);
     await world.settle();
     expect((await api.list(IMPORTS, SPACE)).map(({ metadata }) => metadata.name).sort()).toEqual([
+      "cart-eu",
       "stable",
       "stock",
     ]);

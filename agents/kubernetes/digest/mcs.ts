@@ -1,4 +1,5 @@
 import type { KubeObject } from "../api/object.ts";
+import { ANNOTATION } from "../labels.ts";
 import { fieldsOf, textMap } from "./fields.ts";
 import { isManaged, ourAnnotations } from "./service.ts";
 
@@ -36,14 +37,19 @@ export interface KubeImport {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
-  /** Made by us; others are never touched. */
+  /** Made by us; of others only those are touched that say what they stand for. */
   readonly managed: boolean;
+  /** An alias, as somebody wrote it: whose export it stands for. */
+  readonly from?: string;
   readonly object: KubeObject;
 }
 
 export function digestImport(object: KubeObject): KubeImport | undefined {
-  const { namespace, name, uid = "", labels } = object.metadata;
-  return namespace === undefined ? undefined : { namespace, name, uid, managed: isManaged(labels), object };
+  const { namespace, name, uid = "", labels, annotations } = object.metadata;
+  if (namespace === undefined) return undefined;
+  const from = annotations?.[ANNOTATION.from];
+  const said = from === undefined ? {} : { from };
+  return { namespace, name, uid, managed: isManaged(labels), ...said, object };
 }
 
 export interface KubeNamespace {

@@ -1,6 +1,6 @@
 import { type PortProtocol, portProtocolOf } from "../../../federation/model/service.ts";
 import type { KubeObject } from "../api/object.ts";
-import { LABEL } from "../labels.ts";
+import { isOurAnnotation, LABEL } from "../labels.ts";
 import { fieldsOf, integer, list, text, textMap, texts } from "./fields.ts";
 
 /** What is kept of a Service. */
@@ -110,5 +110,5 @@ export function isManaged(labels: { readonly [key: string]: string } | undefined
 export function ourAnnotations(annotations: { readonly [key: string]: string }): {
   readonly [key: string]: string;
 } {
-  return Object.fromEntries(Object.entries(annotations).filter(([key]) => key.startsWith("isthmus.dev/")));
+  return Object.fromEntries(Object.entries(annotations).filter(([key]) => isOurAnnotation(key)));
 }

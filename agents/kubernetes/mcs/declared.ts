@@ -4,15 +4,18 @@ import {
   type ExportConsumer,
 } from "../../../federation/model/resource.ts";
 import type { SnapshotOffer } from "../../../federation/model/snapshot.ts";
-import type { KubeExport, KubeNamespace } from "../digest/mcs.ts";
+import type { KubeExport, KubeImport, KubeNamespace } from "../digest/mcs.ts";
 import type { KubeService } from "../digest/service.ts";
 import { ANNOTATION } from "../labels.ts";
-import { isExported, propertiesOf } from "./service-plan.ts";
+import { isDeleting, readAlias } from "./alias.ts";
+import type { ImportName } from "./objects.ts";
+import { isExported, propertiesOf } from "./service-view.ts";
 
 export interface DeclaredView {
   readonly cluster: string;
   readonly services: ReadonlyMap<string, KubeService>;
   readonly exports: ReadonlyMap<string, KubeExport>;
+  readonly imports: ReadonlyMap<string, KubeImport>;
   readonly namespaces: ReadonlyMap<string, KubeNamespace>;
   readonly offers: readonly SnapshotOffer[];
 }
@@ -65,28 +68,62 @@ function consumersOf(
   return [...new Set(names)].sort().map((name) => ({ cluster: name, ...rest }));
 }
 
-/** One import for each name that others offer into a namespace of ours, from all of them at once. */
-function declaredImports({ cluster, namespaces, offers }: DeclaredView): readonly AppliedResource[] {
+/** One import for each name that others offer into a namespace of ours, and one for each alias. */
+function declaredImports(view: DeclaredView): readonly AppliedResource[] {
+  const aliases = [...view.imports].filter(([, { from }]) => from !== undefined);
+  const taken = new Set(aliases.map(([key]) => key));
   const byName = new Map<string, SnapshotOffer[]>();
-  for (const offer of offers) {
-    if (!isAccepted(namespaces.get(offer.namespace), offer.cluster)) continue;
+  for (const offer of view.offers) {
     const key = `${offer.namespace}/${offer.name}`;
     byName.set(key, [...(byName.get(key) ?? []), offer]);
   }
-  return [...byName.values()].flatMap(([first, ...others]) => {
-    if (first === undefined) return [];
-    const { namespace, name } = first;
-    const also = others.map((offer) => offer.cluster);
-    const from = also.length === 0 ? { cluster: first.cluster } : { cluster: first.cluster, also };
-    return [
-      {
-        apiVersion: API_VERSION,
-        kind: "ServiceImport",
-        metadata: { cluster, namespace, name },
-        spec: { from },
-      },
-    ];
+  const plain = [...byName].flatMap(([key, [first, ...others]]) => {
+    if (first === undefined || taken.has(key)) return [];
+    return declaredImport(view, first, acceptedClusters(view, first.namespace, [first, ...others]));
   });
+  const chosen = aliases.flatMap(([key, each]) => declaredAlias(view, each, byName, key));
+  return [...plain, ...chosen];
+}
+
+/** One cluster is asked for whatever it says, so that the registry can tell why not. */
+function declaredAlias(
+  view: DeclaredView,
+  alias: KubeImport,
+  offers: ReadonlyMap<string, readonly SnapshotOffer[]>,
+  key: string,
+): readonly AppliedResource[] {
+  const here = { service: view.services.get(key), export: view.exports.get(key) };
+  const source = readAlias(alias, here);
+  if ("reason" in source || isDeleting(alias)) return [];
+  const { namespace, name } = source;
+  const clusters =
+    source.cluster === undefined ? (offers.get(`${namespace}/${name}`) ?? []) : [{ cluster: source.cluster }];
+  const accepted = acceptedClusters(view, alias.namespace, clusters);
+  return declaredImport(view, alias, accepted, { namespace, name });
+}
+
+function acceptedClusters(
+  { cluster: own, namespaces }: DeclaredView,
+  namespace: string,
+  sources: readonly { readonly cluster: string }[],
+): readonly string[] {
+  const space = namespaces.get(namespace);
+  return sources
+    .map(({ cluster }) => cluster)
+    .filter((cluster) => cluster !== own && isAccepted(space, cluster));
+}
+
+/** From all of them at once. */
+function declaredImport(
+  { cluster: own }: DeclaredView,
+  { namespace, name }: ImportName,
+  [cluster, ...also]: readonly string[],
+  owners: Partial<ImportName> = {},
+): readonly AppliedResource[] {
+  if (cluster === undefined) return [];
+  const from = { cluster, ...(also.length === 0 ? {} : { also }), ...owners };
+  const metadata = { cluster: own, namespace, name };
+  return [{ apiVersion: API_VERSION, kind: "ServiceImport", metadata, spec: { from } }];
 }
 
 /** MCS: a cluster imports what is exported in a namespace that it has too. A namespace may narrow that. */

@@ -137,17 +137,6 @@ describe("planning changes", () => {
     // What it was made for stays, whoever writes it later.
     expect(plan([object("a", 80), object("b", 80)], both, at(9))).toEqual([]);
   });
-
-  it("does not take another cluster's word for when an object was made", () => {
-    const { type, object: plain } = object("a", 80);
-    const annotations = { "isthmus.dev/revision": "999999", "example.com/kept": "yes" };
-    const exported = { type, object: { ...plain, metadata: { ...plain.metadata, annotations } } };
-    const [change] = plan([exported], [], { complete: true, revision: undefined });
-    expect(change?.kind === "apply" && Object.keys(change.object.metadata.annotations ?? {}).sort()).toEqual([
-      "example.com/kept",
-      "isthmus.dev/applied",
-    ]);
-  });
 });
 
 describe("entry ports", () => {

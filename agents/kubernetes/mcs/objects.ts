@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { KubeObject, OwnerReference } from "../api/object.ts";
 import { apiVersionOf, type ResourceType, SERVICES } from "../api/resource-type.ts";
 import { endpointAddress, endpointNode, type KubeSlice } from "../digest/endpoint-slice.ts";
-import { LABEL } from "../labels.ts";
+import { isOurAnnotation, LABEL } from "../labels.ts";
 import type { MergedPort, MergedService } from "./merge.ts";
 
 /** An object that should be there, as server-side apply takes it. */
@@ -36,9 +36,40 @@ export function importObject(
   ips: readonly string[],
   installation: OwnerReference | undefined,
 ): Desired {
-  const { properties, ports } = merged;
-  const { headless = false, sessionAffinity, sessionAffinitySeconds, labels, annotations } = properties;
-  const spec = {
+  const { labels, annotations } = merged.properties;
+  const metadata = {
+    namespace,
+    name,
+    labels: { ...labels, ...MANAGED },
+    ...(annotations === undefined ? {} : { annotations: foreignAnnotations(annotations) }),
+    // Goes with the installation, and takes all that it owns with it.
+    ...(installation === undefined ? {} : { ownerReferences: [installation] }),
+  };
+  return { type, object: { ...headOf(type), metadata, spec: importSpec(merged, ips) } };
+}
+
+/** Another cluster's export gives no orders here: not that its import is an alias, nor what we applied. */
+function foreignAnnotations(annotations: { readonly [key: string]: string }): {
+  readonly [key: string]: string;
+} {
+  return Object.fromEntries(Object.entries(annotations).filter(([key]) => !isOurAnnotation(key)));
+}
+
+/** What somebody's own ServiceImport is filled with: nothing but its spec is ours. */
+export function aliasObject(
+  type: ResourceType,
+  { namespace, name, uid }: ImportName & { readonly uid: string },
+  merged: MergedService,
+  ips: readonly string[],
+): Desired {
+  // With its uid, or applying would make it anew where it was deleted meanwhile.
+  const metadata = { namespace, name, uid };
+  return { type, object: { ...headOf(type), metadata, spec: importSpec(merged, ips) } };
+}
+
+function importSpec({ properties, ports }: MergedService, ips: readonly string[]): object {
+  const { headless = false, sessionAffinity, sessionAffinitySeconds } = properties;
+  return {
     type: headless ? "Headless" : "ClusterSetIP",
     ports: ports.map(portOf),
     ...(ips.length === 0 || headless ? {} : { ips }),
@@ -54,15 +85,6 @@ export function importObject(
       : { trafficDistribution: properties.trafficDistribution }),
     ...(properties.ipFamilies === undefined ? {} : { ipFamilies: properties.ipFamilies }),
   };
-  const metadata = {
-    namespace,
-    name,
-    labels: { ...labels, ...MANAGED },
-    ...(annotations === undefined ? {} : { annotations }),
-    // Goes with the installation, and takes all that it owns with it.
-    ...(installation === undefined ? {} : { ownerReferences: [installation] }),
-  };
-  return { type, object: { ...headOf(type), metadata, spec } };
 }
 
 export function derivedServiceObject(

@@ -85,10 +85,8 @@ function keyOf({ type, object }: { readonly type: ResourceType; readonly object:
 function stamp({ type, object }: Desired, revision: number | undefined): Desired {
   const fingerprint = shortHash(JSON.stringify(object));
   const { metadata } = object;
-  // Never what another cluster's export says of it.
-  const { [ANNOTATION.revision]: _foreign, ...given } = metadata.annotations ?? {};
   const annotations = {
-    ...given,
+    ...metadata.annotations,
     [ANNOTATION.applied]: fingerprint,
     // Of whoever made it: a number that changed with every snapshot would be a write each time.
     ...(revision === undefined ? {} : { [ANNOTATION.revision]: String(revision) }),

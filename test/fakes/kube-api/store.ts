@@ -122,9 +122,14 @@ export class ObjectStore {
     const managedKey = `${typeKey(type)}/${key}/${subresource ?? ""}`;
     const managed = this.#managed.get(managedKey) ?? new Map<string, ReadonlySet<string>>();
     const current = this.get(type, key);
-    const { resourceVersion, ...metadata } = given.metadata;
+    const { resourceVersion, uid, ...metadata } = given.metadata;
     if (resourceVersion !== undefined && resourceVersion !== current?.metadata.resourceVersion)
       return { outcome: refuse(409, "Conflict", "the object has been modified"), created: false };
+    if (uid !== undefined && uid !== current?.metadata.uid)
+      return {
+        outcome: refuse(409, "Conflict", `uid mismatch: the object given has ${uid}`),
+        created: false,
+      };
     if (current === undefined) {
       if (subresource !== undefined) return { outcome: notFound(type, given.metadata.name), created: false };
       const made = this.create(type, { ...given, metadata });
