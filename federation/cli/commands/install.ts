@@ -36,6 +36,7 @@ export const install: Command = async (invocation) => {
       registry: registry.replace(/\/+$/, ""),
       advertise,
       ...(token.value === undefined ? {} : { joinToken: token.value }),
+      agents: flags.has("agents"),
       ...(imagePrefix === undefined ? {} : { imagePrefix }),
       ...(imageTag === undefined ? {} : { imageTag }),
       ...(ca.value === undefined ? {} : { ca: ca.value }),

@@ -10,6 +10,7 @@ const BASE = [
   "base/controller.yaml",
   "base/gateway.yaml",
 ];
+const AGENTS = "overlays/agents/agent.yaml";
 const CRDS = ["crds/isthmus.yaml", "crds/multicluster.yaml"];
 const FOLDER = new URL("../../../infra/kubernetes/", import.meta.url);
 
@@ -24,6 +25,8 @@ export interface InstallSettings {
   readonly imageTag?: string;
   /** The key of the cluster's CA is with an issuer outside. */
   readonly ca?: ExternalCaSettings;
+  /** On every node one, as the overlay of that name has it. */
+  readonly agents?: boolean;
 }
 
 export interface ExternalCaSettings {
@@ -35,7 +38,11 @@ export interface ExternalCaSettings {
 
 interface Manifest {
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+  };
   data?: Record<string, string>;
   spec?: { template?: { spec: { containers: { image: string; env?: Setting[] }[] } } };
 }
@@ -47,7 +54,8 @@ interface Setting {
 
 /** Everything that `kubectl apply -f -` needs, as YAML documents. */
 export function installManifest(settings: InstallSettings): string {
-  const documents = [...CRDS, ...BASE].flatMap(readManifests).map((document) => filledIn(document, settings));
+  const files = [...CRDS, ...BASE, ...(settings.agents === true ? [AGENTS] : [])];
+  const documents = files.flatMap(readManifests).map((document) => filledIn(document, settings));
   const token = settings.joinToken === undefined ? [] : [joinSecret(settings.joinToken)];
   if (settings.ca === undefined) return render([...documents, ...token]);
   applyComponent(documents, new URL("components/external-ca/kustomization.yaml", FOLDER));
@@ -58,12 +66,12 @@ export function installManifest(settings: InstallSettings): string {
 }
 
 /**
- * What `kubectl delete -f -` needs: the reverse. Our own kinds go too, and with them their objects; the MCS kinds stay
- * unless asked for, because others may use them.
+ * What `kubectl delete --ignore-not-found -f -` needs: the reverse, and agents' roles, which belong to no namespace. Our own
+ * kinds go too, and with them their objects; the MCS kinds stay unless asked for, because others may use them.
  */
 export function uninstallManifest(withMcs: boolean): string {
   const crds = withMcs ? CRDS : CRDS.slice(0, 1);
-  return render([...crds, ...BASE].flatMap(readManifests).reverse());
+  return render([...crds, ...BASE, AGENTS].flatMap(readManifests).reverse());
 }
 
 function readManifests(file: string): readonly Manifest[] {
@@ -72,6 +80,7 @@ function readManifests(file: string): readonly Manifest[] {
 }
 
 function filledIn(document: Manifest, settings: InstallSettings): Manifest {
+  if (document.kind === "Namespace" && settings.agents === true) return withAgents(document);
   if (document.kind === "ConfigMap") {
     const { registry, advertise } = settings;
     return {
@@ -82,6 +91,14 @@ function filledIn(document: Manifest, settings: InstallSettings): Manifest {
   for (const container of document.spec?.template?.spec.containers ?? [])
     container.image = imageOf(container.image, settings);
   return document;
+}
+
+/** Agents use their node's network, which a restricted namespace does not admit. */
+function withAgents(document: Manifest): Manifest {
+  const { metadata } = document;
+  if (metadata.name !== "isthmus-system") return document;
+  const labels = { ...metadata.labels, "pod-security.kubernetes.io/enforce": "privileged" };
+  return { ...document, metadata: { ...metadata, labels } };
 }
 
 /** `isthmus/gateway:0.1.0` under another prefix or tag. */
