@@ -62,7 +62,7 @@ beforeAll(async () => {
   );
   const west = world.cluster("west").api;
   await west.put(PODS, pod("web-1", "web", WEB));
-}, 60_000);
+}, 180_000);
 
 afterAll(async () => {
   cart?.close();
@@ -152,9 +152,21 @@ describe("a ServiceExport in one cluster", () => {
     const shown = (cluster: KubeCluster, kinds: string, wanted: RegExp) =>
       until(`kubectl get ${kinds}`, 8_000, () => (wanted.test(get(cluster, kinds)) ? true : undefined));
     await shown(world.cluster("east"), "serviceexports", /NAME +VALID +READY.*AGE\ncart +True +Exported/);
-    await shown(west, "serviceimports", /NAME +TYPE.*\ncart +ClusterSetIP +\["10\.96\.0\.\d+"\]/);
-    await shown(west, "egresspolicies", /NAME +MODE +FROM +TO +ACCEPTED.*\noutside .*api\.example\.com +\w+/);
-    await shown(west, "trafficroutes", /NAME +TARGET +ACCEPTED.*\nsplit +elsewhere +\w+/);
+    await shown(
+      west,
+      "serviceimports",
+      /NAME +TYPE.*\ncart +ClusterSetIP +\["10\.96\.\d+\.\d+"\] +\[{"cluster":"east"}\]/,
+    );
+    await shown(
+      west,
+      "egresspolicies",
+      /NAME +MODE +FROM +TO +ACCEPTED.*\noutside .*api\.example\.com"}\] +\w+/,
+    );
+    await shown(
+      west,
+      "trafficroutes",
+      /NAME +PARENTS +HOSTNAMES +ACCEPTED.*\nsplit .*"name":"elsewhere".* +\w+/,
+    );
     await west.api.remove(routes, "shop", "split");
     await west.api.remove(policies, undefined, "outside");
   });

@@ -5,25 +5,29 @@ type Schema = { [field: string]: unknown };
 const GROUP = "isthmus.dev";
 const VERSION = "v1alpha1";
 
-/** What `kubectl get` shows beside the name; the rest of the columns is common. */
+const TARGETS = column("Targets", ".spec.targetRefs");
+
+/**
+ * What `kubectl get` shows beside the name; the rest of the columns is common. Lists are shown whole, as JSON: of a path with
+ * several results an API server shows the first, and a policy for two services would look like one for one of them.
+ */
 const COLUMNS: { readonly [kind: string]: readonly Column[] } = {
-  EgressPolicy: [
-    column("Mode", ".spec.mode"),
-    column("From", ".spec.from[*].workload"),
-    column("To", ".spec.to[*]['hostname','cidr']"),
-  ],
+  EgressPolicy: [column("Mode", ".spec.mode"), column("From", ".spec.from"), column("To", ".spec.to")],
   RateLimit: [
-    column("Target", ".spec.targetRefs[*].name"),
+    TARGETS,
     column("Requests", ".spec.limit.requests", "integer"),
     column("Per", ".spec.limit.unit"),
+    column("Mode", ".spec.mode"),
   ],
-  BackendTrafficPolicy: [column("Target", ".spec.targetRefs[*].name"), column("Mode", ".spec.mode")],
+  BackendTrafficPolicy: [TARGETS, column("Mode", ".spec.mode")],
   AuthorizationPolicy: [
     column("Action", ".spec.action"),
     column("Mode", ".spec.mode"),
-    column("Targets", ".spec.targetRefs[*].name"),
+    TARGETS,
+    column("From", ".spec.from"),
+    column("To", ".spec.to"),
   ],
-  TrafficRoute: [column("Target", ".spec.parentRefs[*].name")],
+  TrafficRoute: [column("Parents", ".spec.parentRefs"), column("Hostnames", ".spec.hostnames")],
   Rollout: [
     column("Target", ".spec.targetRef.name"),
     column("Stable", ".spec.stable.version"),
