@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { fileURLToPath } from "node:url";
 import type { KubeAccess } from "../../agents/kubernetes/api/access.ts";
 import { createKubeClient, type KubeClient } from "../../agents/kubernetes/api/client.ts";
 import type { KubeObject } from "../../agents/kubernetes/api/object.ts";
-import { pathOf, type ResourceType } from "../../agents/kubernetes/api/resource-type.ts";
+import { NAMESPACES, pathOf, type ResourceType } from "../../agents/kubernetes/api/resource-type.ts";
 import { Controller } from "../../agents/kubernetes/controller.ts";
 import { findInstallation } from "../../agents/kubernetes/member.ts";
 import { KubernetesSource } from "../../agents/kubernetes/source.ts";
@@ -27,6 +28,8 @@ import { KUBE_APISERVER, type RealKubeApi, type RealKubeOptions, startRealKubeAp
 import { unwrap } from "./pki.ts";
 import { type RegistryProcess, startRegistryProcess } from "./registry-process.ts";
 import { until } from "./until.ts";
+
+const AGENTS = fileURLToPath(new URL("../../infra/kubernetes/overlays/agents", import.meta.url));
 
 /** An API server, the double or a real one, with the few things that people and controllers of a cluster do to it. */
 export interface KubeApi {
@@ -64,13 +67,19 @@ export async function startKubeApi(options: RealKubeOptions = {}): Promise<KubeA
 /** As a user installs it, judged strictly: the processes then run with the rights that this gives them, and no others. */
 function installManifests(kubeconfig: string): void {
   const manifest = installManifest({ registry: "http://127.0.0.1:1", advertise: "127.0.0.1:15008" });
-  const kubectl = (input: string, ...args: readonly string[]): void => {
-    const done = spawnSync("kubectl", ["--kubeconfig", kubeconfig, ...args], { encoding: "utf8", input });
-    if (done.status !== 0) throw new Error(`kubectl ${args.join(" ")}: ${done.stderr}`);
-  };
-  kubectl(manifest, "apply", "--validate=strict", "-f", "-");
-  kubectl(foreignDefinitions(), "apply", "-f", "-");
-  kubectl("", "wait", "--for", "condition=established", "--timeout=30s", "crd", "--all");
+  kubectl(kubeconfig, manifest, "apply", "--validate=strict", "-f", "-");
+  kubectl(kubeconfig, foreignDefinitions(), "apply", "-f", "-");
+  kubectl(kubeconfig, "", "wait", "--for", "condition=established", "--timeout=30s", "crd", "--all");
+}
+
+/** An agent on every node, as an overlay has it: their roles, and a namespace that admits them. */
+export function installAgents({ real }: KubeApi): void {
+  if (real !== undefined) kubectl(real.kubeconfig, "", "apply", "--validate=strict", "-k", AGENTS);
+}
+
+function kubectl(kubeconfig: string, input: string, ...args: readonly string[]): void {
+  const done = spawnSync("kubectl", ["--kubeconfig", kubeconfig, ...args], { encoding: "utf8", input });
+  if (done.status !== 0) throw new Error(`kubectl ${args.join(" ")}: ${done.stderr}`);
 }
 
 /** A client with the rights of one of our service accounts; the double gives everyone all. */
@@ -146,6 +155,11 @@ function kubeApi(
     async up() {
       which.double?.store.compact();
       await (which.real ?? which.double)?.up();
+      // A pooled connection may not have heard yet that it was cut.
+      await until("it answers us", 10_000, async () => {
+        const answer = await client.request({ method: "GET", path: pathOf(NAMESPACES, {}) });
+        return answer.ok ? true : undefined;
+      });
     },
     async close() {
       client.close();
@@ -156,7 +170,7 @@ function kubeApi(
 
 /**
  * An address of this machine that a pod may have. A real API server refuses loopback addresses in EndpointSlices: with one,
- * the suites run in a network namespace where all of 198.18.0.0/15 is local (`npm run test:kubernetes`).
+ * the suites run in a network namespace where all of 198.18.0.0/17 is local (`npm run test:kubernetes`).
  */
 export function localAddress(host: number, net = 0): string {
   return KUBE_APISERVER === undefined ? `127.${net}.0.${host}` : `198.18.${net}.${host}`;

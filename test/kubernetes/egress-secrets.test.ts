@@ -1,44 +1,55 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createLogger } from "../../federation/model/log.ts";
 import { systemClock, systemRandom } from "../../gateway/process/clock.ts";
 import { joinSecrets, SecretStore } from "../../gateway/discovery/index.ts";
-import { type FakeKubeApi, startFakeKubeApi } from "../fakes/kube-api/server.ts";
 import { createOutsideCa, type Pair } from "../fakes/outside-pki.ts";
 import { BATCH, startEgress, WEB } from "../fakes/egress-scene.ts";
 import { addressOf } from "../fakes/http-wire.ts";
+import { clientAs, type KubeApi, startKubeApi } from "../fakes/kube-world.ts";
 import { requestOnce, startLoad, tally } from "../fakes/load.ts";
 import { startOutsideServer } from "../fakes/outside-server.ts";
 import { until } from "../fakes/until.ts";
+import { clear } from "./made.ts";
 import { namespace } from "./objects.ts";
-import { createKubeClient } from "../../agents/kubernetes/api/client.ts";
+import type { KubeClient } from "../../agents/kubernetes/api/client.ts";
+import { NAMESPACES, SECRETS } from "../../agents/kubernetes/api/resource-type.ts";
 import { EGRESS_NAMESPACE, followSecrets, type KubernetesSecrets } from "../../agents/kubernetes/secrets.ts";
 
 const ca = createOutsideCa("clients");
 
 describe("secrets of the API server", () => {
-  let api: FakeKubeApi;
+  let api: KubeApi;
+  let client: KubeClient;
   let secrets: KubernetesSecrets;
   let lines: string[];
   const log = createLogger((line) => void lines.push(line), Date.now);
 
-  beforeEach(async () => {
+  beforeAll(async () => {
+    api = await startKubeApi();
+    for (const name of [EGRESS_NAMESPACE, "shop"]) await api.put(NAMESPACES, namespace(name));
+    client = await clientAs(api, "gateway");
+  }, 120_000);
+  afterAll(async () => {
+    client?.close();
+    await api?.close();
+  });
+
+  beforeEach(() => {
     lines = [];
-    api = await startFakeKubeApi();
-    for (const name of [EGRESS_NAMESPACE, "shop"]) api.put("namespaces", namespace(name));
-    const client = createKubeClient({ url: new URL(api.url), token: () => undefined });
     secrets = followSecrets({ client, clock: systemClock, random: systemRandom, log });
   });
   afterEach(async () => {
     secrets.stop();
-    await api.close();
+    await clear(api, EGRESS_NAMESPACE, [SECRETS]);
   });
 
   const encoded = (text: string) => Buffer.from(text).toString("base64");
   const put = (name: string, data: Readonly<Record<string, string>>, namespace = EGRESS_NAMESPACE) =>
-    api.put("secrets", {
+    api.put(SECRETS, {
       apiVersion: "v1",
       kind: "Secret",
-      type: "kubernetes.io/tls",
+      // An API server takes no pair without both of its parts.
+      type: "tls.key" in data ? "kubernetes.io/tls" : "Opaque",
       metadata: { namespace, name },
       data: Object.fromEntries(Object.entries(data).map(([key, text]) => [key, encoded(text)])),
     });
@@ -53,22 +64,22 @@ describe("secrets of the API server", () => {
 
   it("are followed by watch, and whoever uses them is told", async () => {
     const [one, two] = [ca.issue({ commonName: "one" }), ca.issue({ commonName: "two" })];
-    put("batch-client", pairOf(one));
-    put("partner-ca", { "ca.crt": ca.certificatePem });
+    await put("batch-client", pairOf(one));
+    await put("partner-ca", { "ca.crt": ca.certificatePem });
     await hasCertificate("batch-client", one);
     await until("the CA", 2_000, () => secrets.get("partner-ca")?.authoritiesPem);
     const told: string[] = [];
     secrets.subscribe((name) => told.push(name));
-    put("batch-client", pairOf(two));
+    await put("batch-client", pairOf(two));
     await hasCertificate("batch-client", two);
     expect(told).toEqual(["batch-client"]);
   });
 
   it("keep their last good pair when they are spoiled or deleted, and the log says which, never what", async () => {
     const [one, two] = [ca.issue({ commonName: "one" }), ca.issue({ commonName: "two" })];
-    put("pair", pairOf(one));
+    await put("pair", pairOf(one));
     await hasCertificate("pair", one);
-    put("pair", { "tls.crt": two.certificatePem, "tls.key": one.privateKeyPem });
+    await put("pair", { "tls.crt": two.certificatePem, "tls.key": one.privateKeyPem });
     const refused = () => lines.filter((line) => line.includes("secret_refused"));
     await until("the log says so", 2_000, () => (refused().length > 0 ? true : undefined));
     expect(JSON.parse(refused()[0] ?? "")).toMatchObject({
@@ -78,8 +89,8 @@ describe("secrets of the API server", () => {
       detail: "tls.key does not belong to tls.crt",
       lastGoodStays: true,
     });
-    api.remove("secrets", `${EGRESS_NAMESPACE}/pair`);
-    put("later", pairOf(two));
+    await api.remove(SECRETS, EGRESS_NAMESPACE, "pair");
+    await put("later", pairOf(two));
     await hasCertificate("later", two);
     expect(secrets.get("pair")).toMatchObject(one);
     const keys = [one, two].map(({ privateKeyPem }) => privateKeyPem.split("\n")[1] ?? "");
@@ -88,9 +99,9 @@ describe("secrets of the API server", () => {
 
   it("are those of their own namespace, and of those the ones that hold certificates", async () => {
     const one = ca.issue({ commonName: "one" });
-    put("elsewhere", pairOf(one), "shop");
-    put("password", { password: "open sesame" });
-    put("pair", pairOf(one));
+    await put("elsewhere", pairOf(one), "shop");
+    await put("password", { password: "open sesame" });
+    await put("pair", pairOf(one));
     await hasCertificate("pair", one);
     expect(secrets.get("elsewhere")).toBeUndefined();
     expect(secrets.get("password")).toBeUndefined();
@@ -99,7 +110,7 @@ describe("secrets of the API server", () => {
 
   it("stand behind files of the same name, and are a new version when those come", async () => {
     const [one, two] = [ca.issue({ commonName: "one" }), ca.issue({ commonName: "two" })];
-    put("pair", pairOf(one));
+    await put("pair", pairOf(one));
     await hasCertificate("pair", one);
     const files = new SecretStore(log, {});
     const both = joinSecrets(files, secrets);
@@ -118,9 +129,9 @@ describe("secrets of the API server", () => {
     });
     try {
       scene.dns.answer("mutual.example.com", ["127.0.0.1"]);
-      put("outside-ca", { "ca.crt": scene.ca.certificatePem });
-      put("web-client", pairOf(ca.issue({ commonName: "web 1" })));
-      put("batch-client", pairOf(ca.issue({ commonName: "batch 1" })));
+      await put("outside-ca", { "ca.crt": scene.ca.certificatePem });
+      await put("web-client", pairOf(ca.issue({ commonName: "web 1" })));
+      await put("batch-client", pairOf(ca.issue({ commonName: "batch 1" })));
       await until("all are there", 2_000, () => secrets.get("batch-client"));
       const client = (workload: string, name: string) => ({ workload, clientCertificateRef: { name } });
       scene.apply({
@@ -146,7 +157,7 @@ describe("secrets of the API server", () => {
 
       const load = startLoad(await address(WEB), 8, "/", "localhost");
       await until("the load runs", 2_000, () => (load.report().ok > 20 ? true : undefined));
-      put("web-client", pairOf(ca.issue({ commonName: "web 2" })));
+      await put("web-client", pairOf(ca.issue({ commonName: "web 2" })));
       await until("the new one is shown", 2_000, async () =>
         (await shown(WEB)) === "hello web 2" ? true : undefined,
       );

@@ -96,8 +96,8 @@ beforeAll(async () => {
     await api.put(SERVICES, service(name, at));
     await api.put(SLICES, slice(name, { ...at, addresses: [GATEWAY] }));
   }
-  const own = pod("isthmus-controller-1", "controller", localAddress(51), "isthmus-system");
-  await api.put(PODS, { ...own, spec: { ...own.spec, nodeName: "a" } });
+  const at = { node: "a", namespace: "isthmus-system" };
+  await api.put(PODS, pod("isthmus-controller-1", "controller", localAddress(51), at));
   ca = makeCaRequest(directory, "first", TRUST_DOMAIN);
   copyFileSync(ca.csr, csrFile());
   faults = await startKubeFaults(api.access);

@@ -86,7 +86,7 @@ async function grpcEcho(east: KubeCluster, name: string, host: number): Promise<
 beforeAll(async () => {
   scene = await startKubeScene("guests");
   west = scene.west;
-  await west.api.put(PODS, pod("guest-1", "guest", GUEST, "guests"));
+  await west.api.put(PODS, pod("guest-1", "guest", GUEST, { namespace: "guests" }));
   for (const [index, name] of ["echo", "echo-v1", "echo-v2"].entries())
     await echo(scene.east, name, 41 + index);
   for (const [index, name] of GRPC_NAMES.entries()) await grpcEcho(scene.east, name, 51 + index);

@@ -1,6 +1,4 @@
 import { createPublicKey } from "node:crypto";
-import { spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createIssuer } from "../../agents/identity/issuer.ts";
 import { createIssuerClient } from "../../agents/identity/issuer-client.ts";
@@ -16,13 +14,11 @@ import { createClusterKey, createSvidCsr, decodePem, verifyChain } from "../../f
 import { compilePeerTrust } from "../../gateway/dataplane/identity/peer-trust.ts";
 import { createWatch } from "../../gateway/dataplane/lifecycle/watch.ts";
 import { systemClock } from "../../gateway/process/clock.ts";
-import { clientAs, type KubeApi, startKubeApi, until } from "../fakes/kube-world.ts";
+import { clientAs, installAgents, type KubeApi, startKubeApi, until } from "../fakes/kube-world.ts";
 import { podToken, type TokenWish } from "../fakes/kube-members.ts";
 import { createMemoryLog } from "../fakes/memory-log.ts";
 import { createTestFederation, type TestFederation, unwrap } from "../fakes/pki.ts";
 import { namespace } from "./objects.ts";
-
-const AGENTS = fileURLToPath(new URL("../../infra/kubernetes/overlays/agents", import.meta.url));
 
 let api: KubeApi;
 let federation: TestFederation;
@@ -38,12 +34,7 @@ const podOn = (node: string, space: string, name: string, account: string) => ({
 
 beforeAll(async () => {
   api = await startKubeApi();
-  if (api.real !== undefined) {
-    // The role and binding of agents: they are an overlay.
-    const args = ["--kubeconfig", api.real.kubeconfig, "apply", "--validate=strict", "-k", AGENTS];
-    const done = spawnSync("kubectl", args, { encoding: "utf8" });
-    if (done.status !== 0) throw new Error(done.stderr);
-  }
+  installAgents(api);
   federation = createTestFederation("demo.mesh", ["east", "west"], Date.now());
   await api.put(NAMESPACES, namespace("shop"));
   if (api.real !== undefined) await serviceAccount("shop", "web");

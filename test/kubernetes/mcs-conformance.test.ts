@@ -20,7 +20,7 @@ let west: KubeCluster;
 beforeAll(async () => {
   scene = await startKubeScene();
   ({ east, west } = scene);
-}, 60_000);
+}, 180_000);
 
 afterAll(async () => {
   await scene?.close();

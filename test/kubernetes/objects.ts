@@ -67,10 +67,35 @@ export const slice = (name: string, options: SliceOptions) => ({
   })),
 });
 
-export const pod = (name: string, account: string, address: string, space = "shop") => ({
+/** What a restricted namespace, such as ours, admits. */
+const RESTRICTED = {
+  allowPrivilegeEscalation: false,
+  runAsNonRoot: true,
+  capabilities: { drop: ["ALL"] },
+  seccompProfile: { type: "RuntimeDefault" },
+};
+
+export interface PodOptions {
+  readonly namespace?: string;
+  readonly node?: string;
+}
+
+/** Without an address it has not started. */
+export const pod = (
+  name: string,
+  account: string,
+  address: string | undefined,
+  { namespace: space = "shop", node }: PodOptions = {},
+) => ({
   metadata: { namespace: space, name },
-  spec: { serviceAccountName: account, containers: [{ name: "main", image: "app" }] },
-  status: { phase: "Running", podIP: address, podIPs: [{ ip: address }] },
+  spec: {
+    serviceAccountName: account,
+    containers: [{ name: "main", image: "app", securityContext: RESTRICTED }],
+    ...(node === undefined ? {} : { nodeName: node }),
+  },
+  ...(address === undefined
+    ? {}
+    : { status: { phase: "Running", podIP: address, podIPs: [{ ip: address }] } }),
 });
 
 /** A ServiceImport as people write it: a name of their own for a service that others export. */

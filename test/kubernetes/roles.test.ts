@@ -353,12 +353,12 @@ async function restWorks({ role, resource, verb }: Permission, round: number): P
     resource === "services"
   ) {
     if (resource === "services" && !isWrite)
-      return void (await until("it still imports", 5_000, () => another(round)));
+      return void (await until("it still imports", 15_000, () => another(round)));
     if (resource === "endpointslices")
-      return void (await until("it still imports", 5_000, () => another(round)));
+      return void (await until("it still imports", 15_000, () => another(round)));
     const wanted = 2 + (round % 7);
     await endpoints(wanted);
-    await until("an endpoint is mirrored", 5_000, async () => {
+    await until("an endpoint is mirrored", 15_000, async () => {
       const slices = await api.list(SLICES, "shop");
       const ours = slices.find(
         ({ metadata }) => metadata.labels?.["multicluster.kubernetes.io/service-name"] === "stable",
@@ -367,7 +367,7 @@ async function restWorks({ role, resource, verb }: Permission, round: number): P
     });
     return;
   }
-  await until("it still imports", 5_000, () => another(round));
+  await until("it still imports", 15_000, () => another(round));
 }
 
 async function another(round: number): Promise<true | undefined> {
@@ -444,7 +444,7 @@ describe.skipIf(reason !== undefined)(
   `roles that lack one verb${reason === undefined ? "" : ` (${reason})`}`,
   () => {
     it("say which verb on which resource of which group, for every verb of the manifest, and the rest goes on", {
-      timeout: 600_000,
+      timeout: 900_000,
     }, async () => {
       const all = await permissions();
       expect(all.length).toBeGreaterThan(50);
@@ -459,7 +459,7 @@ describe.skipIf(reason !== undefined)(
           continue;
         offers.set("standing", offerOf("shop", "standing", "east"));
         publish();
-        await until("all is well before", 5_000, () => imported("standing"));
+        await until("all is well before", 15_000, () => imported("standing"));
         const giveBack = await take(permission);
         try {
           const since = log.lines.length;
@@ -468,7 +468,7 @@ describe.skipIf(reason !== undefined)(
             continue;
           }
           await poke(permission, round);
-          await until(`the lack of ${text} is named`, 5_000, () =>
+          await until(`the lack of ${text} is named`, 15_000, () =>
             isNamed(log.lines.slice(since), permission) ? true : undefined,
           );
           await restWorks(permission, round);
@@ -476,7 +476,7 @@ describe.skipIf(reason !== undefined)(
           failed.push(`${text}: ${(error as Error).message.split("\n")[0]}`);
         } finally {
           await giveBack();
-          await until("all is well again", 5_000, () => (problems() === "" ? true : undefined)).catch(() =>
+          await until("all is well again", 15_000, () => (problems() === "" ? true : undefined)).catch(() =>
             failed.push(`${text}: does not recover: ${problems()}`),
           );
         }

@@ -80,8 +80,8 @@ async function startGateway(api: KubeApi, token: string, registryUrl: string): P
 
 /** As its image starts it: one bundled file, with the flags of its Dockerfile. */
 async function startAgent(api: KubeApi, registryUrl: string): Promise<MemberProcess> {
-  const { metadata, spec } = pod("isthmus-agent-1", "agent", "", "isthmus-system");
-  api.double?.put("pods", { metadata, spec: { ...spec, nodeName: "a" } });
+  const own = pod("isthmus-agent-1", "agent", undefined, { node: "a", namespace: "isthmus-system" });
+  api.double?.put("pods", own);
   const token = await podToken(api, { account: "agent", pod: "isthmus-agent-1" });
   writeFileSync(join(directory, "identity"), token);
   const [, entry = "[]"] = /^ENTRYPOINT (\[.*\])$/m.exec(readFileSync(DOCKERFILE, "utf8")) ?? [];

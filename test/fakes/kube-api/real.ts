@@ -28,7 +28,7 @@ const ADMIN_TOKEN = "administrator";
 export interface RealKubeOptions {
   /** Where it listens. */
   readonly host?: string;
-  /** First three bytes of the addresses that Services get. */
+  /** First three bytes of the addresses that Services get; 4,000 of `10.96` unless given. */
   readonly serviceRange?: string;
   /** Services get IPv6 addresses of this /112 as well: `fd00:96::`. */
   readonly serviceRange6?: string;
@@ -55,7 +55,7 @@ export async function startRealKubeApi(options: RealKubeOptions = {}): Promise<R
   const etcdUrl = `http://127.0.0.1:${etcdPort}`;
   const host = options.host ?? "127.0.0.1";
   const ranges = [
-    `${options.serviceRange ?? "10.96.0"}.0/24`,
+    options.serviceRange === undefined ? "10.96.0.0/20" : `${options.serviceRange}.0/24`,
     ...(options.serviceRange6 === undefined ? [] : [`${options.serviceRange6}/112`]),
   ];
   const etcdArguments = [
