@@ -164,6 +164,16 @@ describe("planning an alias", () => {
     expect(deleted(gone({ derived: derivedAt(7) }))).toEqual(["services/imported-payments-eu-1"]);
   });
 
+  it("makes nothing for one that is being deleted, or whose namespace is", () => {
+    const going = made("east/billing/payments", {
+      metadata: { name: "payments-eu", deletionTimestamp: NOW },
+    });
+    for (const rest of [{ import: going }, { open: false }]) {
+      const changes = planService(viewOf(OFFERED, { ...rest, derived: derivedAt(7) }));
+      expect(changes.map(({ kind }) => kind)).toEqual(["delete"]);
+    }
+  });
+
   it("gives back what it filled once nobody says what it stands for", () => {
     const metadata = { name: "payments-eu", annotations: { "isthmus.dev/applied": "x" } };
     const filled = made(undefined, { metadata, status: { conditions: [{ type: "Accepted" }] } });

@@ -2,15 +2,16 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { SnapshotOffer } from "../../../federation/model/snapshot.ts";
 import { AliasIndex } from "../alias-index.ts";
+import type { KubeMetadata } from "../api/object.ts";
 import { digestImport, type KubeImport } from "../digest/mcs.ts";
 import { parseAliasSource } from "./alias.ts";
 import { declaredResources } from "./declared.ts";
 
 const NOW = "2026-11-30T00:00:00Z";
 
-const alias = (from: string): KubeImport => {
+const alias = (from: string, rest: Partial<KubeMetadata> = {}): KubeImport => {
   const annotations = { "isthmus.dev/from": from };
-  const found = digestImport({ metadata: { namespace: "shop", name: "payments-eu", annotations } });
+  const found = digestImport({ metadata: { namespace: "shop", name: "payments-eu", annotations, ...rest } });
   if (found === undefined) throw new Error("no import");
   return found;
 };
@@ -71,12 +72,12 @@ describe("what the registry is told of aliases", () => {
     firstSeen: NOW,
   });
   const shop = { name: "shop", deleting: false, settings: {} };
-  const declared = (from: string, offers: readonly SnapshotOffer[], settings = {}) =>
+  const declared = (from: string, offers: readonly SnapshotOffer[], settings = {}, rest = {}) =>
     declaredResources({
       cluster: "west",
       services: new Map(),
       exports: new Map(),
-      imports: new Map([["shop/payments-eu", alias(from)]]),
+      imports: new Map([["shop/payments-eu", alias(from, rest)]]),
       namespaces: new Map([["shop", { ...shop, settings }]]),
       offers,
     }).map(({ metadata, spec }) => ({ metadata, spec }));
@@ -99,9 +100,11 @@ describe("what the registry is told of aliases", () => {
     ]);
   });
 
-  it("is nothing where the namespace does not accept it, where it makes no sense, and of this cluster's own", () => {
+  it("is nothing where the namespace does not accept it, where it makes no sense or ends, and of this cluster's own", () => {
     const offers = [offer("billing", "payments", "east")];
     expect(declared("east/billing/payments", offers, { "isthmus.dev/import-from": "none" })).toEqual([]);
+    const deletionTimestamp = NOW;
+    expect(declared("east/billing/payments", offers, {}, { deletionTimestamp })).toEqual([]);
     for (const from of ["payments.billing", "west/billing/payments", "billing/nothing"])
       expect(declared(from, offers)).toEqual([]);
   });
