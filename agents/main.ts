@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os";
 import { VERSION } from "../federation/model/version.ts";
 import { systemClock } from "../gateway/process/clock.ts";
 import { reportCrash, runMember } from "../gateway/process/member.ts";
@@ -23,7 +24,13 @@ await runMember(
       if (prepared.ok && prepared.value.captured !== undefined) {
         const { captured } = prepared.value;
         mesh = prepared.value.mesh;
-        capture = createCapture({ captured, guarded: prepared.value.mesh?.guarded, clock: systemClock, log });
+        capture = createCapture({
+          captured,
+          guarded: prepared.value.mesh?.guarded,
+          interfaces: networkInterfaces,
+          clock: systemClock,
+          log,
+        });
       }
       return prepared;
     }),

@@ -3,6 +3,7 @@ import type { Logger } from "../../federation/model/log.ts";
 import { PROBLEMS } from "../../federation/model/problem.ts";
 import type { Watch } from "../../gateway/dataplane/index.ts";
 import type { Clock, Timer } from "../../gateway/process/clock.ts";
+import { type Interfaces, pickLanding } from "./landing.ts";
 import {
   type CapturedPort,
   renderBeat,
@@ -10,6 +11,7 @@ import {
   renderGuardChanges,
   renderRemoval,
   renderTable,
+  type Wanted,
 } from "./rules.ts";
 
 /** Runs a script of nft in one transaction; answers what it complained of, if anything. */
@@ -19,6 +21,8 @@ export interface CaptureOptions {
   readonly captured: Watch<readonly CapturedPort[]>;
   /** Addresses of pods that take no plain connection. */
   readonly guarded?: Watch<readonly string[]> | undefined;
+  /** The node's own, as they are now. */
+  readonly interfaces: () => Interfaces;
   readonly clock: Clock;
   readonly log: Logger;
   readonly run?: RunNft;
@@ -34,10 +38,9 @@ const BEAT_MS = 1_000;
 const RETRY_MS = 5_000;
 
 /** Keeps this node's nftables in step with what is to be captured. One transaction at a time. */
-export function createCapture({ captured, guarded, clock, log, run = runNft }: CaptureOptions): Capture {
-  let inForce:
-    | { readonly captured: readonly CapturedPort[]; readonly guarded: readonly string[] }
-    | undefined;
+export function createCapture(options: CaptureOptions): Capture {
+  const { captured, guarded, interfaces, clock, log, run = runNft } = options;
+  let inForce: Wanted | undefined;
   let queue: Promise<void> = Promise.resolve();
   let complaint = "";
   let timer: Timer | undefined;
@@ -53,15 +56,10 @@ export function createCapture({ captured, guarded, clock, log, run = runNft }: C
   };
   const step = async (): Promise<void> => {
     if (stopped) return;
-    const wanted = { captured: captured.current, guarded: guarded?.current ?? [] };
-    const script =
-      inForce === undefined
-        ? renderTable(wanted.captured, wanted.guarded)
-        : renderChanges(inForce.captured, wanted.captured) +
-          renderGuardChanges(inForce.guarded, wanted.guarded) +
-          renderBeat();
+    const landing = pickLanding(interfaces(), inForce?.landing ?? {});
+    const wanted = { captured: captured.current, guarded: guarded?.current ?? [], landing };
     // Somebody flushed the rules, or they were never there: the next beat writes all of them.
-    inForce = (await transact(script)) ? wanted : undefined;
+    inForce = (await transact(renderStep(inForce, wanted))) ? wanted : undefined;
   };
   const enqueue = (work: () => Promise<void>): Promise<void> => {
     queue = queue.then(work);
@@ -91,6 +89,17 @@ export function createCapture({ captured, guarded, clock, log, run = runNft }: C
       return removal;
     },
   };
+}
+
+function renderStep(inForce: Wanted | undefined, wanted: Wanted): string {
+  const { landing } = wanted;
+  const stays = inForce?.landing.ip4 === landing.ip4 && inForce?.landing.ip6 === landing.ip6;
+  if (inForce === undefined || !stays) return renderTable(wanted);
+  return (
+    renderChanges(inForce.captured, wanted.captured) +
+    renderGuardChanges(inForce.guarded, wanted.guarded) +
+    renderBeat()
+  );
 }
 
 const NFT_TIMEOUT_MS = 5_000;

@@ -4,15 +4,25 @@ import { createWatch } from "../../gateway/dataplane/lifecycle/watch.ts";
 import { createManualClock, settle } from "../../test/fakes/manual-clock.ts";
 import { createMemoryLog } from "../../test/fakes/memory-log.ts";
 import { createCapture } from "./capture.ts";
+import type { Interfaces } from "./landing.ts";
 import { type CapturedPort, renderChanges, renderGuardChanges, renderTable } from "./rules.ts";
 
 const port = fc.record({
-  address: fc.constantFrom("10.96.0.1", "10.96.0.2", "10.96.0.3"),
+  address: fc.constantFrom("10.96.0.1", "10.96.0.2", "fd00:96::1", "fd00:96::2"),
   port: fc.constantFrom(80, 443),
   listen: fc.constantFrom(20_001, 20_002),
   strict: fc.boolean(),
 });
 const ports = fc.uniqueArray(port, { selector: ({ address, port: number }) => `${address}:${number}` });
+
+const NODE = { netmask: "", mac: "", cidr: null, internal: false } as const;
+const interfaces = (...addresses: readonly string[]): Interfaces => ({
+  eth0: addresses.map((address) =>
+    address.includes(":")
+      ? { ...NODE, address, family: "IPv6", scopeid: 0 }
+      : { ...NODE, address, family: "IPv4" },
+  ),
+});
 
 /** What a list of element commands makes of a table's elements. */
 function played(before: readonly CapturedPort[], script: string): Set<string> {
@@ -36,9 +46,10 @@ function played(before: readonly CapturedPort[], script: string): Set<string> {
 }
 
 function elementsOf({ address, port: number, listen, strict }: CapturedPort): string[] {
+  const family = address.includes(":") ? "ip6" : "ip";
   return [
-    `captured ${address} . ${number}`,
-    `${strict ? "strict" : "permissive"} ${address} . ${number} ${listen}`,
+    `captured_${family} ${address} . ${number}`,
+    `${strict ? "strict" : "permissive"}_${family} ${address} . ${number} ${listen}`,
   ];
 }
 
@@ -52,15 +63,16 @@ describe("the rules of capture", () => {
   });
 
   it("turn any set of guarded pods into any other", () => {
-    const addresses = fc.uniqueArray(fc.constantFrom("10.0.0.1", "10.0.0.2", "10.0.0.3"));
+    const addresses = fc.uniqueArray(fc.constantFrom("10.0.0.1", "10.0.0.2", "fd00::3"));
     fc.assert(
       fc.property(addresses, addresses, (before, after) => {
         const guarded = new Set<string>(before);
         for (const line of renderGuardChanges(before, after)
           .split("\n")
           .filter((each) => each !== "")) {
-          const [, verb, address = ""] =
-            /^(add|delete) element inet isthmus guarded \{ (\S+) \}$/.exec(line) ?? [];
+          const [, verb, family, address = ""] =
+            /^(add|delete) element inet isthmus guarded_(ip6?) \{ (\S+) \}$/.exec(line) ?? [];
+          expect(family).toBe(address.includes(":") ? "ip6" : "ip");
           expect(guarded.has(address), line).toBe(verb === "delete");
           if (verb === "add") guarded.add(address);
           else guarded.delete(address);
@@ -70,12 +82,34 @@ describe("the rules of capture", () => {
     );
   });
 
-  it("replace the table in one transaction", () => {
-    const script = renderTable([{ address: "10.96.0.1", port: 80, listen: 20_001, strict: false }]);
+  it("replace the table in one transaction, each family by itself", () => {
+    const captured = ["10.96.0.1", "fd00:96::1"].map((address, index) => ({
+      address,
+      port: 80,
+      listen: 20_001 + index,
+      strict: index > 0,
+    }));
+    const landing = { ip4: "192.0.2.1", ip6: "2001:db8::1" };
+    const script = renderTable({ captured, guarded: ["fd00::3"], landing });
     expect(script.startsWith("add table inet isthmus\ndelete table inet isthmus\ntable inet isthmus {")).toBe(
       true,
     );
-    expect(script).toContain("10.96.0.1 . 80 : 20001");
+    for (const line of [
+      "map permissive_ip { type ipv4_addr . inet_service : inet_service; elements = { 10.96.0.1 . 80 : 20001 } }",
+      "map permissive_ip6 { type ipv6_addr . inet_service : inet_service; }",
+      "map strict_ip { type ipv4_addr . inet_service : inet_service; }",
+      "map strict_ip6 { type ipv6_addr . inet_service : inet_service; elements = { fd00:96::1 . 80 : 20002 } }",
+      "set guarded_ip6 { type ipv6_addr; elements = { fd00::3 } }",
+      "meta l4proto tcp dnat ip to 192.0.2.1:ip daddr . tcp dport map @strict_ip",
+      "meta nfproto @alive meta l4proto tcp dnat ip6 to [2001:db8::1]:ip6 daddr . tcp dport map @permissive_ip6",
+      "add element inet isthmus alive { ipv4 timeout 3s, ipv6 timeout 3s }",
+    ])
+      expect(script).toContain(`${line}\n`);
+  });
+
+  it("turn a family that the node has no address of to whatever address the interface has", () => {
+    const script = renderTable({ captured: [], guarded: [], landing: { ip4: "192.0.2.1" } });
+    expect(script).toContain("meta l4proto tcp redirect to :ip6 daddr . tcp dport map @strict_ip6");
   });
 });
 
@@ -85,8 +119,8 @@ describe("capture", () => {
     const guarded = createWatch<readonly string[]>([]);
     const scripts: string[] = [];
     const run = async (script: string) => void scripts.push(script);
-    const options = { captured, guarded, clock: createManualClock(), log: createMemoryLog(), run };
-    const capture = createCapture(options);
+    const shell = { clock: createManualClock(), log: createMemoryLog(), run, interfaces: () => ({}) };
+    const capture = createCapture({ captured, guarded, ...shell });
     captured.publish([{ address: "10.96.0.1", port: 80, listen: 20_001, strict: true }]);
     guarded.publish(["10.244.0.10"]);
     await settle();
@@ -109,14 +143,19 @@ describe("capture", () => {
       return fails ? "Error: No such file or directory" : undefined;
     };
     const log = createMemoryLog();
-    const capture = createCapture({ captured, clock, log, run });
+    let addresses = ["192.0.2.1"];
+    const capture = createCapture({ captured, interfaces: () => interfaces(...addresses), clock, log, run });
     await capture.start();
     expect(scripts.at(-1)).toContain("table inet isthmus {");
     await clock.advanceAsync(1_000);
     expect(scripts.at(-1)).toMatch(/^flush set inet isthmus alive\n/);
     captured.publish([{ address: "10.96.0.1", port: 80, listen: 20_001, strict: true }]);
     await settle();
-    expect(scripts.at(-1)).toContain("add element inet isthmus strict { 10.96.0.1 . 80 : 20001 }");
+    expect(scripts.at(-1)).toContain("add element inet isthmus strict_ip { 10.96.0.1 . 80 : 20001 }");
+    addresses = ["192.0.2.2", "2001:db8::2"];
+    await clock.advanceAsync(1_000);
+    expect(scripts.at(-1)).toContain("dnat ip to 192.0.2.2:");
+    expect(scripts.at(-1)).toContain("dnat ip6 to [2001:db8::2]:");
     fails = true;
     await clock.advanceAsync(1_000);
     fails = false;

@@ -14,7 +14,7 @@ import { problemOf } from "./api/failure.ts";
 import { asKubeObject, type OwnerReference } from "./api/object.ts";
 import { apiVersionOf, CLUSTER_ROLES, ENDPOINT_SLICES, pathOf } from "./api/resource-type.ts";
 import { findKubeAccess } from "./config.ts";
-import { digestSlice, sliceAddresses } from "./digest/endpoint-slice.ts";
+import { digestSlice, sliceEndpoints } from "./digest/endpoint-slice.ts";
 import { fieldsOf, list } from "./digest/fields.ts";
 import { ISSUER_SERVICE, SYSTEM_NAMESPACE } from "./labels.ts";
 import type { MeshView } from "./mesh-view.ts";
@@ -125,7 +125,9 @@ async function issuerAddresses(client: KubeClient): Promise<Result<readonly stri
         const object = asKubeObject(item);
         return object === undefined ? [] : (digestSlice(object) ?? []);
       });
-      return ok(slices.flatMap((slice) => sliceAddresses(slice, ISSUER_SERVICE.port)));
+      return ok(
+        slices.flatMap((slice) => sliceEndpoints(slice, ISSUER_SERVICE.port)).map(({ address }) => address),
+      );
     }
     failure ??= problemOf(`list ${type.plural}`, answer.error);
     if (answer.error.kind !== "not_found") break;

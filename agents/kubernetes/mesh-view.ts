@@ -1,13 +1,13 @@
-import { isIPv4 } from "node:net";
 import type { ServiceName } from "../../federation/model/service.ts";
 import { createWatch, type PodEntry } from "../../gateway/dataplane/index.ts";
 import type { CapturedPort } from "../capture/rules.ts";
 import type { MeshEndpoint, MeshServices } from "../proxy/mesh.ts";
-import { endpointAddress, endpointNode, type KubeSlice } from "./digest/endpoint-slice.ts";
+import { agentAddresses } from "./agent-addresses.ts";
+import { sliceEndpoints } from "./digest/endpoint-slice.ts";
 import type { KubeNamespace } from "./digest/mcs.ts";
 import type { KubePod } from "./digest/pod.ts";
 import type { KubeService } from "./digest/service.ts";
-import { AGENT_SERVICE, ANNOTATION } from "./labels.ts";
+import { ANNOTATION } from "./labels.ts";
 import { EntryPorts, MESH_PORTS } from "./mcs/ports.ts";
 import type { SliceIndex } from "./slice-index.ts";
 
@@ -33,6 +33,10 @@ export class MeshView implements MeshServices {
     this.#facts = facts;
   }
 
+  get node(): string | undefined {
+    return this.#facts.node;
+  }
+
   isStrict({ namespace }: Pick<ServiceName, "namespace">): boolean {
     return this.#mode(namespace) === "strict";
   }
@@ -42,16 +46,13 @@ export class MeshView implements MeshServices {
     const key = `${namespace}/${name}`;
     const portName = services.get(key)?.ports.find((each) => each.port === port)?.name ?? "";
     const found: MeshEndpoint[] = [];
-    for (const slice of slices.of(key)) {
-      if (slice.addressType !== "IPv4") continue;
-      for (const [address, of] of nodesOf(slice, portName)) {
-        const agent = of === undefined ? undefined : this.#agentsByNode().get(of);
-        found.push({
-          address,
-          local: of !== undefined && of === node,
-          ...(agent === undefined ? {} : { agent }),
-        });
-      }
+    for (const { address, node: of } of slices.of(key).flatMap((slice) => sliceEndpoints(slice, portName))) {
+      const agent = of === undefined ? undefined : this.#agentsByNode().get(of);
+      found.push({
+        address,
+        local: of !== undefined && of === node,
+        ...(agent === undefined ? {} : { agent }),
+      });
     }
     return found;
   }
@@ -63,19 +64,18 @@ export class MeshView implements MeshServices {
     const captured: CapturedPort[] = [];
     for (const [key, { namespace, name, derivedFor, clusterIps, ports }] of this.#facts.services) {
       if (derivedFor !== undefined || this.#mode(namespace) === undefined) continue;
-      const addresses = clusterIps.filter(isIPv4);
-      for (const { port, protocol } of addresses.length === 0 ? [] : ports) {
+      for (const { port, protocol } of clusterIps.length === 0 ? [] : ports) {
         if (protocol !== "TCP") continue;
         const listen = this.#listens.of(`${key}:${port}`);
         entries.push({ service: { namespace, name }, port, listen });
-        for (const address of addresses)
+        for (const address of clusterIps)
           captured.push({ address, port, listen, strict: this.isStrict({ namespace }) });
       }
     }
     entries.sort((a, b) => a.listen - b.listen);
     const guarded = [...this.#facts.pods.values()]
       .filter((pod) => this.isStrict(pod))
-      .flatMap(({ addresses }) => addresses.filter(isIPv4))
+      .flatMap(({ addresses }) => addresses)
       .sort();
     if (JSON.stringify(entries) !== JSON.stringify(this.ports.current)) this.ports.publish(entries);
     if (guarded.join() !== this.guarded.current.join()) this.guarded.publish(guarded);
@@ -89,20 +89,10 @@ export class MeshView implements MeshServices {
 
   #agentsByNode(): ReadonlyMap<string, string> {
     this.#agents ??= new Map(
-      this.#facts.slices
-        .of(AGENT_SERVICE.key)
-        .flatMap((slice) => nodesOf(slice, AGENT_SERVICE.tunnelPort))
-        .flatMap(([address, node]) => (node === undefined ? [] : [[node, address] as const])),
+      agentAddresses(this.#facts.slices).flatMap(({ address, node }) =>
+        node === undefined ? [] : [[node, address] as const],
+      ),
     );
     return this.#agents;
   }
-}
-
-/** `10.0.0.1:80` and its node. */
-function nodesOf(slice: KubeSlice, portName: string): readonly (readonly [string, string | undefined])[] {
-  const port = slice.ports.find(({ name, protocol }) => name === portName && protocol === "TCP");
-  if (port === undefined) return [];
-  return slice.endpoints.map(
-    (endpoint) => [`${endpointAddress(endpoint)}:${port.port}`, endpointNode(endpoint)] as const,
-  );
 }

@@ -1,5 +1,4 @@
 // Longer than other files: what is kept of a cluster, and what follows from each change of it, are read together.
-import { isIPv4 } from "node:net";
 import type { Logger } from "../../federation/model/log.ts";
 import { MAX_VERSIONS, service as serviceSchema } from "../../federation/model/wire/api.ts";
 import type { Problem } from "../../federation/model/problem.ts";
@@ -27,7 +26,14 @@ import {
   SERVICE_EXPORTS,
   SERVICES,
 } from "./api/resource-type.ts";
-import { type KubeSlice, digestSlice, sliceAddresses } from "./digest/endpoint-slice.ts";
+import { agentAddresses } from "./agent-addresses.ts";
+import {
+  type KubeSlice,
+  digestSlice,
+  primarySlices,
+  type SlicedEndpoint,
+  sliceEndpoints,
+} from "./digest/endpoint-slice.ts";
 import { digestExport, digestNamespace, type KubeExport, type KubeNamespace } from "./digest/mcs.ts";
 import { digestPod, type KubePod } from "./digest/pod.ts";
 import { digestService, type KubeService, portProtocol } from "./digest/service.ts";
@@ -252,7 +258,7 @@ export class KubernetesSource implements ServicesSource {
       return;
     }
     const { namespace, name } = service;
-    const slices = this.#index.of(key);
+    const slices = primarySlices(service, this.#index.of(key));
     const current = new Set<string>();
     for (const { port, name: portName, protocol } of service.ports) {
       if (protocol !== "TCP") continue;
@@ -260,7 +266,7 @@ export class KubernetesSource implements ServicesSource {
       current.add(told);
       this.#tell(
         told,
-        slices.flatMap((slice) => sliceAddresses(slice, portName ?? "")),
+        slices.flatMap((slice) => sliceEndpoints(slice, portName ?? "")),
       );
     }
     for (const known of this.#toldPorts(`${name}.${namespace}:`))
@@ -275,8 +281,9 @@ export class KubernetesSource implements ServicesSource {
   /** Ports told by `cart.shop:`, so that a service finds its own among thousands. */
   readonly #portsTold = new Map<string, Set<string>>();
 
-  #tell(key: string, given: readonly string[]): void {
-    const endpoints = [...new Set(given)].sort().map((address) => this.#endpoint(address));
+  #tell(key: string, given: readonly SlicedEndpoint[]): void {
+    const nodes = new Map(given.map(({ address, node }) => [address, node]));
+    const endpoints = [...nodes.keys()].sort().map((address) => this.#endpoint(address, nodes.get(address)));
     if (JSON.stringify(this.#told.get(key) ?? []) === JSON.stringify(endpoints)) return;
     const prefix = key.slice(0, key.indexOf(":") + 1);
     const ports = this.#portsTold.get(prefix) ?? new Set();
@@ -293,10 +300,14 @@ export class KubernetesSource implements ServicesSource {
   }
 
   /** `10.0.0.1:80` or `[fd00::1]:80`, with what the pod there says of itself. */
-  #endpoint(address: string): ServiceEndpoint {
+  #endpoint(address: string, node: string | undefined): ServiceEndpoint {
     const host = address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "");
     const version = this.#versions.get(host);
-    return version === undefined ? { address } : { address, version };
+    return {
+      address,
+      ...(version === undefined ? {} : { version }),
+      ...(node === undefined ? {} : { node }),
+    };
   }
 
   /** Of the endpoints that are ready; the same at every gateway, since all follow one API server. */
@@ -322,8 +333,8 @@ export class KubernetesSource implements ServicesSource {
     const { role } = this.#options;
     this.#tellRelabelled();
     const offered = this.#offered();
-    const gateways = role === "agent" ? this.#tunnelAddresses(GATEWAY_SERVICE) : [];
-    const agents = role === "gateway" ? this.#tunnelAddresses(AGENT_SERVICE) : [];
+    const gateways = role === "agent" ? this.#gatewayAddresses() : [];
+    const agents = role === "gateway" ? agentAddresses(this.#index) : [];
     if (role === "agent") {
       this.#publishCaptured();
       this.#publishWanted();
@@ -357,15 +368,10 @@ export class KubernetesSource implements ServicesSource {
     return offered;
   }
 
-  #tunnelAddresses({
-    key,
-    tunnelPort,
-  }: {
-    readonly key: string;
-    readonly tunnelPort: string;
-  }): readonly string[] {
-    const slices = this.#index.of(key);
-    return [...new Set(slices.flatMap((slice) => sliceAddresses(slice, tunnelPort)))].sort();
+  #gatewayAddresses(): readonly string[] {
+    const { key, tunnelPort } = GATEWAY_SERVICE;
+    const found = this.#index.of(key).flatMap((slice) => sliceEndpoints(slice, tunnelPort));
+    return [...new Set(found.map(({ address }) => address))].sort();
   }
 
   #publishWanted(): void {
@@ -386,7 +392,7 @@ export class KubernetesSource implements ServicesSource {
     for (const { namespace, derivedFor, clusterIps, ports } of this.#services.items.values()) {
       if (derivedFor === undefined) continue;
       const strict = this.#namespaces.items.get(namespace)?.settings[ANNOTATION.mtls] === "strict";
-      for (const address of clusterIps.filter(isIPv4))
+      for (const address of clusterIps)
         for (const { port, targetPort } of ports)
           if (targetPort !== undefined) captured.push({ address, port, listen: targetPort, strict });
     }

@@ -24,6 +24,7 @@ import {
   type Watch,
 } from "../../gateway/dataplane/index.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
+import { ofFamily } from "./endpoint-family.ts";
 
 /** One endpoint of a service of this cluster, and how it is reached. */
 export interface MeshEndpoint {
@@ -36,6 +37,8 @@ export interface MeshEndpoint {
 
 /** Services of this cluster whose calls go under mutual TLS, as the API server tells. */
 export interface MeshServices {
+  /** This one. */
+  readonly node: string | undefined;
   readonly ports: Watch<readonly PodEntry[]>;
   endpoints(service: ServiceName, port: number): readonly MeshEndpoint[];
   /** Whether the service's namespace wants nothing else than mutual TLS. */
@@ -180,7 +183,7 @@ class MeshListeners implements Mesh {
 
   #connect(socket: Socket, entry: PodEntry, caller: SpiffeId): void {
     const { service, port } = entry;
-    const endpoints = this.#services.endpoints(service, port);
+    const endpoints = ofFamily(this.#services.endpoints(service, port), socket);
     const endpoint = endpoints[Math.floor(this.#context.random() * endpoints.length)];
     if (endpoint === undefined)
       return this.#refuse(socket, entry, caller, problem("no_endpoint", `${serviceKey(service)}:${port}`));

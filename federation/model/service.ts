@@ -44,6 +44,8 @@ export interface Service {
 /** One dialable address of a service port. */
 export interface ServiceEndpoint {
   readonly address: string;
+  /** Where nodes are known: the agent of the same one stands beside it. */
+  readonly node?: string;
   /** `v2`: which of the service's versions runs there. */
   readonly version?: string;
 }

@@ -26,7 +26,14 @@ export {
 } from "./secret-store.ts";
 export { type JoinOptions, joinCluster, joinWithCsr } from "./membership.ts";
 export type { SnapshotSourceStatus } from "./snapshot-poll.ts";
-export type { EndpointListener, EntryPort, PodEntries, ServicesSource, Topology } from "./services-source.ts";
+export type {
+  AgentAddress,
+  EndpointListener,
+  EntryPort,
+  PodEntries,
+  ServicesSource,
+  Topology,
+} from "./services-source.ts";
 export { parseStaticCluster, readStaticCluster, type StaticFileProblem } from "./static-services.ts";
 export { type Backoff, backoffMs } from "../dataplane/lifecycle/backoff.ts";
 export { createPush } from "./push.ts";

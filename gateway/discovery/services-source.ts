@@ -26,9 +26,15 @@ export interface Topology {
   /** Where this cluster's agents find their gateways, `host:port`. */
   readonly gateways: readonly string[];
   /** Tunnel listeners of this cluster's agents; empty: the gateway serves workloads itself. */
-  readonly agents: readonly string[];
+  readonly agents: readonly AgentAddress[];
   /** Workloads that get a local address for every imported service. */
   readonly workloads: readonly SpiffeId[];
+}
+
+/** A tunnel listener, and whose endpoints it stands beside, where nodes are known. */
+export interface AgentAddress {
+  readonly address: string;
+  readonly node?: string;
 }
 
 /** Entries that many workloads share: who calls is read off the connection's source address. */

@@ -31,7 +31,8 @@ export function createStaticSource(
 }
 
 function topologyOf(cluster: StaticCluster, trustDomain: TrustDomain): Topology {
-  const { gateways, agents } = cluster.spec;
+  const { gateways } = cluster.spec;
+  const agents = cluster.spec.agents.map((address) => ({ address }));
   return { offered: servicesOf(cluster), gateways, agents, workloads: workloadIds(cluster, trustDomain) };
 }
 

@@ -82,7 +82,7 @@ export function buildGateway(context: MemberContext): Proxy {
 
   const followServices = (): Promise<unknown> => {
     const topology = discovery.services.topology.current;
-    agents.setAddresses(topology.agents);
+    agents.setAddresses(topology.agents.map(({ address }) => address));
     siblings.setAddresses(
       topology.agents.length === 0 && topology.gateways.length > 1 ? topology.gateways : [],
     );

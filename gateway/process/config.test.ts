@@ -94,6 +94,24 @@ describe("parseProcessConfig", () => {
   });
 });
 
+describe("listening on [::]", () => {
+  it("is listening on 0.0.0.0 where the kernel has no IPv6, for every listener", () => {
+    const keys = ["ISTHMUS_LISTEN", "ISTHMUS_ADMIN_LISTEN", "ISTHMUS_ISSUER_LISTEN", "ISTHMUS_DNS_LISTEN"];
+    const settings: Record<string, string> = {
+      ...MINIMUM,
+      ...Object.fromEntries(keys.map((key) => [key, "[::]:1"])),
+    };
+    const hosts = (hasIpv6: boolean) => {
+      const parsed = parseProcessConfig((key) => settings[key], keys, hasIpv6);
+      if (!parsed.ok) throw new Error("it parses");
+      const { listen, adminListen, issuerListen, dnsListen } = parsed.value.config;
+      return [listen, adminListen, issuerListen, dnsListen].map((address) => address?.host);
+    };
+    expect(hosts(true)).toEqual(Array(4).fill("::"));
+    expect(hosts(false)).toEqual(Array(4).fill("0.0.0.0"));
+  });
+});
+
 describe("ISTHMUS_ACCESS_LOG", () => {
   const accessLogOf = (value: string) =>
     parseProcessConfig((key) => ({ ...REQUIRED, ISTHMUS_ACCESS_LOG: value })[key]);

@@ -114,8 +114,9 @@ const CA_ISSUER =
 export function parseProcessConfig(
   get: (key: string) => string | undefined,
   keys: readonly string[] = [],
+  hasIpv6 = true,
 ): Result<ParsedConfig, readonly Issue[]> {
-  const read = createReader(get);
+  const read = createReader(get, hasIpv6);
   const config = {
     stateDir: read.required(
       "ISTHMUS_STATE_DIR",
@@ -150,7 +151,10 @@ export function parseProcessConfig(
   return ok({ config: withoutUndefined(config), warnings: unknownSettings(keys) });
 }
 
-function createReader(get: (key: string) => string | undefined) {
+function createReader(get: (key: string) => string | undefined, hasIpv6: boolean) {
+  // One manifest for all clusters says `[::]`, which takes both families; a kernel without IPv6 makes no such socket.
+  const heard = (address: Address): Address =>
+    address.host === "::" && !hasIpv6 ? { ...address, host: "0.0.0.0" } : address;
   const issues: Issue[] = [];
   const complain = (path: Key, message: string): void => void issues.push({ path, message });
   // An empty value is how shells and charts spell "not set".
@@ -173,7 +177,7 @@ function createReader(get: (key: string) => string | undefined) {
     address(key: Key, fallback: string | undefined): Address {
       const value = optional(key) ?? fallback ?? required(key, "the tunnel listener, host:port");
       const parsed = parseAddress(value);
-      if (parsed.ok) return parsed.value;
+      if (parsed.ok) return heard(parsed.value);
       if (value !== "") complain(key, parsed.error);
       return { host: "", port: 0 };
     },
@@ -181,7 +185,7 @@ function createReader(get: (key: string) => string | undefined) {
       const value = optional(key);
       const parsed = value === undefined ? undefined : parseAddress(value);
       if (parsed?.ok === false) complain(key, parsed.error);
-      return parsed?.ok === true ? parsed.value : undefined;
+      return parsed?.ok === true ? heard(parsed.value) : undefined;
     },
     advertise(key: Key): string | undefined {
       const value = optional(key);

@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os";
 import { formatAddress } from "../../federation/model/address.ts";
 import { createLogger, type Logger } from "../../federation/model/log.ts";
 import { type Issue, type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
@@ -68,6 +69,11 @@ export interface Closable {
 
 export type Prepare = (config: ProcessConfig, log: Logger) => Promise<Result<Prepared, Problem>>;
 
+/** Where a kernel has it, the loopback interface has an address of it. */
+function hasIpv6(): boolean {
+  return Object.values(networkInterfaces()).some((infos) => infos?.some(({ family }) => family === "IPv6"));
+}
+
 /** The life of a gateway or agent process: settings, identity, proxy, reports, and an orderly end. */
 export async function runMember(
   role: MemberRole,
@@ -75,7 +81,7 @@ export async function runMember(
   build: (context: MemberContext) => Proxy,
   prepare: Prepare = async () => ok({}),
 ): Promise<void> {
-  const parsed = parseProcessConfig((key) => process.env[key], Object.keys(process.env));
+  const parsed = parseProcessConfig((key) => process.env[key], Object.keys(process.env), hasIpv6());
   if (!parsed.ok) return fail(problem("config_invalid", `${role} cannot start`), parsed.error);
   const { config, warnings } = parsed.value;
   const log = createLogger(

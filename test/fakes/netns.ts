@@ -8,6 +8,11 @@ export function whyNoNetns(): string | undefined {
   return probe.status === 0 ? undefined : `no nftables in a network namespace: ${probe.stderr.trim()}`;
 }
 
+/** Asked for by name only, and answered for by proxy ARP. */
+const ANSWERED_FOR = "169.254.1.1";
+/** What the node's side of a pair has by its hardware address. */
+const LINK_LOCAL = "fe80::ecee:eeff:feee:eeee";
+
 /** Network namespaces and the processes in them, named apart from everybody else's; all gone after `remove`. */
 export class Netns {
   readonly #prefix: string;
@@ -45,18 +50,32 @@ export class Netns {
     this.run(space, `ip link set ${device} up`);
   }
 
-  /** A pod: its own namespace behind a pair of its own, as network plug-ins make it. */
-  pod(node: string, pod: string, address: string, gateway: string): void {
+  /**
+   * A pod: its own namespace behind a pair of its own, as network plug-ins make it. With a gateway, the node's side of the pair
+   * has that IPv4 address; without, and for IPv6 always, it has none that is valid elsewhere, and the node answers for the gateway.
+   */
+  pod(node: string, pod: string, addresses: readonly string[], gateway?: string): void {
     this.add(pod);
     const device = `v${pod}`.slice(0, 12);
     sh(`ip link add ${device} netns ${this.name(node)} type veth peer name eth0 netns ${this.name(pod)}`);
-    this.run(node, `ip link set ${device} up`);
-    this.run(node, `ip addr add ${gateway}/32 dev ${device}`);
-    this.run(node, `ip route add ${address}/32 dev ${device}`);
-    this.run(pod, `ip addr add ${address}/32 dev eth0`);
-    this.run(pod, "ip link set eth0 up");
-    this.run(pod, `ip route add ${gateway}/32 dev eth0`);
-    this.run(pod, `ip route add default via ${gateway}`);
+    this.run(node, `ip link set ${device} address ee:ee:ee:ee:ee:ee`);
+    for (const [space, link] of [[node, device] as const, [pod, "eth0"] as const]) {
+      this.run(space, `sysctl -qw net.ipv6.conf.${link}.accept_dad=0`);
+      this.run(space, `ip link set ${link} up`);
+    }
+    if (gateway !== undefined) this.run(node, `ip addr add ${gateway}/32 dev ${device}`);
+    else
+      this.run(node, `sysctl -qw net.ipv4.conf.${device}.proxy_arp=1 net.ipv4.neigh.${device}.proxy_delay=0`);
+    for (const address of addresses) this.#route(node, device, pod, address, gateway ?? ANSWERED_FOR);
+  }
+
+  #route(node: string, device: string, pod: string, address: string, gateway: string): void {
+    const isV6 = address.includes(":");
+    const [family, bits, via] = isV6 ? ["-6", 128, LINK_LOCAL] : ["-4", 32, gateway];
+    this.run(node, `ip ${family} route add ${address}/${bits} dev ${device}`);
+    this.run(pod, `ip ${family} addr add ${address}/${bits} dev eth0${isV6 ? " nodad" : ""}`);
+    if (!isV6) this.run(pod, `ip route add ${gateway}/32 dev eth0`);
+    this.run(pod, `ip ${family} route add default via ${via} dev eth0`);
   }
 
   run(space: string, command: string, input = ""): string {

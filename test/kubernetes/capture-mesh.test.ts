@@ -1,3 +1,4 @@
+// Longer than other files: one world of namespaces, and what is tried in it.
 import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,17 +18,33 @@ const reason =
     ? "npm run test:capture runs it: it takes root and half a minute"
     : whyNoNetns();
 
+// A process takes two seconds to start, and ten where others use the machine.
+const WAIT_MS = 60_000;
+
 /** One cluster of two nodes: web and batch on the first, stock on the second, nearby beside web. */
 const NODES = {
-  one: { address: "198.18.252.11", pods: "10.244.0.0/24", gateway: "169.254.8.1" },
-  two: { address: "198.18.252.12", pods: "10.244.1.0/24", gateway: "169.254.8.2" },
+  one: {
+    address: "198.18.252.11",
+    address6: "fd18:252::11",
+    pods: "10.244.0.0/24",
+    pods6: "fd00:244::/64",
+    gateway: "169.254.8.1",
+  },
+  // Pods' interfaces have no address on the node's side here.
+  two: {
+    address: "198.18.252.12",
+    address6: "fd18:252::12",
+    pods: "10.244.1.0/24",
+    pods6: "fd00:244:1::/64",
+    gateway: undefined,
+  },
 } as const;
 type NodeName = keyof typeof NODES;
 const PODS = {
-  web: { node: "one", address: "10.244.0.10" },
-  batch: { node: "one", address: "10.244.0.11" },
-  nearby: { node: "one", address: "10.244.0.12" },
-  stock: { node: "two", address: "10.244.1.10" },
+  web: { node: "one", address: "10.244.0.10", address6: "fd00:244::10" },
+  batch: { node: "one", address: "10.244.0.11", address6: "fd00:244::11" },
+  nearby: { node: "one", address: "10.244.0.12", address6: "fd00:244::12" },
+  stock: { node: "two", address: "10.244.1.10", address6: "fd00:244:1::10" },
 } as const;
 
 let directory: string;
@@ -50,15 +67,18 @@ const environment = (name: string, node: string, more: Record<string, string>): 
 
 function startAgent(node: NodeName): void {
   const command = [process.execPath, join(ROOT, "agents/main.ts")];
-  const env = environment(`agent-${node}`, node, { ISTHMUS_LISTEN: "0.0.0.0:15009" });
+  const env = environment(`agent-${node}`, node, { ISTHMUS_LISTEN: "[::]:15009" });
   agents.set(node, netns.spawn(node, command, env, logs[node]));
 }
 
 function addNode(node: NodeName): void {
-  const { address } = NODES[node];
+  const { address, address6 } = NODES[node];
   netns.add(node);
   netns.attach("br", node, `w${node}`, `${address}/24`);
-  netns.run(node, "sysctl -qw net.ipv4.ip_forward=1");
+  netns.run(node, `ip addr add ${address6}/64 dev w${node} nodad`);
+  netns.run(node, "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+  // A node answers for what it has a way to.
+  netns.run(node, `ip route add default via ${HOST}`);
   const token = `agent-${node}`;
   writeFileSync(join(directory, `${token}.identity`), token);
   const extra = {
@@ -70,13 +90,19 @@ function addNode(node: NodeName): void {
 }
 
 function serve(name: keyof typeof PODS): void {
-  const { node, address } = PODS[name];
+  const { node, address, address6 } = PODS[name];
   const source = `require("http").createServer((q,s)=>s.end("${name} saw " + q.socket.remoteAddress)).listen(8080)`;
   netns.spawn(`p${name}`, [process.execPath, "-e", source], {}, []);
-  api.put("services", service(name));
-  const made = slice(name, { ports: [{ name: "http", port: 8080 }], addresses: [address] });
-  const endpoints = made.endpoints.map((endpoint) => ({ ...endpoint, nodeName: node }));
-  api.put("endpointslices", { ...made, endpoints });
+  api.put("services", service(name, { spec: { ipFamilyPolicy: "PreferDualStack" } }));
+  for (const [addressType, own] of [
+    ["IPv4", address],
+    ["IPv6", address6],
+  ] as const) {
+    const ports = [{ name: "http", port: 8080 }];
+    const made = slice(name, { suffix: addressType.toLowerCase(), ports, addresses: [own] });
+    const endpoints = made.endpoints.map((endpoint) => ({ ...endpoint, nodeName: node }));
+    api.put("endpointslices", { ...made, addressType, endpoints });
+  }
 }
 
 beforeAll(async () => {
@@ -84,14 +110,24 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "isthmus-mesh-"));
   netns.bridge("br", `${HOST}/24`);
   registry = await startRegistryProcess(join(directory, "registry"), { ISTHMUS_LISTEN: "0.0.0.0:0" });
-  api = await startFakeKubeApi({ host: HOST, serviceRange: "10.96.1" });
+  api = await startFakeKubeApi({ host: HOST, serviceRange: "10.96.1", families: ["IPv4", "IPv6"] });
   api.put("namespaces", namespace("shop", { "isthmus.dev/mtls": "permissive" }));
   for (const node of ["one", "two"] as const) addNode(node);
-  netns.run("one", `ip route add ${NODES.two.pods} via ${NODES.two.address}`);
-  netns.run("two", `ip route add ${NODES.one.pods} via ${NODES.one.address}`);
-  for (const [name, { node, address }] of Object.entries(PODS)) {
-    netns.pod(node, `p${name}`, address, NODES[node].gateway);
-    api.put("pods", { ...pod(name, name, address), spec: { nodeName: node, serviceAccountName: name } });
+  for (const [from, to] of [
+    ["one", NODES.two],
+    ["two", NODES.one],
+  ] as const) {
+    netns.run(from, `ip route add ${to.pods} via ${to.address}`);
+    netns.run(from, `ip route add ${to.pods6} via ${to.address6}`);
+  }
+  for (const [name, { node, address, address6 }] of Object.entries(PODS)) {
+    netns.pod(node, `p${name}`, [address, address6], NODES[node].gateway);
+    const made = pod(name, name, address);
+    api.put("pods", {
+      ...made,
+      spec: { nodeName: node, serviceAccountName: name },
+      status: { ...made.status, podIPs: [{ ip: address }, { ip: address6 }] },
+    });
   }
   for (const [of, port, addresses, portName] of [
     ["isthmus-gateway", 15008, [["198.18.252.21", "edge"]], "tunnel"],
@@ -128,7 +164,7 @@ beforeAll(async () => {
   for (const node of ["one", "two"] as const) startAgent(node);
   serve("stock");
   serve("nearby");
-}, 60_000);
+}, 3 * WAIT_MS);
 
 afterAll(async () => {
   if (reason !== undefined) return;
@@ -138,19 +174,26 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-const addressOf = (name: string): string => {
+/** Of both families. */
+const addressesOf = (name: string): readonly string[] => {
   const found = api.objects("services", "shop").find(({ metadata }) => metadata.name === name);
   if (found === undefined) throw new Error(`no Service ${name}`);
-  return (found["spec"] as { clusterIP: string }).clusterIP;
+  const { clusterIPs } = found["spec"] as { clusterIPs: readonly string[] };
+  return clusterIPs.map((address) => (address.includes(":") ? `[${address}]` : address));
 };
-const curl = (from: string, to: string) => netns.try(`p${from}`, ["curl", "-s", "-m", "3", `http://${to}/`]);
+const plain = (name: keyof typeof PODS): readonly string[] => {
+  const { address, address6 } = PODS[name];
+  return [`${address}:8080`, `[${address6}]:8080`];
+};
+const curl = (from: string, to: string) =>
+  netns.try(`p${from}`, ["curl", "-s", "-g", "-m", "3", `http://${to}/`]);
 const answers = (from: string, to: string, start: string): Promise<string> =>
-  until(`${from} gets ${start} from ${to}`, 20_000, async () => {
+  until(`${from} gets ${start} from ${to}`, WAIT_MS, async () => {
     const { out } = await curl(from, to);
     return out.startsWith(start) ? out : undefined;
   });
 const refused = (from: string, to: string): Promise<true> =>
-  until(`${from} is refused by ${to}`, 20_000, async () => {
+  until(`${from} is refused by ${to}`, WAIT_MS, async () => {
     const { code } = await curl(from, to);
     return code !== null && code !== 0 && code !== 28 ? true : undefined;
   });
@@ -164,44 +207,59 @@ describe.skipIf(reason !== undefined)(
   `mutual TLS inside a cluster${reason === undefined ? "" : ` (${reason})`}`,
   () => {
     it("takes an unmodified curl to a service from agent to agent, under the pod's own identity", {
-      timeout: 60_000,
+      timeout: 3 * WAIT_MS,
     }, async () => {
-      expect(await answers("web", addressOf("stock"), "stock saw")).toContain(NODES.two.gateway);
-      const [opened] = events(logs.two, "tunnel_opened");
-      expect(opened).toMatchObject({
-        direction: "inbound",
-        service: "stock.shop",
-        caller: "spiffe://east.demo.mesh/ns/shop/sa/web",
-        peer: "spiffe://east.demo.mesh/ns/isthmus-system/sa/agent",
-      });
+      for (const [index, stock] of addressesOf("stock").entries()) {
+        const { address, address6 } = NODES.two;
+        expect(await answers("web", stock, "stock saw")).toContain([address, address6][index]);
+        expect(events(logs.two, "tunnel_opened")[index]).toMatchObject({
+          direction: "inbound",
+          service: "stock.shop",
+          caller: "spiffe://east.demo.mesh/ns/shop/sa/web",
+          peer: "spiffe://east.demo.mesh/ns/isthmus-system/sa/agent",
+        });
+      }
     });
 
-    it("dials a pod of the caller's own node without a tunnel", { timeout: 30_000 }, async () => {
+    it("takes the calls of pods whose interface has no address on the node's side", {
+      timeout: 3 * WAIT_MS,
+    }, async () => {
+      for (const nearby of addressesOf("nearby")) await answers("stock", nearby, "nearby saw");
+      const callers = events(logs.one, "tunnel_opened").map(({ caller }) => caller);
+      expect(callers).toEqual(Array(2).fill("spiffe://east.demo.mesh/ns/shop/sa/stock"));
+    });
+
+    it("dials a pod of the caller's own node without a tunnel", { timeout: 3 * WAIT_MS }, async () => {
       const before = events(logs.one, "tunnel_opened").length;
-      await answers("web", addressOf("nearby"), "nearby saw");
+      for (const nearby of addressesOf("nearby")) await answers("web", nearby, "nearby saw");
       expect(events(logs.one, "tunnel_opened")).toHaveLength(before);
     });
 
-    it("is permissive: a plain call to the pod itself still gets there", { timeout: 30_000 }, async () => {
-      expect(await answers("web", `${PODS.stock.address}:8080`, "stock saw")).toContain(PODS.web.address);
+    it("is permissive: a plain call to the pod itself still gets there", {
+      timeout: 3 * WAIT_MS,
+    }, async () => {
+      for (const [index, stock] of plain("stock").entries())
+        expect(await answers("web", stock, "stock saw")).toContain(
+          [PODS.web.address, PODS.web.address6][index],
+        );
     });
 
     it("refuses plain calls to the pods of a strict namespace, from both nodes, and no others", {
-      timeout: 60_000,
+      timeout: 3 * WAIT_MS,
     }, async () => {
       api.put("namespaces", namespace("shop", { "isthmus.dev/mtls": "strict" }));
-      await refused("web", `${PODS.stock.address}:8080`);
-      await refused("web", `${PODS.nearby.address}:8080`);
-      await answers("web", addressOf("stock"), "stock saw");
-      await answers("batch", addressOf("nearby"), "nearby saw");
+      for (const address of [...plain("stock"), ...plain("nearby")]) await refused("web", address);
+      for (const stock of addressesOf("stock")) await answers("web", stock, "stock saw");
+      for (const nearby of addressesOf("nearby")) await answers("batch", nearby, "nearby saw");
     });
 
-    it("does not deliver what comes to its listeners from elsewhere", { timeout: 30_000 }, async () => {
-      const listing = netns.run("one", "nft list map inet isthmus strict");
+    it("does not deliver what comes to its listeners from elsewhere", { timeout: 3 * WAIT_MS }, async () => {
+      const listing = netns.run("one", "nft list map inet isthmus strict_ip");
       const listen = /10\.96\.1\.\d+ \. 80 : (\d+)/.exec(listing)?.[1] ?? "";
       expect(listen).not.toBe("");
       // From another node's pod, whose account is none of this node's: the agent has no identity for it.
-      expect((await curl("stock", `${NODES.one.address}:${listen}`)).out).toBe("");
+      for (const address of [NODES.one.address, `[${NODES.one.address6}]`])
+        expect((await curl("stock", `${address}:${listen}`)).out).toBe("");
       const tls = ["openssl", "s_client", "-connect", `${NODES.two.address}:15009`, "-alpn", "h2", "-brief"];
       await netns.try("pweb", tls);
       await until("the agent tells of a peer without a certificate", 5_000, () =>
@@ -210,46 +268,52 @@ describe.skipIf(reason !== undefined)(
     });
 
     it("refuses while the called node's agent is gone, and serves again when it is back", {
-      timeout: 60_000,
+      timeout: 3 * WAIT_MS,
     }, async () => {
       process.kill(await until("a process", 5_000, () => agents.get("two")?.pid), "SIGKILL");
-      await refused("web", addressOf("stock"));
+      for (const stock of addressesOf("stock")) await refused("web", stock);
       await pause(3_500);
-      await refused("web", `${PODS.stock.address}:8080`);
+      for (const stock of plain("stock")) await refused("web", stock);
       startAgent("two");
-      await answers("web", addressOf("stock"), "stock saw");
+      for (const stock of addressesOf("stock")) await answers("web", stock, "stock saw");
     });
 
     it("lets calls of a permissive namespace flow the plain way within seconds when all agents are killed", {
-      timeout: 60_000,
+      timeout: 3 * WAIT_MS,
     }, async () => {
-      const stock = addressOf("stock");
+      const [stock = "", stock6 = ""] = addressesOf("stock");
       // What kube-proxy does with what nobody captured.
       netns.run(
         "one",
         "nft -f -",
-        `table ip proxy {
+        `table inet proxy {
   chain p {
     type nat hook prerouting priority dstnat;
-    ip daddr ${stock} tcp dport 80 dnat to ${PODS.stock.address}:8080
+    ip daddr ${stock} tcp dport 80 dnat ip to ${PODS.stock.address}:8080
+    ip6 daddr ${stock6.slice(1, -1)} tcp dport 80 dnat ip6 to [${PODS.stock.address6}]:8080
   }
 }
 `,
       );
       api.put("namespaces", namespace("shop", { "isthmus.dev/mtls": "permissive" }));
       const lists = (node: NodeName, what: string) => netns.run(node, `nft list ${what}`);
-      await until("it is captured permissively, and its pods take plain calls", 20_000, () =>
-        lists("one", "map inet isthmus permissive").includes(stock) &&
-        !lists("two", "set inet isthmus guarded").includes(PODS.stock.address)
+      await until("it is captured permissively, and its pods take plain calls", WAIT_MS, () =>
+        lists("one", "map inet isthmus permissive_ip").includes(stock) &&
+        !lists("two", "set inet isthmus guarded_ip").includes(PODS.stock.address)
           ? true
           : undefined,
       );
       // Through both agents, as long as they live: the pod sees its own node.
-      expect(await answers("web", stock, "stock saw")).toContain(NODES.two.gateway);
+      expect(await answers("web", stock, "stock saw")).toContain(NODES.two.address);
+      expect(await answers("web", stock6, "stock saw")).toContain(NODES.two.address6);
       for (const agent of agents.values()) process.kill(agent.pid ?? 0, "SIGKILL");
-      await until("the pod sees who calls", 10_000, async () =>
-        (await curl("web", stock)).out === `stock saw ::ffff:${PODS.web.address}` ? true : undefined,
-      );
+      for (const [to, from] of [
+        [stock, `::ffff:${PODS.web.address}`],
+        [stock6, PODS.web.address6],
+      ] as const)
+        await until("the pod sees who calls", 10_000, async () =>
+          (await curl("web", to)).out === `stock saw ${from}` ? true : undefined,
+        );
     });
   },
 );

@@ -1,7 +1,8 @@
+import { formatAddress } from "../../../federation/model/address.ts";
 import type { KubeObject } from "../api/object.ts";
 import { LABEL } from "../labels.ts";
-import { fieldsOf, integer, list, text, texts } from "./fields.ts";
-import { isManaged } from "./service.ts";
+import { addresses, fieldsOf, integer, list, text, texts } from "./fields.ts";
+import { isManaged, type KubeService } from "./service.ts";
 
 /** What is kept of an EndpointSlice: its ready addresses, with as few objects as possible, since there may be 50,000. */
 export interface KubeSlice {
@@ -62,7 +63,7 @@ function endpointOf(value: unknown): readonly string[] {
   if (ready === false || terminating === true) return [];
   const node = text(endpoint["nodeName"]);
   // Only the first address counts: the field is a list for historical reasons.
-  const [address] = texts(endpoint["addresses"]);
+  const [address] = addresses(texts(endpoint["addresses"]).slice(0, 1));
   if (address === undefined) return [];
   return [node === undefined ? address : `${address} ${node}`];
 }
@@ -78,13 +79,28 @@ export function endpointNode(endpoint: string): string | undefined {
   return space === -1 ? undefined : endpoint.slice(space + 1);
 }
 
-/** `10.0.0.1:80` of every ready endpoint, for one port. */
-export function sliceAddresses(slice: KubeSlice, portName: string): readonly string[] {
+/** An endpoint's address for one port, and the node that it is on. */
+export interface SlicedEndpoint {
+  /** `10.0.0.1:80`, `[fd00::1]:80`. */
+  readonly address: string;
+  readonly node: string | undefined;
+}
+
+/** Every ready endpoint, for one port. */
+export function sliceEndpoints(slice: KubeSlice, portName: string): readonly SlicedEndpoint[] {
   const port = slice.ports.find(({ name, protocol }) => name === portName && protocol === "TCP");
   if (port === undefined) return [];
-  const v6 = slice.addressType === "IPv6";
-  return slice.endpoints.map((endpoint) => {
-    const address = endpointAddress(endpoint);
-    return v6 ? `[${address}]:${port.port}` : `${address}:${port.port}`;
-  });
+  return slice.endpoints.map((endpoint) => ({
+    address: formatAddress({ host: endpointAddress(endpoint), port: port.port }),
+    node: endpointNode(endpoint),
+  }));
+}
+
+/** Of two families the one that its Service names first: each pod is one endpoint, and may not listen on the other. */
+export function primarySlices(
+  { ipFamilies: [first] }: Pick<KubeService, "ipFamilies">,
+  slices: readonly KubeSlice[],
+): readonly KubeSlice[] {
+  const own = slices.filter(({ addressType }) => addressType === first);
+  return own.length === 0 ? slices : own;
 }

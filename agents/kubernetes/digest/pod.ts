@@ -1,6 +1,6 @@
 import { version as versionSchema } from "../../../federation/model/wire/fields.ts";
 import type { KubeObject } from "../api/object.ts";
-import { fieldsOf, list, text, textMap } from "./fields.ts";
+import { addresses, fieldsOf, list, text, textMap } from "./fields.ts";
 
 /** What is kept of a Pod: whose address is whose. */
 export interface KubePod {
@@ -27,13 +27,13 @@ export function digestPod(object: KubeObject): KubePod | undefined {
   if (namespace === undefined || spec["hostNetwork"] === true) return undefined;
   // The address of a finished pod may belong to another one already.
   if (phase === "Succeeded" || phase === "Failed") return undefined;
-  const addresses = list(status["podIPs"]).flatMap((item) => text(fieldsOf(item)["ip"]) ?? []);
+  const podIps = list(status["podIPs"]).flatMap((item) => text(fieldsOf(item)["ip"]) ?? []);
   const single = text(status["podIP"]);
   const node = text(spec["nodeName"]);
   return {
     namespace,
     serviceAccount: text(spec["serviceAccountName"]) ?? "default",
-    addresses: addresses.length > 0 ? addresses : single === undefined ? [] : [single],
+    addresses: addresses(podIps.length > 0 || single === undefined ? podIps : [single]),
     ...(node === undefined ? {} : { node }),
     ...(version === undefined ? {} : { version }),
   };

@@ -1,7 +1,7 @@
 import { type PortProtocol, portProtocolOf } from "../../../federation/model/service.ts";
 import type { KubeObject } from "../api/object.ts";
 import { isOurAnnotation, LABEL } from "../labels.ts";
-import { fieldsOf, integer, list, text, textMap, texts } from "./fields.ts";
+import { addresses, fieldsOf, integer, list, text, textMap, texts } from "./fields.ts";
 
 /** What is kept of a Service. */
 export interface KubeService {
@@ -56,7 +56,7 @@ export function digestService(object: KubeObject): KubeService | undefined {
     uid,
     type: text(spec["type"]) ?? "ClusterIP",
     headless,
-    clusterIps: [...new Set(clusterIps)],
+    clusterIps: addresses(clusterIps),
     ports: list(spec["ports"]).flatMap(portOf),
     ipFamilies: texts(spec["ipFamilies"]).filter((family) => family === "IPv4" || family === "IPv6"),
     ...(spec["sessionAffinity"] === "ClientIP"

@@ -3,7 +3,14 @@ import { once } from "node:events";
 import { err, ok } from "../../../federation/model/result.ts";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { ObjectStore, type Outcome, type Refusal, type StoredObject, type StoreEvent } from "./store.ts";
+import {
+  type IpFamily,
+  ObjectStore,
+  type Outcome,
+  type Refusal,
+  type StoredObject,
+  type StoreEvent,
+} from "./store.ts";
 import { SERVED_TYPES, type ServedType, typeKey } from "./types.ts";
 
 /** What happens to the events of watches on their way; tests script it. */
@@ -38,6 +45,8 @@ export interface FakeKubeApiOptions {
   readonly host?: string;
   /** First three bytes of the addresses that Services get. */
   readonly serviceRange?: string;
+  /** Of the cluster, its first one first. */
+  readonly families?: readonly IpFamily[];
   readonly types?: readonly ServedType[];
   readonly now?: () => number;
 }
@@ -74,7 +83,8 @@ class Double implements FakeKubeApi {
   constructor(options: FakeKubeApiOptions) {
     this.#host = options.host ?? "127.0.0.1";
     this.#types = options.types ?? SERVED_TYPES;
-    this.store = new ObjectStore(options.now ?? Date.now, options.serviceRange ?? "10.96.0");
+    const { now = Date.now, serviceRange = "10.96.0", families = ["IPv4"] } = options;
+    this.store = new ObjectStore(now, serviceRange, families);
     for (const name of ["default", "isthmus-system"])
       this.put("namespaces", { metadata: { name, labels: { "kubernetes.io/metadata.name": name } } });
   }

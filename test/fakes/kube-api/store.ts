@@ -43,6 +43,8 @@ export interface Refusal {
 export type Outcome = Result<StoredObject, Refusal>;
 
 /** The objects of the double, their versions, and the history that watches are served from. */
+export type IpFamily = "IPv4" | "IPv6";
+
 export class ObjectStore {
   version = 1000;
   /** Events up to this version are forgotten: watches from before it get 410. */
@@ -54,10 +56,12 @@ export class ObjectStore {
   readonly #now: () => number;
   #addresses = 0;
   readonly #serviceRange: string;
+  readonly #families: readonly IpFamily[];
 
-  constructor(now: () => number, serviceRange: string) {
+  constructor(now: () => number, serviceRange: string, families: readonly IpFamily[]) {
     this.#now = now;
     this.#serviceRange = serviceRange;
+    this.#families = families;
   }
 
   list(type: ServedType, namespace?: string): readonly StoredObject[] {
@@ -269,23 +273,27 @@ export class ObjectStore {
     );
   }
 
-  /** The defaults that agents rely on: a Service gets an address. */
+  /** The defaults that agents rely on: a Service gets an address, or one of each family that it asks for. */
   #defaulted(type: ServedType, object: StoredObject, current?: StoredObject): StoredObject {
     if (typeKey(type) !== "/services") return object;
     const spec = (object["spec"] ?? {}) as Record<string, unknown>;
     if (spec["type"] === "ExternalName" || spec["clusterIP"] !== undefined) return object;
     const before = (current?.["spec"] ?? {}) as Record<string, unknown>;
-    const clusterIP = before["clusterIP"] ?? `${this.#serviceRange}.${++this.#addresses}`;
-    return {
-      ...object,
-      spec: {
-        ...spec,
-        type: spec["type"] ?? "ClusterIP",
-        clusterIP,
-        clusterIPs: [clusterIP],
-        ipFamilies: ["IPv4"],
-      },
-    };
+    const kept = { ...spec, type: spec["type"] ?? "ClusterIP" };
+    const { clusterIP, clusterIPs, ipFamilies } = before;
+    const addresses =
+      clusterIP === undefined ? this.#serviceAddresses(spec) : { clusterIP, clusterIPs, ipFamilies };
+    return { ...object, spec: { ...kept, ...addresses } };
+  }
+
+  #serviceAddresses(spec: Record<string, unknown>) {
+    const isDual = spec["ipFamilyPolicy"] === "PreferDualStack";
+    const ipFamilies = spec["ipFamilies"] ?? (isDual ? this.#families : this.#families.slice(0, 1));
+    const number = ++this.#addresses;
+    const clusterIPs = (ipFamilies as readonly IpFamily[]).map((family) =>
+      family === "IPv6" ? `${SERVICE_RANGE_6}${number.toString(16)}` : `${this.#serviceRange}.${number}`,
+    );
+    return { clusterIP: clusterIPs[0], clusterIPs, ipFamilies };
   }
 
   #of(type: ServedType): Map<string, StoredObject> {
@@ -295,6 +303,8 @@ export class ObjectStore {
     return known;
   }
 }
+
+const SERVICE_RANGE_6 = "fd00:96::";
 
 const NAMESPACES: ServedType = {
   group: "",

@@ -1,0 +1,268 @@
+import type { ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { formatAddress } from "../../federation/model/address.ts";
+import { namespace, pod, service, serviceExport, slice } from "../kubernetes/objects.ts";
+import { type FakeKubeApi, startFakeKubeApi } from "./kube-api/server.ts";
+import { Netns } from "./netns.ts";
+import { type RegistryProcess, startRegistryProcess } from "./registry-process.ts";
+import { until } from "./until.ts";
+
+const HOST = "198.18.251.1";
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** Both clusters use the same addresses for their pods and services: only the gateways' outside addresses differ. */
+export interface AddressPlan {
+  readonly family: "IPv4" | "IPv6";
+  /** In nft's words. */
+  readonly nft: "ip" | "ip6";
+  readonly pod: string;
+  readonly otherPod: string;
+  readonly pods: string;
+  /** On the node's side of every pod's pair; absent: there is no address. */
+  readonly gateway?: string;
+  /** Where hosts are, by number. */
+  readonly outside: (host: number) => string;
+}
+
+export const IPV4_PLAN: AddressPlan = {
+  family: "IPv4",
+  nft: "ip",
+  pod: "10.244.0.10",
+  otherPod: "10.244.0.11",
+  pods: "10.244.0.0/24",
+  gateway: "169.254.7.1",
+  outside: (host) => `198.18.251.${host}`,
+};
+
+export const IPV6_PLAN: AddressPlan = {
+  family: "IPv6",
+  nft: "ip6",
+  pod: "fd00:244::10",
+  otherPod: "fd00:244::11",
+  pods: "fd00:244::/64",
+  outside: (host) => `fd18:251::${host}`,
+};
+
+export interface CapturedCluster {
+  readonly name: string;
+  readonly node: string;
+  readonly gatewayAt: string;
+  readonly api: FakeKubeApi;
+  readonly logs: Record<"controller" | "gateway" | "agent", string[]>;
+  agent: ChildProcess;
+}
+
+type Facts = Pick<CapturedCluster, "name" | "node">;
+
+interface Placed {
+  readonly address: string;
+  readonly node: string;
+}
+
+/** Two clusters with overlapping addresses, one node each; `web` in west, `cart` in east, which exports it. */
+export class CaptureWorld {
+  readonly plan: AddressPlan;
+  readonly netns: Netns;
+  readonly directory = mkdtempSync(join(tmpdir(), "isthmus-capture-"));
+  readonly #clusters: CapturedCluster[] = [];
+  #registry: RegistryProcess | undefined;
+
+  constructor(plan: AddressPlan) {
+    this.plan = plan;
+    this.netns = new Netns(`${plan.family === "IPv4" ? "it" : "iu"}${process.pid % 1000}`);
+  }
+
+  async start(): Promise<void> {
+    this.netns.bridge("br", `${HOST}/24`);
+    this.#registry = await startRegistryProcess(join(this.directory, "registry"), {
+      ISTHMUS_LISTEN: "0.0.0.0:0",
+    });
+    for (const [name, host] of [
+      ["east", 11],
+      ["west", 12],
+    ] as const)
+      this.#clusters.push(await this.#startCluster(name, host));
+    const { api } = this.cluster("east");
+    const serve = `require("http").createServer((q,s)=>s.end("cart of east")).listen(8080)`;
+    this.netns.spawn("peast", [process.execPath, "-e", serve], {}, []);
+    api.put("services", service("cart"));
+    this.tellEndpoints(api, "cart", [{ address: this.plan.pod, node: "neast" }]);
+    api.put("serviceexports", serviceExport("cart"));
+  }
+
+  async stop(): Promise<void> {
+    this.netns.remove();
+    for (const { api } of this.#clusters) await api.close();
+    await this.#registry?.end("SIGKILL");
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  cluster(name: "east" | "west"): CapturedCluster {
+    const found = this.#clusters.find((cluster) => cluster.name === name);
+    if (found === undefined) throw new Error(`no cluster ${name}`);
+    return found;
+  }
+
+  startAgent(facts: Facts, log: string[], role = "agent"): ChildProcess {
+    const command = [process.execPath, join(ROOT, "agents/main.ts")];
+    const env = this.#environment(facts, role, { ISTHMUS_LISTEN: "[::]:15009" });
+    return this.netns.spawn(facts.node, command, env, log);
+  }
+
+  /** Another pod of a cluster's node, at the second address. */
+  addPod(cluster: CapturedCluster, space: string, account: string): void {
+    const { otherPod, gateway } = this.plan;
+    this.netns.pod(cluster.node, space, [otherPod], gateway);
+    this.#tellPod(cluster.api, cluster.node, account, otherPod);
+  }
+
+  /** Another node of a cluster, with a pod and an agent of its own. */
+  addNode({ name, api }: CapturedCluster, host: number, pods: string, address: string): ChildProcess {
+    const facts = { name, node: `n${name}2` };
+    this.#attach(facts.node, `x${name[0]}`, host);
+    this.netns.run(facts.node, "sysctl -qw net.ipv4.ip_forward=1");
+    this.netns.pod(facts.node, `q${name}`, [address], this.plan.gateway);
+    this.netns.run(`g${name}`, `ip route add ${pods} via ${this.plan.outside(host)}`);
+    this.netns.run(`n${name}`, `ip route add ${pods} via ${this.plan.outside(host)}`);
+    this.#tellPod(api, facts.node, "cart", address);
+    this.#writeIdentity(api, facts, "agent-2");
+    return this.startAgent(facts, [], "agent-2");
+  }
+
+  /** Of `cart`, or of the agents. */
+  tellEndpoints(api: FakeKubeApi, of: "cart" | "isthmus-agent", placed: readonly Placed[]): void {
+    const space = of === "cart" ? "shop" : "isthmus-system";
+    const ports = of === "cart" ? [{ name: "http", port: 8080 }] : [{ name: "tunnel", port: 15_009 }];
+    const made = slice(of, { namespace: space, ports, addresses: [] });
+    const endpoints = placed.map(({ address, node }) => ({ addresses: [address], nodeName: node }));
+    api.put("endpointslices", { ...made, addressType: this.plan.family, endpoints });
+  }
+
+  #tellPod(api: FakeKubeApi, node: string, account: string, address: string): void {
+    const spec = { nodeName: node, serviceAccountName: account };
+    api.put("pods", { ...pod(account, account, address), spec });
+  }
+
+  #environment({ name, node }: Facts, role: string, more: Record<string, string>): NodeJS.ProcessEnv {
+    return {
+      PATH: process.env["PATH"],
+      ISTHMUS_STATE_DIR: join(this.directory, `${name}-${role}`),
+      ISTHMUS_KUBERNETES: join(this.directory, `${name}.kubeconfig`),
+      ISTHMUS_MEMBER: `${role}-1`,
+      ISTHMUS_NODE: node,
+      ISTHMUS_IDENTITY_TOKEN_FILE: join(this.directory, `${name}-${role}.identity`),
+      ISTHMUS_REGISTRY: `http://${HOST}:${this.#registryPort}`,
+      ...more,
+    };
+  }
+
+  get #registryPort(): string {
+    return new URL(this.#registry?.url ?? "").port;
+  }
+
+  /** A host on the bridge, with an address of each family. */
+  #attach(space: string, device: string, host: number): void {
+    this.netns.add(space);
+    this.netns.attach("br", space, device, `${IPV4_PLAN.outside(host)}/24`);
+    this.netns.run(space, `ip addr add ${IPV6_PLAN.outside(host)}/64 dev ${device} nodad`);
+  }
+
+  async #startCluster(name: string, host: number): Promise<CapturedCluster> {
+    const { plan, netns } = this;
+    const node = `n${name}`;
+    this.#attach(node, `w${name[0]}`, host);
+    netns.run(node, "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+    netns.pod(node, `p${name}`, [plan.pod], plan.gateway);
+    // The gateway is a pod of its own, reachable from outside; its way to this cluster's pods is the node.
+    this.#attach(`g${name}`, `g${name[0]}`, host + 10);
+    netns.run(`g${name}`, `ip route add ${plan.pods} via ${plan.outside(host)}`);
+    const gatewayAt = plan.outside(host + 10);
+    const api = await startFakeKubeApi({ host: HOST, families: [plan.family] });
+    api.put("namespaces", namespace("shop"));
+    this.#tellPod(api, node, name === "east" ? "cart" : "web", plan.pod);
+    for (const [of, port, portName] of [
+      ["isthmus-gateway", 15008, "tunnel"],
+      ["isthmus-agent", 15009, "tunnel"],
+      ["isthmus-issuer", 15012, "issuer"],
+    ] as const) {
+      const ports = [{ name: portName, port }];
+      api.put("services", service(of, { namespace: "isthmus-system", ports }));
+      const made = slice(of, { namespace: "isthmus-system", ports, addresses: [gatewayAt] });
+      api.put("endpointslices", { ...made, addressType: plan.family });
+    }
+    this.tellEndpoints(api, "isthmus-agent", [{ address: plan.outside(host), node }]);
+    this.#writeAccess(api, { name, node });
+    const logs = { controller: [], gateway: [], agent: [] } as CapturedCluster["logs"];
+    await this.#startMembers({ name, node }, gatewayAt, logs);
+    return { name, node, gatewayAt, api, logs, agent: this.startAgent({ name, node }, logs.agent) };
+  }
+
+  #writeAccess(api: FakeKubeApi, { name, node }: Facts): void {
+    for (const role of ["agent", "controller"]) this.#writeIdentity(api, { name, node }, role);
+    const config = {
+      "current-context": "c",
+      contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
+      clusters: [{ name: "c", cluster: { server: api.url } }],
+      users: [{ name: "u", user: {} }],
+    };
+    writeFileSync(join(this.directory, `${name}.kubeconfig`), JSON.stringify(config));
+  }
+
+  #writeIdentity(api: FakeKubeApi, { name, node }: Facts, role: string): void {
+    const token = `${name}-${role}`;
+    writeFileSync(join(this.directory, `${token}.identity`), token);
+    const extra = {
+      "authentication.kubernetes.io/pod-name": [`isthmus-${role}-1`],
+      "authentication.kubernetes.io/node-name": [node],
+    };
+    const account = role.replace(/-[0-9]$/, "");
+    const user = { username: `system:serviceaccount:isthmus-system:${account}`, extra };
+    api.tokens.set(token, { user, audiences: ["isthmus-issuer"] });
+  }
+
+  async #startMembers(facts: Facts, gatewayAt: string, logs: CapturedCluster["logs"]): Promise<void> {
+    const { name, node } = facts;
+    const registered = await fetch(`${this.#registry?.url}/v1/clusters`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${this.#registry?.token}`, "content-type": "application/json" },
+      body: JSON.stringify({ name }),
+    });
+    const { token } = (await registered.json()) as { token: string };
+    const tokenFile = join(this.directory, `${name}.token`);
+    writeFileSync(tokenFile, token);
+    const run = (role: "controller" | "gateway", entry: string, more: Record<string, string>) =>
+      this.netns.spawn(
+        role === "gateway" ? `g${name}` : node,
+        [process.execPath, join(ROOT, entry)],
+        this.#environment(facts, role, more),
+        logs[role],
+      );
+    run("controller", "agents/kubernetes/main.ts", { ISTHMUS_LISTEN: "0.0.0.0:15013" });
+    run("gateway", "gateway/main.ts", {
+      ISTHMUS_ISSUER_LISTEN: "[::]:15012",
+      ISTHMUS_JOIN_TOKEN_FILE: tokenFile,
+      ISTHMUS_LISTEN: "[::]:15008",
+      ISTHMUS_ADVERTISE: formatAddress({ host: gatewayAt, port: 15_008 }),
+    });
+  }
+
+  /** The Service that west derives from east's export. */
+  async derived(): Promise<{ readonly clusterIP: string; readonly listen: number }> {
+    interface DerivedSpec {
+      readonly clusterIP: string;
+      readonly ports: readonly { readonly targetPort: number }[];
+    }
+    const spec = await until(
+      "west derives a Service",
+      60_000,
+      () =>
+        this.cluster("west")
+          .api.objects("services", "shop")
+          .map((object) => object["spec"] as DerivedSpec)[0],
+    );
+    return { clusterIP: spec.clusterIP, listen: spec.ports[0]?.targetPort ?? 0 };
+  }
+}
