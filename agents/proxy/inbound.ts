@@ -1,5 +1,10 @@
-import { problem } from "../../federation/model/problem.ts";
-import { parseServiceAuthority, serviceAudience, serviceKey } from "../../federation/model/service.ts";
+import { type Problem, problem } from "../../federation/model/problem.ts";
+import {
+  parseServiceAuthority,
+  serviceAudience,
+  serviceKey,
+  type ServiceName,
+} from "../../federation/model/service.ts";
 import { systemRole, type TrustDomain } from "../../federation/model/spiffe-id.ts";
 import {
   decideInbound,
@@ -51,21 +56,34 @@ export function createInbound(
     if (mesh !== undefined && isFellow) return answerMesh(request, access, target, mesh);
     // A gateway asks for a workload of its own cluster, with nothing to send: no caller stands behind it.
     if (headers[TUNNEL_HEADER.probe] !== undefined && headers[TUNNEL_HEADER.caller] === undefined)
-      return answerProbe(request, endpoints, `${serviceKey(service)}:${port}`, trustDomain);
+      return answerProbe(request, trustDomain, (endpoint) => whyNotDialled(endpoints, asked, endpoint, mesh));
     const granted = access.grant(request, target, (tables, caller) =>
       decideInbound(tables, peer.spiffeId, service, port, caller),
     );
     if (granted === undefined) return;
     const endpoint = headers[":authority"] ?? "";
-    // Only addresses that the service really has: a tunnel must not become a way to dial anything on this node.
-    if (!endpoints.has(`${serviceKey(service)}:${port}`, endpoint)) {
-      return refuseTunnel(
-        stream,
-        problem("no_endpoint", `${endpoint} is no endpoint of ${serviceKey(service)}:${port}`),
-      );
-    }
+    const wrong = whyNotDialled(endpoints, asked, endpoint, mesh);
+    if (wrong !== undefined) return refuseTunnel(stream, wrong);
     forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted.counters, granted.join);
   };
+}
+
+/**
+ * Only addresses that the service really has: a tunnel must not become a way to dial anything on this node. And none of another
+ * node where its namespace is strict, since the bytes would go there plainly: the gateway tries the agent beside it, or another endpoint.
+ */
+export function whyNotDialled(
+  endpoints: EndpointBalancer,
+  service: ServiceName & { readonly port: number },
+  endpoint: string,
+  mesh: Pick<MeshServices, "node" | "isStrict"> | undefined,
+): Problem | undefined {
+  const key = `${serviceKey(service)}:${service.port}`;
+  const found = endpoints.find(key, endpoint);
+  if (found === undefined) return problem("no_endpoint", `${endpoint} is no endpoint of ${key}`);
+  if (mesh === undefined || found.node === mesh.node || !mesh.isStrict(service)) return undefined;
+  const detail = `${endpoint} is beside another agent, and ${service.namespace} is strict`;
+  return problem("endpoint_unreachable", detail);
 }
 
 /** The agent of another node brings a call to a pod of this one. */
@@ -94,16 +112,15 @@ function answerMesh(
 /** Says whether the endpoint accepts a connection, which is closed at once. */
 function answerProbe(
   { stream, headers, peer }: TunnelRequest,
-  endpoints: EndpointBalancer,
-  service: string,
   trustDomain: TrustDomain,
+  whyNot: (endpoint: string) => Problem | undefined,
 ): void {
   const endpoint = headers[":authority"] ?? "";
   const isOwnGateway = peer.spiffeId.trustDomain === trustDomain && systemRole(peer.spiffeId) === "gateway";
   if (!isOwnGateway)
     return refuseTunnel(stream, problem("peer_role", "only the cluster's own gateways probe"));
-  if (!endpoints.has(service, endpoint))
-    return refuseTunnel(stream, problem("no_endpoint", `${endpoint} is no endpoint of ${service}`));
+  const wrong = whyNot(endpoint);
+  if (wrong !== undefined) return refuseTunnel(stream, wrong);
   const dialled: OpenedStream = new LocalStream(endpoint);
   dialled.once("response", (answer) => {
     if (answer[":status"] === 200) stream.respond({ ":status": 200 }, { endStream: true });

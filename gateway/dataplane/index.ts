@@ -19,7 +19,12 @@ export { compileTables, type RouteTables } from "./routing/tables.ts";
 export { createEngine, type Engine } from "./io/engine.ts";
 export { type AllocateAddresses, ListenerSet } from "./io/listener-set.ts";
 export { type PodEntry, PodListeners } from "./io/pod-listeners.ts";
-export { EndpointBalancer, type EndpointWish, type PickedEndpoint } from "./io/endpoint-balancer.ts";
+export {
+  EndpointBalancer,
+  type EndpointWish,
+  type PickedEndpoint,
+  type UnreadyEndpoint,
+} from "./io/endpoint-balancer.ts";
 export type { Readiness } from "./io/destination-guard.ts";
 export type { ControlMessage } from "../../federation/model/wire/control-message.ts";
 export { ControlLinks } from "./io/control-links.ts";

@@ -22,8 +22,8 @@ import {
   type RequestFields,
   TUNNEL_HEADER,
   type TunnelRequest,
-  type Upstream,
 } from "../dataplane/index.ts";
+import type { NodeAgents } from "./node-agents.ts";
 
 // How many other endpoints are tried when one does not accept: with more gone than that, the next request knows better.
 const MAX_OTHERS = 2;
@@ -44,9 +44,9 @@ export interface Delivered {
 /** The last stretch at a gateway: one endpoint is picked, and reached through the agent beside it where there are agents. */
 export class Delivery {
   readonly #endpoints: EndpointBalancer;
-  readonly #agents: Upstream;
+  readonly #agents: NodeAgents;
 
-  constructor(endpoints: EndpointBalancer, agents: Upstream) {
+  constructor(endpoints: EndpointBalancer, agents: NodeAgents) {
     this.#endpoints = endpoints;
     this.#agents = agents;
   }
@@ -60,7 +60,8 @@ export class Delivery {
       const detail = `${serviceKey(service)}:${port} has no endpoint${what} here`;
       return refuseTunnel(stream, problem("no_endpoint", detail));
     }
-    if (!this.#agents.hasAddresses)
+    const { upstream } = this.#agents;
+    if (!upstream.hasAddresses)
       return forwardToEndpoint(stream, this.#dialled(key, wish, endpoint, MAX_OTHERS), counters, join);
     stream.once("close", endpoint.release);
     const headers = {
@@ -70,7 +71,8 @@ export class Delivery {
       [TUNNEL_HEADER.caller]: token,
       ...trace,
     };
-    forwardToUpstream(stream, this.#agents, headers, counters, {
+    forwardToUpstream(stream, upstream, headers, counters, {
+      address: this.#agents.beside(endpoint.node),
       endpoint: endpoint.name,
       onRefused: ({ name }) => {
         if (name === "endpoint_unreachable") endpoint.failed();

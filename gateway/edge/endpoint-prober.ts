@@ -5,8 +5,9 @@ import {
   LocalStream,
   type OpenedStream,
   TUNNEL_HEADER,
-  type Upstream,
+  type UnreadyEndpoint,
 } from "../dataplane/index.ts";
+import type { NodeAgents } from "./node-agents.ts";
 
 // Short, since a workload that is back should not wait for its first request; only those that did not accept are asked.
 const PERIOD_MS = 250;
@@ -15,12 +16,12 @@ const TIMEOUT_MS = 2_000;
 /** Asks endpoints that did not accept a connection whether they do again, by the way that requests would take. */
 export class EndpointProber {
   readonly #endpoints: EndpointBalancer;
-  readonly #agents: Upstream;
+  readonly #agents: NodeAgents;
   readonly #timer: NodeJS.Timeout;
   /** `cart.shop:80 10.0.0.1:8080` of those that are being asked. */
   readonly #asking = new Set<string>();
 
-  constructor(endpoints: EndpointBalancer, agents: Upstream) {
+  constructor(endpoints: EndpointBalancer, agents: NodeAgents) {
     this.#endpoints = endpoints;
     this.#agents = agents;
     this.#timer = setInterval(() => this.#probeAll(), PERIOD_MS).unref();
@@ -31,10 +32,11 @@ export class EndpointProber {
   }
 
   #probeAll(): void {
-    for (const { service, address } of this.#endpoints.unready()) {
+    for (const unready of this.#endpoints.unready()) {
+      const { service, address } = unready;
       const key = `${service} ${address}`;
       if (this.#asking.has(key)) continue;
-      const stream = this.#dial(service, address);
+      const stream = this.#dial(unready);
       if (stream === undefined) continue;
       this.#asking.add(key);
       const finish = (ready: boolean): void => {
@@ -51,8 +53,9 @@ export class EndpointProber {
     }
   }
 
-  #dial(service: string, address: string): OpenedStream | undefined {
-    if (!this.#agents.hasAddresses) return new LocalStream(address);
+  #dial({ service, address, node }: UnreadyEndpoint): OpenedStream | undefined {
+    const { upstream } = this.#agents;
+    if (!upstream.hasAddresses) return new LocalStream(address);
     const [name = "", rest = ""] = service.split(".");
     const [namespace = "", port = ""] = rest.split(":");
     const headers = {
@@ -61,6 +64,8 @@ export class EndpointProber {
       [TUNNEL_HEADER.service]: serviceAuthority({ name, namespace }, Number(port)),
       [TUNNEL_HEADER.probe]: "1",
     };
-    return this.#agents.open(headers, () => {});
+    const beside = this.#agents.beside(node);
+    const stream = beside === undefined ? undefined : upstream.openTo(beside, headers, () => {});
+    return stream ?? upstream.open(headers, () => {});
   }
 }

@@ -29,6 +29,7 @@ import { createEgress } from "./egress.ts";
 import { EndpointProber } from "./endpoint-prober.ts";
 import { createExternal } from "./external.ts";
 import { createIngress } from "./ingress.ts";
+import { NodeAgents } from "./node-agents.ts";
 import { createOutside, createSecuredProxy } from "./outside.ts";
 import { PeerGateways } from "./peer-gateways.ts";
 
@@ -45,6 +46,7 @@ export function buildGateway(context: MemberContext): Proxy {
     (domain, upstream) => control.followCluster(domain, upstream),
   );
   const agents = new Upstream(cluster, { trustDomain, role: "agent" }, engine.tunnels, onChange);
+  const nodeAgents = new NodeAgents(agents, endpoints);
   // Only gateways that serve workloads themselves share limits among each other.
   const siblings = new Upstream(cluster, { trustDomain, role: "gateway" }, engine.tunnels, () => {});
   const control = new Control(context, engine, {
@@ -57,8 +59,8 @@ export function buildGateway(context: MemberContext): Proxy {
     },
   });
   control.followOwn(siblings);
-  const prober = new EndpointProber(endpoints, agents);
-  const delivery = new Delivery(endpoints, agents);
+  const prober = new EndpointProber(endpoints, nodeAgents);
+  const delivery = new Delivery(endpoints, nodeAgents);
   const ingress = createIngress(access, delivery);
   const egress = createEgress(engine, access, peers, delivery);
   const gate = createGate(context, engine);
@@ -82,7 +84,7 @@ export function buildGateway(context: MemberContext): Proxy {
 
   const followServices = (): Promise<unknown> => {
     const topology = discovery.services.topology.current;
-    agents.setAddresses(topology.agents.map(({ address }) => address));
+    nodeAgents.follow(topology.agents);
     siblings.setAddresses(
       topology.agents.length === 0 && topology.gateways.length > 1 ? topology.gateways : [],
     );
@@ -160,7 +162,7 @@ export function buildGateway(context: MemberContext): Proxy {
       prober.close();
       control.close();
       peers.close();
-      agents.close();
+      nodeAgents.close();
       siblings.close();
     },
   };

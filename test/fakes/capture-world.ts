@@ -57,6 +57,12 @@ export interface CapturedCluster {
 
 type Facts = Pick<CapturedCluster, "name" | "node">;
 
+/** How the bytes of `cart` are understood: those of HTTP share what is open already, others are joined one to one. */
+export interface CartPort {
+  readonly name: string;
+  readonly appProtocol?: string;
+}
+
 interface Placed {
   readonly address: string;
   readonly node: string;
@@ -65,13 +71,15 @@ interface Placed {
 /** Two clusters with overlapping addresses, one node each; `web` in west, `cart` in east, which exports it. */
 export class CaptureWorld {
   readonly plan: AddressPlan;
+  readonly #port: CartPort;
   readonly netns: Netns;
   readonly directory = mkdtempSync(join(tmpdir(), "isthmus-capture-"));
   readonly #clusters: CapturedCluster[] = [];
   #registry: RegistryProcess | undefined;
 
-  constructor(plan: AddressPlan) {
+  constructor(plan: AddressPlan, port: CartPort = { name: "http" }) {
     this.plan = plan;
+    this.#port = port;
     this.netns = new Netns(`${plan.family === "IPv4" ? "it" : "iu"}${process.pid % 1000}`);
   }
 
@@ -88,7 +96,7 @@ export class CaptureWorld {
     const { api } = this.cluster("east");
     const serve = `require("http").createServer((q,s)=>s.end("cart of east")).listen(8080)`;
     this.netns.spawn("peast", [process.execPath, "-e", serve], {}, []);
-    api.put("services", service("cart"));
+    api.put("services", service("cart", { ports: [{ port: 80, ...this.#port }] }));
     this.tellEndpoints(api, "cart", [{ address: this.plan.pod, node: "neast" }]);
     api.put("serviceexports", serviceExport("cart"));
   }
@@ -120,30 +128,31 @@ export class CaptureWorld {
   }
 
   /** Another node of a cluster, with a pod and an agent of its own. */
-  addNode({ name, api }: CapturedCluster, host: number, pods: string, address: string): ChildProcess {
+  addNode({ name, api, logs }: CapturedCluster, host: number, pods: string, address: string): ChildProcess {
     const facts = { name, node: `n${name}2` };
     this.#attach(facts.node, `x${name[0]}`, host);
     this.netns.run(facts.node, "sysctl -qw net.ipv4.ip_forward=1");
     this.netns.pod(facts.node, `q${name}`, [address], this.plan.gateway);
     this.netns.run(`g${name}`, `ip route add ${pods} via ${this.plan.outside(host)}`);
     this.netns.run(`n${name}`, `ip route add ${pods} via ${this.plan.outside(host)}`);
-    this.#tellPod(api, facts.node, "cart", address);
+    this.#tellPod(api, facts.node, "cart", address, "cart-2");
     this.#writeIdentity(api, facts, "agent-2");
-    return this.startAgent(facts, [], "agent-2");
+    return this.startAgent(facts, logs.agent, "agent-2");
   }
 
   /** Of `cart`, or of the agents. */
   tellEndpoints(api: FakeKubeApi, of: "cart" | "isthmus-agent", placed: readonly Placed[]): void {
     const space = of === "cart" ? "shop" : "isthmus-system";
-    const ports = of === "cart" ? [{ name: "http", port: 8080 }] : [{ name: "tunnel", port: 15_009 }];
+    const ports =
+      of === "cart" ? [{ name: this.#port.name, port: 8080 }] : [{ name: "tunnel", port: 15_009 }];
     const made = slice(of, { namespace: space, ports, addresses: [] });
     const endpoints = placed.map(({ address, node }) => ({ addresses: [address], nodeName: node }));
     api.put("endpointslices", { ...made, addressType: this.plan.family, endpoints });
   }
 
-  #tellPod(api: FakeKubeApi, node: string, account: string, address: string): void {
+  #tellPod(api: FakeKubeApi, node: string, account: string, address: string, name = account): void {
     const spec = { nodeName: node, serviceAccountName: account };
-    api.put("pods", { ...pod(account, account, address), spec });
+    api.put("pods", { ...pod(name, account, address), spec });
   }
 
   #environment({ name, node }: Facts, role: string, more: Record<string, string>): NodeJS.ProcessEnv {

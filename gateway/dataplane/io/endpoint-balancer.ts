@@ -6,6 +6,8 @@ import type { Readiness } from "./destination-guard.ts";
 
 interface EndpointLoad extends Load {
   readonly address: string;
+  /** An address may move to another pod, elsewhere. */
+  node: string | undefined;
   /** What others call it; tells no address. */
   readonly name: string;
   streams: number;
@@ -31,11 +33,18 @@ export interface EndpointWish {
 
 export interface PickedEndpoint {
   readonly address: string;
+  readonly node: string | undefined;
   readonly name: string;
   /** Once, when its connection ends. */
   readonly release: () => void;
   /** It did not accept a connection. */
   readonly failed: () => void;
+}
+
+export interface UnreadyEndpoint {
+  readonly service: string;
+  readonly address: string;
+  readonly node: string | undefined;
 }
 
 /** The endpoints of the services of one cluster, how many connections each has and whether it accepts them. */
@@ -45,6 +54,7 @@ export class EndpointBalancer {
   readonly #byService = new Map<string, EndpointGroups>();
   /** `cart.shop:80 10.0.0.1:8080` of those that did not accept. */
   readonly #unready = new Map<string, { readonly service: string; readonly load: EndpointLoad }>();
+  #passedOver: ReadonlySet<string> = new Set();
 
   /** `onReadiness` hears of every service port whose ready endpoints changed in number. */
   constructor(random: () => number, onReadiness: (service: string) => void = () => {}) {
@@ -57,8 +67,15 @@ export class EndpointBalancer {
     const known = new Map(this.#byService.get(service)?.all.map((load) => [load.address, load]));
     const all: EndpointLoad[] = [];
     const byVersion = new Map<string, EndpointLoad[]>();
-    for (const { address, version } of endpoints) {
-      const load = known.get(address) ?? { address, name: opaqueName(address), streams: 0, ready: true };
+    for (const { address, version, node } of endpoints) {
+      const load = known.get(address) ?? {
+        address,
+        node,
+        name: opaqueName(address),
+        streams: 0,
+        ready: true,
+      };
+      load.node = node;
       known.delete(address);
       all.push(load);
       if (version === undefined) continue;
@@ -81,6 +98,7 @@ export class EndpointBalancer {
     picked.streams += 1;
     return {
       address: picked.address,
+      node: picked.node,
       name: picked.name,
       release: () => {
         picked.streams -= 1;
@@ -96,12 +114,21 @@ export class EndpointBalancer {
   }
 
   /** Those to probe. */
-  unready(): readonly { readonly service: string; readonly address: string }[] {
-    return [...this.#unready.values()].map(({ service, load }) => ({ service, address: load.address }));
+  unready(): readonly UnreadyEndpoint[] {
+    return [...this.#unready.values()].map(({ service, load: { address, node } }) => ({
+      service,
+      address,
+      node,
+    }));
   }
 
-  has(service: string, address: string): boolean {
-    return this.#byService.get(service)?.all.some((load) => load.address === address) ?? false;
+  find(service: string, address: string): { readonly node: string | undefined } | undefined {
+    return this.#byService.get(service)?.all.find((load) => load.address === address);
+  }
+
+  /** Endpoints of these nodes are picked only where there are no others, or somebody asks for just that one. */
+  passOver(nodes: ReadonlySet<string>): void {
+    this.#passedOver = nodes;
   }
 
   /** Of all endpoints, or of those of one version. */
@@ -129,6 +156,9 @@ export class EndpointBalancer {
         : candidates.find(({ name }) => name === endpoint);
       if (wished !== undefined) return wished;
     }
+    const passedOver = this.#passedOver;
+    if (passedOver.size > 0)
+      candidates = orAll(candidates, ({ node }) => node === undefined || !passedOver.has(node));
     return pickLeastLoaded(candidates, this.#random());
   }
 

@@ -20,6 +20,8 @@ export const ENDPOINT_CONNECT_TIMEOUT_MS = 5_000;
 
 /** What a hop adds to the answers of the next one. */
 export interface ForwardOptions {
+  /** Which of the upstream's addresses is wanted; another will do while there is no tunnel to it. */
+  readonly address?: string | undefined;
   /** Name of the endpoint, where this hop picked it. */
   readonly endpoint?: string;
   readonly onRefused?: (reason: Problem) => void;
@@ -33,11 +35,17 @@ export function forwardToUpstream(
   counters: RelayCounters,
   options: ForwardOptions = {},
 ): void {
-  const next = upstream.open(headers, () => stream.hintDrain());
+  const { address } = options;
+  const onDrain = (): void => stream.hintDrain();
+  const open = (): OpenedStream | undefined => {
+    const wanted = address === undefined ? undefined : upstream.openTo(address, headers, onDrain);
+    return wanted ?? upstream.open(headers, onDrain);
+  };
+  const next = open();
   if (next !== undefined) return join(stream, next, counters, options);
   upstream.whenReady((ready) => {
     if (stream.destroyed) return;
-    const late = ready ? upstream.open(headers, () => stream.hintDrain()) : undefined;
+    const late = ready ? open() : undefined;
     if (late !== undefined) return join(stream, late, counters, options);
     const name = upstream.hasReadyTunnel ? "overloaded" : "gateway_unreachable";
     refuseTunnel(stream, problem(name, `no tunnel to ${upstream.cluster} takes another stream`));

@@ -56,6 +56,7 @@ export class Upstream {
   readonly #tunnels = new Map<string, readonly Tunnel[]>();
   readonly #subscriptions: readonly (() => void)[];
   #ready: readonly ReadyAddress[] = [];
+  #readyBy: ReadonlyMap<string, ReadyAddress> = new Map();
   #waiters: Waiter[] = [];
   #graceUntilMs: number;
   #graceTimer: NodeJS.Timeout | undefined;
@@ -127,7 +128,7 @@ export class Upstream {
 
   /** A stream to just this address. */
   openTo(address: string, headers: RequestFields, onDrain: () => void): OpenedStream | undefined {
-    return this.#ready.find((ready) => ready.address === address)?.open(headers, onDrain);
+    return this.#readyBy.get(address)?.open(headers, onDrain);
   }
 
   /** Answers once: at once where the outcome is known, else when a tunnel is ready or the grace period is over. */
@@ -168,6 +169,7 @@ export class Upstream {
       const ready = tunnels.filter((tunnel) => tunnel.ready);
       return ready.length === 0 ? [] : [new ReadyAddress(address, ready)];
     });
+    this.#readyBy = new Map(this.#ready.map((ready) => [ready.address, ready]));
     if (this.#ready.length > 0) this.#release(true);
     else if (before > 0) this.#graceUntilMs = this.#env.now() + RECONNECT_GRACE_MS;
     this.#onStatus();
