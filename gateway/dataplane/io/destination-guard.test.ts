@@ -1,16 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { SnapshotBackend } from "../../../federation/model/snapshot.ts";
-import { BACKEND } from "../../../test/fakes/guarded-entry.ts";
+import { BACKEND, OUTLIER } from "../../../test/fakes/guarded-entry.ts";
 import { westSnapshot } from "../../../test/fakes/rules.ts";
 import { compileRuleTables } from "../policy/rule-tables.ts";
 import { DestinationGuard } from "./destination-guard.ts";
 
-const OUTLIER = {
-  consecutiveErrors: 2,
-  baseEjectionMs: 1_000,
-  maxEjectionMs: 10_000,
-  maxEjectionPercent: 50,
-};
 const FAILBACK = { delayMs: 1_000, rampMs: 0 };
 
 function guardWith(rule: Partial<SnapshotBackend>): DestinationGuard {
