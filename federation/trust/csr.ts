@@ -5,7 +5,7 @@ import { type SpiffeId, type TrustDomain, trustDomainSpiffeId } from "../model/s
 import { expectAlgorithm, importPublicKey, readPublicKeyInfo, wholeBytes } from "./certificate.ts";
 import { children, DerError, type DerNode, expect, readDer, readSmallInteger, TAG } from "./der.ts";
 import { bitString, encodeDer, integer, octetString, oid, sequence, setOf, tagged } from "./der-write.ts";
-import { distinguishedName, publicKeyInfo, subjectAltName } from "./issue-certificate.ts";
+import { publicKeyInfo, subjectAltName } from "./issue-certificate.ts";
 import { createP256Key, publicPoint } from "./keys.ts";
 import { oidName } from "./oids.ts";
 import { decodePem, encodePem } from "./pem.ts";
@@ -45,7 +45,8 @@ export function createSvidCsr(request: {
   const extension = sequence(oid("subjectAltName"), octetString(encodeDer(names)));
   const info = sequence(
     integer(0),
-    distinguishedName(spiffeId.trustDomain),
+    // No subject: other issuers judge a common name by their rules for host names, and nobody reads it.
+    sequence(),
     publicKeyInfo(publicPoint(request.privateKey)),
     tagged(0, sequence(oid("extensionRequest"), setOf(sequence(extension)))),
   );

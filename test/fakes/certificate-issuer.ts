@@ -185,7 +185,11 @@ async function sign(
       new x509.BasicConstraintsExtension(isCa, undefined, true),
       new x509.KeyUsagesExtension(usage, true),
       new x509.ExtendedKeyUsageExtension(purposes),
-      new x509.SubjectAlternativeNameExtension(uris.map((value) => ({ type: "url", value }))),
+      // RFC 5280 §4.1.2.6: critical where there is no subject.
+      new x509.SubjectAlternativeNameExtension(
+        uris.map((value) => ({ type: "url", value }) as const),
+        csr.subject === "",
+      ),
     ],
   });
 }

@@ -29,7 +29,7 @@ import { unwrap } from "./pki.ts";
 import { type RegistryProcess, startRegistryProcess } from "./registry-process.ts";
 import { until } from "./until.ts";
 
-const AGENTS = fileURLToPath(new URL("../../infra/kubernetes/overlays/agents", import.meta.url));
+const OVERLAYS = fileURLToPath(new URL("../../infra/kubernetes/overlays", import.meta.url));
 
 /** An API server, the double or a real one, with the few things that people and controllers of a cluster do to it. */
 export interface KubeApi {
@@ -73,8 +73,14 @@ function installManifests(kubeconfig: string): void {
 }
 
 /** An agent on every node, as an overlay has it: their roles, and a namespace that admits them. */
-export function installAgents({ real }: KubeApi): void {
-  if (real !== undefined) kubectl(real.kubeconfig, "", "apply", "--validate=strict", "-k", AGENTS);
+export const installAgents = (api: KubeApi): void => installOverlay(api, "agents");
+
+/** The CA's key is with an issuer, as an overlay has it: gateways may do other things. */
+export const installExternalCa = (api: KubeApi): void => installOverlay(api, "external-ca");
+
+function installOverlay({ real }: KubeApi, name: string): void {
+  const overlay = join(OVERLAYS, name);
+  if (real !== undefined) kubectl(real.kubeconfig, "", "apply", "--validate=strict", "-k", overlay);
 }
 
 function kubectl(kubeconfig: string, input: string, ...args: readonly string[]): void {

@@ -38,6 +38,7 @@ import { wayTo, WEB } from "../fakes/kube-scene.ts";
 import {
   accessAs,
   call,
+  installExternalCa,
   type KubeApi,
   type KubeWorld,
   localAddress,
@@ -100,6 +101,7 @@ beforeAll(async () => {
   await api.put(PODS, pod("isthmus-controller-1", "controller", localAddress(51), at));
   ca = makeCaRequest(directory, "first", TRUST_DOMAIN);
   copyFileSync(ca.csr, csrFile());
+  installExternalCa(api);
   faults = await startKubeFaults(api.access);
   writeFileSync(join(directory, "join"), await registerCluster(world.registry, "west"));
   gateway = await startGateway(1, { ISTHMUS_JOIN_TOKEN_FILE: join(directory, "join") });

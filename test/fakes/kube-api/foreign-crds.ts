@@ -6,6 +6,7 @@ const FOREIGN: readonly (readonly [group: string, version: string, plural: strin
   ["specs.smi-spec.io", "v1alpha4", "httproutegroups", "HTTPRouteGroup"],
   ["specs.smi-spec.io", "v1alpha4", "tcproutes", "TCPRoute"],
   ["access.smi-spec.io", "v1alpha3", "traffictargets", "TrafficTarget"],
+  ["cert-manager.io", "v1", "certificaterequests", "CertificateRequest"],
 ];
 
 /** CustomResourceDefinitions of those kinds, so that a real API server serves them. */
