@@ -75,9 +75,13 @@ export function keepDigest(underway: ClusterState, published: ClusterState): voi
   TEXTS.keep(published, made.pieces);
 }
 
-/** What a published cluster's snapshot says, as bytes of JSON; from the change that made it so, where that was here. */
-export function publishedText(state: FederationState, cluster: ClusterState, root: RootBundle): Buffer {
-  return Buffer.from((TEXTS.take(cluster) ?? piecesOf(state, cluster, root)).join(""));
+/** What a published cluster's snapshot says, as pieces of JSON; from the change that made it so, where that was here. */
+export function publishedPieces(
+  state: FederationState,
+  cluster: ClusterState,
+  root: RootBundle,
+): readonly string[] {
+  return TEXTS.take(cluster) ?? piecesOf(state, cluster, root);
 }
 
 function piecesOf(state: FederationState, cluster: ClusterState, root: RootBundle): readonly string[] {

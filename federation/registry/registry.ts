@@ -32,7 +32,7 @@ import { planAdvertise, planServices } from "./plan/members.ts";
 import { refuse } from "./plan/refuse.ts";
 import { planApply, planDeclare, planDeleteResource } from "./plan/resources.ts";
 import { clustersByName, clusterStatus } from "./queries.ts";
-import { MemoryArchive, type SnapshotArchive } from "./snapshot-archive.ts";
+import { MemoryArchive } from "./snapshot-archive.ts";
 import { RolloutController } from "./rollout-controller.ts";
 import { type SignedSnapshot, SnapshotFeed } from "./snapshot-feed.ts";
 import { type FederationState, type ItemKey, trustDomainOf } from "./state.ts";
@@ -50,7 +50,7 @@ export interface RegistryDeps {
   readonly state?: FederationState;
   /** Where several registries follow each other in one process, they share what is not the store's. */
   readonly members?: MemberDirectory;
-  readonly archive?: SnapshotArchive;
+  readonly archive?: MemoryArchive;
 }
 
 type Answer<A> = Promise<Result<A, Refusal>>;

@@ -1,9 +1,10 @@
 import type { Snapshot } from "../model/snapshot.ts";
 import type { Authority } from "./authority.ts";
 import { type Clock, timestamp } from "./clock.ts";
-import { publishedText } from "./changed-snapshots.ts";
+import { publishedPieces } from "./changed-snapshots.ts";
+import type { JwsParts } from "../trust/index.ts";
 import { makeDelta } from "./snapshot-delta.ts";
-import type { SnapshotArchive } from "./snapshot-archive.ts";
+import type { MemoryArchive } from "./snapshot-archive.ts";
 import type { ClusterState, FederationState } from "./state.ts";
 import type { RegistryStore } from "./store.ts";
 import { Turnstile } from "./turnstile.ts";
@@ -15,14 +16,14 @@ const MADE_AT_ONCE = 8;
 
 export interface SignedSnapshot {
   readonly revision: number;
-  readonly jws: Promise<string>;
+  readonly jws: Promise<JwsParts>;
 }
 
 /** Signed snapshots, each compiled and signed once however many members ask. */
 export class SnapshotFeed {
   readonly #authority: Authority;
   readonly #store: RegistryStore;
-  readonly #archive: SnapshotArchive;
+  readonly #archive: MemoryArchive;
   readonly #clock: Clock;
   readonly #deltas = new Map<string, Promise<string | undefined>>();
   /** Those that are being made: whoever asks meanwhile waits for the same one. What is made lies in the archive. */
@@ -34,7 +35,7 @@ export class SnapshotFeed {
   constructor(deps: {
     readonly authority: Authority;
     readonly store: RegistryStore;
-    readonly archive: SnapshotArchive;
+    readonly archive: MemoryArchive;
     readonly clock: Clock;
   }) {
     this.#authority = deps.authority;
@@ -85,20 +86,20 @@ export class SnapshotFeed {
     return makeDelta({ revision: from, jws: before }, after);
   }
 
-  async #make(state: FederationState, cluster: ClusterState): Promise<string> {
+  async #make(state: FederationState, cluster: ClusterState): Promise<JwsParts> {
     const { name } = cluster.record;
     const revision = cluster.snapshotRevision;
     const archived = await this.#archive.find(name, revision);
     return archived ?? this.#turnstile.pass(() => this.#sign(state, cluster));
   }
 
-  async #sign(state: FederationState, cluster: ClusterState): Promise<string> {
+  async #sign(state: FederationState, cluster: ClusterState): Promise<JwsParts> {
     const { name } = cluster.record;
     const revision = cluster.snapshotRevision;
     const began = this.#clock.now();
-    const content = publishedText(state, cluster, this.#authority.root);
     const date = { revision, issuedAt: await this.#issuedAt(revision) };
-    const jws = await this.#authority.signSnapshot(dated(content, date), state);
+    const pieces = publishedPieces(state, cluster, this.#authority.root);
+    const jws = await this.#authority.signSnapshot(dated(pieces, date), state);
     this.times.made += 1;
     this.times.ms += this.#clock.now() - began;
     await this.#archive.save(name, revision, jws);
@@ -117,6 +118,6 @@ export class SnapshotFeed {
 }
 
 /** The snapshot whole, as JSON: what it says, and since when, which stands last so that deltas find it there. */
-function dated(content: Buffer, date: Pick<Snapshot, "revision" | "issuedAt">): Buffer {
-  return Buffer.concat([content.subarray(0, -1), Buffer.from(`,${JSON.stringify(date).slice(1)}`)]);
+function dated(pieces: readonly string[], date: Pick<Snapshot, "revision" | "issuedAt">): Buffer {
+  return Buffer.from(`${pieces.slice(0, -1).join("")},${JSON.stringify(date).slice(1)}`);
 }

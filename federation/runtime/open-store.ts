@@ -1,6 +1,6 @@
 import { type Problem, problem } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
-import { MemoryArchive, type SnapshotArchive } from "../registry/snapshot-archive.ts";
+import { MemoryArchive } from "../registry/snapshot-archive.ts";
 import type { TableUnits } from "../registry/measured-store.ts";
 import type { RegistryStore } from "../registry/store.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
@@ -17,7 +17,7 @@ export async function openStore(config: RegistryConfig): Promise<Result<OpenedSt
 
 export interface OpenedStore {
   readonly store: RegistryStore;
-  readonly archive: SnapshotArchive;
+  readonly archive: MemoryArchive;
   /** What the table charged so far; absent where nobody charges. */
   readonly units?: () => TableUnits;
   /** Where registries without a disk keep their keys, sealed; only a table has it. */

@@ -7,7 +7,7 @@ import type { Authority } from "../registry/authority.ts";
 import type { Clock } from "../registry/clock.ts";
 import { type MemberDirectory, openMemberDirectory } from "../registry/member-directory.ts";
 import { Registry } from "../registry/registry.ts";
-import { MemoryArchive, type SnapshotArchive } from "../registry/snapshot-archive.ts";
+import { MemoryArchive } from "../registry/snapshot-archive.ts";
 import type { FederationState } from "../registry/state.ts";
 import type { RegistryStore } from "../registry/store.ts";
 import { createTrustAuthority } from "../registry/trust-authority.ts";
@@ -40,7 +40,7 @@ interface Ground {
   readonly store: RegistryStore;
   readonly authority: Authority;
   readonly members: MemberDirectory;
-  readonly archive: SnapshotArchive;
+  readonly archive: MemoryArchive;
 }
 
 /**

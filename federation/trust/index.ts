@@ -20,6 +20,8 @@ export {
 export type { MemberRequestExpectation } from "./member-request.ts";
 export { isRole, issueOperatorToken, ROLES, roleCovers, verifyOperatorToken } from "./operator-token.ts";
 export type { Operator, Role } from "./operator-token.ts";
+export { joinJws, splitJws } from "./jws.ts";
+export type { JwsParts } from "./jws.ts";
 export { decodePem, encodePem } from "./pem.ts";
 export { parseCertificate } from "./certificate.ts";
 export {

@@ -37,29 +37,55 @@ export function signJws(
   return `${input}.${signature.toString("base64url")}`;
 }
 
+/** A compact JWS in its parts, for payloads that are not worth holding as base64url too. */
+export interface JwsParts {
+  /** As base64url, like the signature. */
+  readonly header: string;
+  readonly payload: Buffer;
+  readonly signature: string;
+}
+
+export function joinJws({ header, payload, signature }: JwsParts): string {
+  return `${header}.${payload.toString("base64url")}.${signature}`;
+}
+
+/** Of one that we made ourselves: nothing is judged. */
+export function splitJws(jws: string): JwsParts {
+  const [header = "", payload = "", signature = ""] = jws.split(".");
+  return { header, payload: Buffer.from(payload, "base64url"), signature };
+}
+
 // Below it, the way to another thread costs more than signing.
 const LARGE_BYTES = 16 * 1024;
 
 /** With Ed25519, which reads a payload twice: a large one on another thread where there is one. */
 export async function signJwsAside(
-  header: { readonly typ: string; readonly [member: string]: unknown },
+  members: { readonly typ: string; readonly [member: string]: unknown },
   payload: Buffer,
   key: KeyObject,
-): Promise<string> {
-  if (payload.length < LARGE_BYTES) return signJws("Ed25519", header, payload, key);
-  const input = signingInput({ alg: "Ed25519", ...header }, payload);
+): Promise<JwsParts> {
+  const header = encodeHeader({ alg: "Ed25519", ...members });
+  // ASCII, which needs no measuring first.
+  const input = Buffer.from(`${header}.${payload.toString("base64url")}`, "latin1");
+  const signature = input.length < LARGE_BYTES ? sign(null, input, key) : await signAside(input, key);
+  return { header, payload, signature: signature.toString("base64url") };
+}
+
+function signAside(input: Buffer, key: KeyObject): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    // ASCII, which needs no measuring first.
-    sign(null, Buffer.from(input, "latin1"), key, (failure, signature) => {
-      if (failure === null) resolve(`${input}.${signature.toString("base64url")}`);
+    sign(null, input, key, (failure, signature) => {
+      if (failure === null) resolve(signature);
       else reject(failure);
     });
   });
 }
 
 function signingInput(header: object, payload: string | Buffer): string {
-  const encodedHeader = Buffer.from(JSON.stringify(header)).toString("base64url");
-  return `${encodedHeader}.${bytesOf(payload).toString("base64url")}`;
+  return `${encodeHeader(header)}.${bytesOf(payload).toString("base64url")}`;
+}
+
+function encodeHeader(header: object): string {
+  return Buffer.from(JSON.stringify(header)).toString("base64url");
 }
 
 function bytesOf(payload: string | Buffer): Buffer {

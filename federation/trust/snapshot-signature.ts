@@ -1,7 +1,7 @@
 import type { JSONWebKeySet } from "jose";
 import { problem, type Problem } from "../model/problem.ts";
 import { err, ok, type Result } from "../model/result.ts";
-import { signJwsAside } from "./jws.ts";
+import { type JwsParts, signJwsAside } from "./jws.ts";
 import { type SigningKey, verifyRegistryJws } from "./signing-key.ts";
 
 const SNAPSHOT_TYPE = "isthmus-snapshot+jws";
@@ -10,7 +10,7 @@ const SNAPSHOT_TYPE = "isthmus-snapshot+jws";
 const MAX_SNAPSHOT_CHARACTERS = 32 * 1024 * 1024;
 
 /** `snapshot`: bytes of JSON. */
-export function signSnapshot(snapshot: Buffer, key: SigningKey): Promise<string> {
+export function signSnapshot(snapshot: Buffer, key: SigningKey): Promise<JwsParts> {
   return signJwsAside({ typ: SNAPSHOT_TYPE, kid: key.kid }, snapshot, key.privateKey);
 }
 

@@ -6,6 +6,7 @@ import {
   createJoinToken,
   createSigningKey,
   issueClusterCa,
+  joinJws,
   loadSigningKey,
   signingKeySet,
   signSnapshot,
@@ -71,7 +72,7 @@ export function createFakeRegistry(federation: TestFederation, cluster: string, 
     caLifetimeMs: 24 * 3_600_000,
     nextSnapshot: undefined,
     snapshotKeys,
-    sign: (payload) => signSnapshot(Buffer.from(JSON.stringify(payload)), key),
+    sign: async (payload) => joinJws(await signSnapshot(Buffer.from(JSON.stringify(payload)), key)),
     joinToken: async (name) =>
       (await createJoinToken({ key, federation: federation.name, cluster: name, now: clock.now() })).token,
     publish(change = {}) {

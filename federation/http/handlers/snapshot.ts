@@ -3,6 +3,7 @@ import * as z from "zod";
 import { DELTA_MANIPULATION, DELTA_MEDIA_TYPE, KEY_SET_HEADER } from "../../model/wire/snapshot-delta.ts";
 import type { Registry } from "../../registry/registry.ts";
 import type { SignedSnapshot } from "../../registry/snapshot-feed.ts";
+import { joinJws } from "../../trust/index.ts";
 import { requireMember } from "../access.ts";
 import { type Endpoint, pathParam } from "../endpoint.ts";
 import { acceptsGzip, entityTag, type KnownTag, knownTags, matchingTag } from "../entity-tag.ts";
@@ -58,7 +59,7 @@ export function preferredWait(prefer: string | undefined): number {
 const CACHING = { "cache-control": "public, no-cache", vary: "accept-encoding, a-im" };
 
 async function whole(c: Context, { revision, jws }: SignedSnapshot, unpacks: boolean): Promise<Response> {
-  const text = await jws;
+  const text = joinJws(await jws);
   const packed = isWorthPacking(text, unpacks);
   const headers = { "content-type": "application/jose", etag: entityTag(revision, packed), ...CACHING };
   return packed ? packedBody(c, text, 200, headers) : c.body(text, 200, headers);
