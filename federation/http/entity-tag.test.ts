@@ -1,12 +1,15 @@
 import { expect, test } from "vitest";
-import { acceptsGzip, entityTag, knownTags, matchingTag } from "./entity-tag.ts";
+import { acceptsGzip, entityTag, knownTags, matchingTag, namesMediaType } from "./entity-tag.ts";
 
-const match = (ifNoneMatch: string, revision: number, unpacks: boolean) =>
-  matchingTag(knownTags(ifNoneMatch), revision, unpacks);
+const match = (ifNoneMatch: string, revision: number, unpacks: boolean, readsDigest = true) =>
+  matchingTag(knownTags(ifNoneMatch), revision, { unpacks, readsDigest });
 
 test("each representation has a tag of its own", () => {
-  expect(entityTag(7, false)).toBe('"7"');
-  expect(entityTag(7, true)).toBe('"7-gzip"');
+  const tags = [false, true].flatMap((digest) =>
+    [false, true].map((packed) => entityTag({ revision: 7, digest, packed })),
+  );
+  expect(tags).toEqual(['"7"', '"7-gzip"', '"7-digest"', '"7-digest-gzip"']);
+  for (const tag of tags) expect(match(tag, 7, true)).toBe(tag);
 });
 
 test.each([
@@ -25,6 +28,22 @@ test.each([
   ["", 7, true, undefined],
 ])("%s against revision %d, unpacking: %s, is %s", (ifNoneMatch, revision, unpacks, expected) => {
   expect(match(ifNoneMatch, revision, unpacks)).toBe(expected);
+});
+
+test("is not that of a form which the asker does not read", () => {
+  expect(match('"7-digest"', 7, true, false)).toBeUndefined();
+  expect(match('"7-digest-gzip", "7"', 7, true, false)).toBe('"7"');
+});
+
+test.each([
+  ["application/x", true],
+  ["application/json, Application/X", true],
+  ["*/*", false],
+  ["application/*", false],
+  ["application/x2", false],
+  [undefined, false],
+])("Accept: %s names application/x: %s", (header, expected) => {
+  expect(namesMediaType(header, "application/x")).toBe(expected);
 });
 
 test.each([

@@ -1,17 +1,17 @@
 /**
- * A snapshot goes out as it is or packed. Those are two representations, so each has its own strong tag (RFC 9110
- * §8.8.3.3), and both are made of the revision alone: comparing tags compiles, signs and packs nothing.
+ * A snapshot goes out signed whole or by its digest, as it is or packed. Those are four representations, so each has its own
+ * strong tag (RFC 9110 §8.8.3.3), made of the revision alone: comparing tags compiles, signs and packs nothing.
  */
 
-const PACKED = "-gzip";
-
-export function entityTag(revision: number, packed: boolean): string {
-  return `"${revision}${packed ? PACKED : ""}"`;
+export function entityTag({ revision, digest, packed }: KnownTag): string {
+  return `"${revision}${digest ? "-digest" : ""}${packed ? "-gzip" : ""}"`;
 }
 
 /** What a tag of ours says; weak ones too, since a cache that packs on its way weakens them (§13.1.2 compares weakly). */
 export interface KnownTag {
   readonly revision: number;
+  /** Whether its digest is signed. */
+  readonly digest: boolean;
   readonly packed: boolean;
 }
 
@@ -23,24 +23,39 @@ export function knownTags(ifNoneMatch: string | undefined): readonly KnownTag[] 
   if (ifNoneMatch === undefined) return [];
   return ifNoneMatch
     .split(",", MAX_TAGS)
-    .map((text) => /^\s*(?:W\/)?"([0-9]{1,15})(-gzip)?"\s*$/.exec(text))
+    .map((text) => /^\s*(?:W\/)?"([0-9]{1,15})(-digest)?(-gzip)?"\s*$/.exec(text))
     .flatMap((found) =>
-      found === null ? [] : [{ revision: Number(found[1]), packed: found[2] !== undefined }],
+      found === null
+        ? []
+        : [{ revision: Number(found[1]), digest: found[2] !== undefined, packed: found[3] !== undefined }],
     );
 }
 
 /**
  * The tag to answer 304 with; `undefined`: nothing that the asker holds and may use is current. A packed one is of no
- * use to a cache that asks for somebody who does not unpack.
+ * use to a cache that asks for somebody who does not unpack, nor one of the form that the asker does not read.
  */
 export function matchingTag(
   known: readonly KnownTag[],
   revision: number | undefined,
-  unpacks: boolean,
+  { unpacks, readsDigest }: Readable,
 ): string | undefined {
-  const usable = known.filter((tag) => tag.revision === revision && (unpacks || !tag.packed));
+  const usable = known.filter(
+    (tag) => tag.revision === revision && (unpacks || !tag.packed) && (readsDigest || !tag.digest),
+  );
   const best = usable.find(({ packed }) => packed) ?? usable[0];
-  return best === undefined ? undefined : entityTag(best.revision, best.packed);
+  return best === undefined ? undefined : entityTag(best);
+}
+
+/** What an asker can do with representations. */
+export interface Readable {
+  readonly unpacks: boolean;
+  readonly readsDigest: boolean;
+}
+
+/** A media type that is named; `*` is said by those who never heard of it. */
+export function namesMediaType(accept: string | undefined, type: string): boolean {
+  return (accept ?? "").split(",", 32).some((part) => part.trim().toLowerCase() === type);
 }
 
 /** RFC 9110 §12.5.3: named with a weight above zero, or left to `*`. */

@@ -1,3 +1,4 @@
+// Longer than other files: one endpoint in all its forms: whole and delta, plain and packed, asked and waited for.
 import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { applyDelta } from "../../gateway/discovery/snapshot-delta.ts";
@@ -12,7 +13,7 @@ import {
 } from "../../test/fakes/registry-scene.ts";
 import { useTempDirs } from "../../test/fakes/temp-dir.ts";
 import { IN_PROCESS, RUNTIME, WAITS } from "../../test/fakes/scene-runtime.ts";
-import { signMemberRequest } from "../trust/index.ts";
+import { signMemberRequest, verifySnapshot } from "../trust/index.ts";
 import { preferredWait } from "./handlers/snapshot.ts";
 
 const directory = useTempDirs();
@@ -159,6 +160,39 @@ describe("a delta", () => {
     expect((await ask({ headers: { "if-none-match": base, "a-im": "vcdiff" } })).status).toBe(200);
   });
 
+  test("leads from either form of signature to the one that the member reads", async () => {
+    const { ask, apply, west } = await packing();
+    const digest = "application/isthmus-digest+jose, application/jose";
+    const plain = await ask({});
+    const signed = await ask({ accept: digest });
+    // What is there serves everybody who can read it.
+    expect(signed.headers.get("etag")).toBe(plain.headers.get("etag"));
+    await apply(policyOf("west", "p", "cart"));
+    const tag = plain.headers.get("etag") ?? "";
+    const base = { revision: Number(tag.slice(1, -1)), jws: plain.body.toString() };
+    const wanted = { "a-im": "isthmus-delta", "if-none-match": tag };
+    const news = await ask({ ...wanted, accept: digest });
+    const whole = await ask({ accept: digest });
+    expect([news.status, whole.headers.get("content-type")]).toEqual([
+      226,
+      "application/isthmus-digest+jose",
+    ]);
+    expect(news.headers.get("etag")).toBe(whole.headers.get("etag"));
+    expect(unwrap(applyDelta(news.body.toString(), base, 1_000_000))).toBe(whole.body.toString());
+    const old = await ask(wanted);
+    const oldWhole = await ask({ accept: "*/*" });
+    expect([old.status, oldWhole.headers.get("content-type")]).toEqual([226, "application/jose"]);
+    expect(unwrap(applyDelta(old.body.toString(), base, 1_000_000))).toBe(oldWhole.body.toString());
+    expect(oldWhole.headers.get("etag")).not.toBe(whole.headers.get("etag"));
+    const keys = { keys: [...west.answer.snapshotKeys.keys] };
+    for (const { body } of [whole, oldWhole])
+      expect(unwrap(await verifySnapshot(body.toString(), keys))).toMatchObject({ cluster: "west" });
+    // A cache that holds the new form has nothing for whom it asks.
+    const stale = { "if-none-match": whole.headers.get("etag") ?? "" };
+    expect((await ask(stale)).status).toBe(200);
+    expect((await ask({ ...stale, accept: digest })).status).toBe(304);
+  });
+
   test.skipIf(RUNTIME === "workerd-dynamodb")(
     "and a whole snapshot are packed for those who unpack them, under a tag of their own",
     async () => {
@@ -172,7 +206,7 @@ describe("a delta", () => {
       // Strong, and different: the bytes differ (RFC 9110 §8.8.3).
       expect(tags[1]).toBe(tags[0]?.replace(/"$/, '-gzip"'));
       for (const { headers } of [plain, packed]) {
-        expect(headers.get("vary")).toBe("accept-encoding, a-im");
+        expect(headers.get("vary")).toBe("accept, accept-encoding, a-im");
         expect(headers.get("cache-control")).toBe("public, no-cache");
       }
       expect((await ask({ "accept-encoding": "gzip;q=0" })).headers.get("content-encoding")).toBeNull();
@@ -290,6 +324,6 @@ describe.runIf(WAITS)("waiting for news", () => {
     const ask = () => send("GET", "/v1/clusters/west/snapshot", { as: west.credential() });
     const replies = await Promise.all(Array.from({ length: 5 }, ask));
     expect(new Set(replies.map(({ text }) => text)).size).toBe(1);
-    expect(registry.snapshot("west")).toBe(registry.snapshot("west"));
+    expect(registry.snapshot("west", "whole")).toBe(registry.snapshot("west", "whole"));
   });
 });

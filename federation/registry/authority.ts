@@ -2,7 +2,7 @@ import type { Problem } from "../model/problem.ts";
 import type { Result } from "../model/result.ts";
 import type { SpiffeId, TrustDomain } from "../model/spiffe-id.ts";
 import type { Jwks, OperatorTokenRequest, Role } from "../model/wire/api.ts";
-import type { JwsParts, MemberSignature } from "../trust/index.ts";
+import type { JwsParts, MemberSignature, SnapshotForm } from "../trust/index.ts";
 import type { RootBundle } from "./compile-snapshot.ts";
 import type { IssuedCa, IssuedJoinToken } from "./plan/clusters.ts";
 import type { PublicSigningKey, SigningRing } from "./signing-ring.ts";
@@ -56,7 +56,7 @@ export interface Authority {
     now: number,
   ): Promise<Result<{ readonly cluster: string; readonly tokenId: string }, Problem>>;
   /** `snapshot` as JSON. */
-  signSnapshot(snapshot: Buffer, state: FederationState): Promise<JwsParts>;
+  signSnapshot(snapshot: Buffer, state: FederationState, form: SnapshotForm): Promise<JwsParts>;
   issueOperatorToken(
     request: OperatorTokenRequest,
     state: FederationState,

@@ -1,5 +1,5 @@
 // Longer than other files: one line or two for every use case, found in one place.
-import { bundlesToMap, encodePem, type MemberSignature } from "../trust/index.ts";
+import { bundlesToMap, encodePem, type MemberSignature, type SnapshotForm } from "../trust/index.ts";
 import { ok, type Result } from "../model/result.ts";
 import type { AppliedResource, ClusterStatus, MemberReport } from "../model/resource.ts";
 import type { Service } from "../model/service.ts";
@@ -302,8 +302,9 @@ export class Registry {
     return bundleMapOf(compileBundles(this.state, this.authority.root));
   }
 
-  snapshot(cluster: string): ReturnType<SnapshotFeed["current"]> {
-    return this.#snapshots.current(this.state, cluster);
+  /** `form`: that the asker can read beside `whole`, or `whole`. */
+  snapshot(cluster: string, form: SnapshotForm): ReturnType<SnapshotFeed["current"]> {
+    return this.#snapshots.current(this.state, cluster, form);
   }
 
   /** What leads from an earlier revision of a cluster's snapshot to `signed`; `undefined`: send it whole. */

@@ -2,7 +2,7 @@ import type { Snapshot } from "../model/snapshot.ts";
 import type { Authority } from "./authority.ts";
 import { type Clock, timestamp } from "./clock.ts";
 import { publishedPieces } from "./changed-snapshots.ts";
-import type { JwsParts } from "../trust/index.ts";
+import { formOf, type JwsParts, type SnapshotForm } from "../trust/index.ts";
 import { makeDelta } from "./snapshot-delta.ts";
 import type { MemoryArchive } from "./snapshot-archive.ts";
 import type { ClusterState, FederationState } from "./state.ts";
@@ -16,6 +16,8 @@ const MADE_AT_ONCE = 8;
 
 export interface SignedSnapshot {
   readonly revision: number;
+  /** For whom it is: who reads digests reads both forms. */
+  readonly form: SnapshotForm;
   readonly jws: Promise<JwsParts>;
 }
 
@@ -48,16 +50,17 @@ export class SnapshotFeed {
   readonly times = { made: 0, ms: 0 };
 
   /** `undefined` where there is no such cluster. */
-  current(state: FederationState, name: string): SignedSnapshot | undefined {
+  current(state: FederationState, name: string, form: SnapshotForm): SignedSnapshot | undefined {
     const cluster = state.clusters.get(name);
     if (cluster === undefined) return undefined;
     const revision = cluster.snapshotRevision;
-    const known = this.#making.get(name);
+    const key = `${name}/${form}`;
+    const known = this.#making.get(key);
     if (known?.revision === revision) return known;
-    const made = { revision, jws: this.#make(state, cluster) };
-    this.#making.set(name, made);
+    const made = { revision, form, jws: this.#make(state, cluster, form) };
+    this.#making.set(key, made);
     const done = (): void => {
-      if (this.#making.get(name) === made) this.#making.delete(name);
+      if (this.#making.get(key) === made) this.#making.delete(key);
     };
     made.jws.finally(done).catch(() => {});
     return made;
@@ -65,7 +68,7 @@ export class SnapshotFeed {
 
   /** From an earlier revision to `signed`; made once for all members that have the same one. */
   delta(name: string, from: number, signed: SignedSnapshot): Promise<string | undefined> {
-    const key = `${name}/${from}/${signed.revision}`;
+    const key = `${name}/${from}/${signed.revision}/${signed.form}`;
     const known = this.#deltas.get(key);
     if (known !== undefined) return known;
     if (this.#deltas.size >= MAX_DELTAS) this.#deltas.clear();
@@ -86,20 +89,22 @@ export class SnapshotFeed {
     return makeDelta({ revision: from, jws: before }, after);
   }
 
-  async #make(state: FederationState, cluster: ClusterState): Promise<JwsParts> {
+  async #make(state: FederationState, cluster: ClusterState, form: SnapshotForm): Promise<JwsParts> {
     const { name } = cluster.record;
     const revision = cluster.snapshotRevision;
     const archived = await this.#archive.find(name, revision);
-    return archived ?? this.#turnstile.pass(() => this.#sign(state, cluster));
+    if (archived !== undefined && (form === "digest" || formOf(archived) === "whole")) return archived;
+    // Compiled again rather than taken from the archive: nothing is signed that was not compiled here.
+    return this.#turnstile.pass(() => this.#sign(state, cluster, form));
   }
 
-  async #sign(state: FederationState, cluster: ClusterState): Promise<JwsParts> {
+  async #sign(state: FederationState, cluster: ClusterState, form: SnapshotForm): Promise<JwsParts> {
     const { name } = cluster.record;
     const revision = cluster.snapshotRevision;
     const began = this.#clock.now();
     const date = { revision, issuedAt: await this.#issuedAt(revision) };
     const pieces = publishedPieces(state, cluster, this.#authority.root);
-    const jws = await this.#authority.signSnapshot(dated(pieces, date), state);
+    const jws = await this.#authority.signSnapshot(dated(pieces, date), state, form);
     this.times.made += 1;
     this.times.ms += this.#clock.now() - began;
     await this.#archive.save(name, revision, jws);

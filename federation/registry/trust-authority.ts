@@ -99,7 +99,7 @@ export function createTrustAuthority(options: {
       const claims = await verifyJoinToken(token, { keySet: verifying(state), federation, now });
       return claims.ok ? ok({ cluster: claims.value.cluster, tokenId: claims.value.jti }) : claims;
     },
-    signSnapshot: async (snapshot, state) => signSnapshot(snapshot, await signer(state)),
+    signSnapshot: async (snapshot, state, form) => signSnapshot(snapshot, await signer(state), form),
     async issueOperatorToken({ subject, role, expiresInSeconds }, state, now) {
       const lifetimeMs = expiresInSeconds * 1_000;
       return issueOperatorToken({ key: await signer(state), federation, subject, role, now, lifetimeMs });

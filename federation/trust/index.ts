@@ -39,7 +39,8 @@ export { createSigningKey, loadSigningKey, signingKeySet } from "./signing-key.t
 export type { SigningKey } from "./signing-key.ts";
 export { signKeySet, verifyKeySet } from "./key-set-document.ts";
 export type { KeySet } from "./key-set-document.ts";
-export { signSnapshot, verifySnapshot } from "./snapshot-signature.ts";
+export { formOf, signSnapshot, verifySnapshot } from "./snapshot-signature.ts";
+export type { SnapshotForm } from "./snapshot-signature.ts";
 export {
   acceptSvid,
   issueSvid,

@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from "node:crypto";
+import { createHash, generateKeyPairSync } from "node:crypto";
 import * as jose from "jose";
 import { describe, expect, it } from "vitest";
 import { unwrap } from "../../test/fakes/pki.ts";
@@ -47,14 +47,17 @@ describe("the registry's key", () => {
   });
 });
 
-describe("a snapshot's signature", () => {
-  const signed = async (by: typeof key) => joinJws(await signSnapshot(Buffer.from(snapshot), by));
+describe.each(["whole", "digest"] as const)("a snapshot's signature over the %s", (form) => {
+  const signed = async (by: typeof key) => joinJws(await signSnapshot(Buffer.from(snapshot), by, form));
 
   it("verifies here and with jose, and gives what was signed", async () => {
     const jws = await signed(key);
     expect(unwrap(await verifySnapshot(jws, keySet))).toEqual(JSON.parse(snapshot));
-    const { payload } = await jose.compactVerify(jws, await jose.importJWK(key.publicJwk));
-    expect(JSON.parse(new TextDecoder().decode(payload))).toEqual(JSON.parse(snapshot));
+    const [header, , signature] = jws.split(".");
+    const content = form === "whole" ? Buffer.from(snapshot) : createHash("sha256").update(snapshot).digest();
+    const plain = `${header}.${content.toString("base64url")}.${signature}`;
+    const { payload } = await jose.compactVerify(plain, await jose.importJWK(key.publicJwk));
+    expect(Buffer.from(payload)).toEqual(content);
   });
 
   it("verifies with the old and the new key while one follows the other", async () => {
@@ -81,7 +84,8 @@ describe("a snapshot's signature", () => {
     const jws = await signed(key);
     const [header, , signature] = jws.split(".");
     const payload = Buffer.from('{"revision":8}').toString("base64url");
-    for (const text of ["", "<html></html>", "{}", `${header}.${payload}.${signature}`, `${jws}\n`]) {
+    const texts = ["", "<html></html>", "{}", `${header}.${payload}.${signature}`, `${jws}\n`, `${jws}.`];
+    for (const text of [...texts, `${jws}.x`, jws.replace(".", "=."), `${header}..${signature}`]) {
       expect(codeOf(await verifySnapshot(text, keySet))).toBe("snapshot_signature");
     }
   });
@@ -92,10 +96,24 @@ describe("a snapshot's signature", () => {
   });
 
   it("says so when what was signed is not JSON", async () => {
-    const jws = await new jose.CompactSign(new TextEncoder().encode("hello"))
-      .setProtectedHeader({ alg: "Ed25519", typ: "isthmus-snapshot+jws", kid: key.kid })
-      .sign(key.privateKey);
+    const jws = joinJws(await signSnapshot(Buffer.from("hello"), key, form));
     expect(codeOf(await verifySnapshot(jws, keySet))).toBe("snapshot_malformed");
+  });
+
+  it("does not pass for that of the other form", async () => {
+    const parts = await signSnapshot(Buffer.from(snapshot), key, form);
+    const relabel = form === "whole" ? ["+jws", "-digest+jws"] : ["-digest+jws", "+jws"];
+    const header = Buffer.from(parts.header, "base64url").toString();
+    const relabelled = Buffer.from(header.replace(relabel[0] ?? "", relabel[1] ?? "")).toString("base64url");
+    const digest = createHash("sha256").update(snapshot).digest();
+    for (const forged of [
+      { header: relabelled },
+      { header: relabelled, payload: digest },
+      { payload: digest },
+    ])
+      expect(codeOf(await verifySnapshot(joinJws({ ...parts, ...forged }), keySet))).toBe(
+        "snapshot_signature",
+      );
   });
 });
 

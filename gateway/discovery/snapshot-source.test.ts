@@ -156,6 +156,19 @@ describe("openSnapshotSource", () => {
     source.stop();
   });
 
+  it("takes snapshots that are signed whole, as registries of the release before send them", async () => {
+    const { open, registry, clock } = scene();
+    const first = registry.publish();
+    registry.nextSnapshot = await registry.sign(first, "whole");
+    const source = await open();
+    expect(source.snapshot.current).toEqual(first);
+    expect(registry.lastHeaders.get("accept")).toContain("application/isthmus-digest+jose");
+    const second = registry.publish();
+    await clock.advanceAsync(0);
+    expect(source.snapshot.current).toEqual(second);
+    source.stop();
+  });
+
   it("holds one question open instead of asking again and again", async () => {
     const { open, registry, clock } = scene();
     registry.publish();

@@ -5,7 +5,11 @@ import type { Logger } from "../../federation/model/log.ts";
 import { type Problem, PROBLEMS } from "../../federation/model/problem.ts";
 import { err, ok, type Result } from "../../federation/model/result.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
-import { DELTA_MANIPULATION, DELTA_MEDIA_TYPE } from "../../federation/model/wire/snapshot-delta.ts";
+import {
+  DELTA_MANIPULATION,
+  DELTA_MEDIA_TYPE,
+  DIGEST_MEDIA_TYPE,
+} from "../../federation/model/wire/snapshot-delta.ts";
 import { verifySnapshot } from "../../federation/trust/index.ts";
 import { createWatch, type PublishableWatch, type Watch } from "../dataplane/lifecycle/watch.ts";
 import type { Clock, Random, Timer } from "../process/clock.ts";
@@ -199,7 +203,7 @@ async function askRegistry(
     method: "GET",
     path: `/v1/clusters/${state.current.cluster}/snapshot`,
     headers: {
-      accept: `application/jose, ${DELTA_MEDIA_TYPE}`,
+      accept: `${DIGEST_MEDIA_TYPE}, application/jose, ${DELTA_MEDIA_TYPE}`,
       "accept-encoding": "gzip",
       ...(takesDelta ? { "a-im": DELTA_MANIPULATION } : {}),
       prefer: `wait=${wait}`,

@@ -10,6 +10,7 @@ import {
   loadSigningKey,
   signingKeySet,
   signSnapshot,
+  type SnapshotForm,
   verifyMemberRequest,
 } from "../../federation/trust/index.ts";
 import type { Clock } from "../../gateway/process/clock.ts";
@@ -44,7 +45,8 @@ export interface FakeRegistry {
   /** Answers instead of the real one to the next snapshot question. */
   nextSnapshot: string | { readonly status: number; readonly text: string } | undefined;
   publish(change?: Partial<Snapshot>): Snapshot;
-  sign(snapshot: unknown): Promise<string>;
+  /** By its digest unless said otherwise. */
+  sign(snapshot: unknown, form?: SnapshotForm): Promise<string>;
   joinToken(cluster: string): Promise<string>;
   readonly snapshotKeys: ReturnType<typeof signingKeySet>;
 }
@@ -72,7 +74,8 @@ export function createFakeRegistry(federation: TestFederation, cluster: string, 
     caLifetimeMs: 24 * 3_600_000,
     nextSnapshot: undefined,
     snapshotKeys,
-    sign: async (payload) => joinJws(await signSnapshot(Buffer.from(JSON.stringify(payload)), key)),
+    sign: async (payload, form = "digest") =>
+      joinJws(await signSnapshot(Buffer.from(JSON.stringify(payload)), key, form)),
     joinToken: async (name) =>
       (await createJoinToken({ key, federation: federation.name, cluster: name, now: clock.now() })).token,
     publish(change = {}) {

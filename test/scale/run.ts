@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { createApp } from "../../federation/http/app.ts";
 import { SILENT_LOGGER } from "../../federation/model/log.ts";
 import type { AppliedResource } from "../../federation/model/resource.ts";
+import { DIGEST_MEDIA_TYPE } from "../../federation/model/wire/snapshot-delta.ts";
 import { systemSpiffeId, type TrustDomain } from "../../federation/model/spiffe-id.ts";
 import type { Clock } from "../../federation/registry/clock.ts";
 import { compileSnapshot } from "../../federation/registry/compile-snapshot.ts";
@@ -276,7 +277,7 @@ async function propagation(
   }
   const etags = new Map<string, string>();
   for (const name of others) {
-    const reply = await scene.fetch(snapshotRequest(scene, name));
+    const reply = await scene.fetch(snapshotRequest(scene, name, { accept: DIGEST_MEDIA_TYPE }));
     etags.set(name, reply.headers.get("etag") ?? "");
     await reply.arrayBuffer();
   }
@@ -284,7 +285,13 @@ async function propagation(
   let began = 0;
   const members = others.flatMap((name) => Array.from({ length: crowd.each }, () => name));
   const waiting = members.map(async (name) => {
-    const headers = { "if-none-match": etags.get(name) ?? "", prefer: "wait=60", "a-im": "isthmus-delta" };
+    const known = etags.get(name) ?? "";
+    const headers = {
+      accept: DIGEST_MEDIA_TYPE,
+      "if-none-match": known,
+      prefer: "wait=60",
+      "a-im": "isthmus-delta",
+    };
     const reply = await scene.fetch(snapshotRequest(scene, name, headers));
     const text = await reply.text();
     if (reply.status !== 226 || text.length > 5_000)

@@ -9,6 +9,8 @@ import { apiVersion, revision } from "./fields.ts";
 export const DELTA_MANIPULATION = "isthmus-delta";
 /** On every answer about a snapshot, once keys were rotated: the sequence of the set of keys that now sign. */
 export const KEY_SET_HEADER = "isthmus-key-set";
+/** Of a snapshot whose digest is signed; only members that name it in `Accept` read it. */
+export const DIGEST_MEDIA_TYPE = "application/isthmus-digest+jose";
 export const DELTA_MEDIA_TYPE = "application/isthmus-delta+json";
 
 /**
