@@ -1,6 +1,7 @@
 import { parseAddress } from "../../../federation/model/address.ts";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { problemNameOf } from "../policy/local-reply.ts";
+import { letGo } from "./closed-socket.ts";
 import { EndpointSocket } from "./endpoint-socket.ts";
 import { abort, finishRelay, ignore, type RelayCounters, startRelay } from "./relay.ts";
 import type { Join } from "./arrivals.ts";
@@ -142,6 +143,7 @@ export function forwardToEndpoint(
   socket.once("close", () => {
     clearTimeout(timer);
     endpoint.release();
+    letGo(socket);
   });
   socket.connect({ ...address.value });
 }

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createMemoryLog, type MemoryLog } from "../../../test/fakes/memory-log.ts";
 import { dialRaw, getRequest, type RawSocket } from "../../../test/fakes/raw-socket.ts";
@@ -79,6 +81,22 @@ describe("a workload listener without a way to its service", () => {
     expect(open()).toBe(1);
     client.socket.end();
     await until("it is closed", 2_000, () => (open() === 0 ? true : undefined));
+  });
+
+  it("leaves nothing of ours on a socket that has closed", async () => {
+    const accepted: Socket[] = [];
+    const front = createServer({ allowHalfOpen: true }, (socket) => {
+      accepted.push(socket);
+      listener.adopt(socket);
+    });
+    front.listen(0, "127.0.0.1");
+    await once(front, "listening");
+    const client = await dialRaw(`127.0.0.1:${(front.address() as AddressInfo).port}`);
+    front.close();
+    await client.send(getRequest()).receives("503");
+    client.socket.end();
+    await until("it is closed", 2_000, () => (open() === 0 ? true : undefined));
+    expect(accepted.flatMap((socket) => socket.eventNames())).toEqual([]);
   });
 
   it("closes connections beyond its limit, and says so", async () => {

@@ -7,6 +7,7 @@ import type { EntryForward } from "../routing/decide.ts";
 import type { Spoken } from "../routing/detect-protocol.ts";
 import { Entry, type EntryEnvironment, type EntryKey } from "./entry.ts";
 import { Bag } from "./bag.ts";
+import { letGo } from "./closed-socket.ts";
 import { Http1Connection, type Http1Host } from "./http1-connection.ts";
 import { Http2Connection, type Http2Host } from "./http2-connection.ts";
 import { Http2Pool } from "./http2-pool.ts";
@@ -128,12 +129,12 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
 
   closed(connection: Http1Connection): void {
     this.#http.delete(connection);
-    this.#countClosed();
+    this.#onClosed(connection.socket);
   }
 
   closedHttp2(connection: Http2Connection): void {
     this.#http2.delete(connection);
-    this.#countClosed();
+    this.#onClosed(connection.socket);
   }
 
   becameHttp2(connection: Http1Connection, bytes: Buffer): void {
@@ -197,7 +198,7 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
 
   left(connection: UndecidedConnection, gone: boolean): void {
     this.#undecided.delete(connection);
-    if (gone) this.#countClosed();
+    if (gone) this.#onClosed(connection.socket);
   }
 
   #openHttp2(socket: Socket): Http2Connection {
@@ -210,7 +211,7 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
   #openTcp(socket: Socket, onServerFirst?: () => void): TcpConnection {
     const onClosed = (closed: TcpConnection): void => {
       this.#tcp.delete(closed);
-      this.#countClosed();
+      this.#onClosed(closed.socket);
     };
     const connection = new TcpConnection(socket, this.entry, {
       onClosed,
@@ -220,7 +221,8 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
     return connection;
   }
 
-  #countClosed(): void {
+  #onClosed(socket: Socket): void {
+    letGo(socket);
     this.entry.counters.openConnections.value -= 1;
     this.#checkDrained();
   }

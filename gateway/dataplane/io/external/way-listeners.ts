@@ -10,6 +10,7 @@ import { workloadName } from "../../../../federation/model/workload-pattern.ts";
 import type { Watch } from "../../lifecycle/watch.ts";
 import { hasWaysOut, namedHosts } from "../../policy/egress-table.ts";
 import type { RouteTables } from "../../routing/tables.ts";
+import { letGo } from "../closed-socket.ts";
 import type { AllocateAddresses, ListenerKey } from "../listener-set.ts";
 import { Reconciliation } from "../reconciliation.ts";
 import { listenShared, type PortClaims } from "../shared-port.ts";
@@ -158,6 +159,7 @@ export class WayListeners {
         socket.once("close", () => {
           sockets.delete(socket);
           this.#left(workload);
+          letGo(socket);
         });
         this.#env.accept(socket, caller, way);
       },
