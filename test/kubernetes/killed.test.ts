@@ -2,14 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  ENDPOINT_SLICES,
-  LEASES,
-  NAMESPACES,
-  PODS,
-  SERVICE_EXPORTS,
-  SERVICES,
-} from "../../agents/kubernetes/api/resource-type.ts";
+import { LEASES, NAMESPACES, PODS, SERVICES } from "../../agents/kubernetes/api/resource-type.ts";
 import { API_VERSION } from "../../federation/model/resource.ts";
 import { type Discovery, joinCluster, openDiscovery } from "../../gateway/discovery/index.ts";
 import { systemClock } from "../../gateway/process/clock.ts";
@@ -26,11 +19,9 @@ import { accessAs, type KubeApi, localAddress, startKubeApi, until } from "../fa
 import { createMemoryLog } from "../fakes/memory-log.ts";
 import { unwrap } from "../fakes/pki.ts";
 import { type RegistryProcess, startRegistryProcess } from "../fakes/registry-process.ts";
-import { clear, collectGarbage, isOurs, made, OURS } from "./made.ts";
+import { clear, collectGarbage, EXPORTS, isOurs, made, OURS, SLICES } from "./made.ts";
 import { namespace, pod, service, serviceExport, slice } from "./objects.ts";
 
-const [SLICES] = ENDPOINT_SLICES;
-const [EXPORTS] = SERVICE_EXPORTS;
 const SPACE = "shop";
 const ISSUER = { host: localAddress(77, 7), port: 15_012 };
 /** Each start of a process is a second: on the double the first few writes, on a real API server all of them. */

@@ -8,9 +8,10 @@ import {
 } from "../../agents/kubernetes/api/resource-type.ts";
 import type { KubeApi } from "../fakes/kube-world.ts";
 
-const [SLICES] = ENDPOINT_SLICES;
-const [EXPORTS] = SERVICE_EXPORTS;
-const [IMPORTS] = SERVICE_IMPORTS;
+/** The newest version of each, which the API servers of these tests have. */
+export const [SLICES] = ENDPOINT_SLICES;
+export const [EXPORTS] = SERVICE_EXPORTS;
+export const [IMPORTS] = SERVICE_IMPORTS;
 
 /** Kinds of which we make objects. */
 export const OURS = [IMPORTS, SERVICES, SLICES] as const;

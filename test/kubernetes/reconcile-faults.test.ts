@@ -2,14 +2,7 @@
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { createKubeClient, type KubeClient } from "../../agents/kubernetes/api/client.ts";
-import {
-  ENDPOINT_SLICES,
-  NAMESPACES,
-  type ResourceType,
-  SERVICE_EXPORTS,
-  SERVICE_IMPORTS,
-  SERVICES,
-} from "../../agents/kubernetes/api/resource-type.ts";
+import { NAMESPACES, type ResourceType, SERVICES } from "../../agents/kubernetes/api/resource-type.ts";
 import { Controller } from "../../agents/kubernetes/controller.ts";
 import { findInstallation } from "../../agents/kubernetes/member.ts";
 import type { Snapshot, SnapshotOffer } from "../../federation/model/snapshot.ts";
@@ -20,12 +13,9 @@ import { fakeRegistry, HASTY, offerOf, snapshotOf } from "../fakes/kube-controll
 import { accessAs, type KubeApi, startKubeApi } from "../fakes/kube-world.ts";
 import { createMemoryLog } from "../fakes/memory-log.ts";
 import { until } from "../fakes/until.ts";
-import { clear, collectGarbage, isOurs, made, OURS } from "./made.ts";
+import { clear, collectGarbage, EXPORTS, IMPORTS, isOurs, made, OURS, SLICES } from "./made.ts";
 import { alias, namespace, service, serviceExport, slice } from "./objects.ts";
 
-const [SLICES] = ENDPOINT_SLICES;
-const [EXPORTS] = SERVICE_EXPORTS;
-const [IMPORTS] = SERVICE_IMPORTS;
 const SPACE = "shop";
 
 /** One API server for all of this file; each test begins with nothing of its own on it. */
