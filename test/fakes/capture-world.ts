@@ -2,16 +2,26 @@ import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import {
+  ENDPOINT_SLICES,
+  NAMESPACES,
+  PODS,
+  SERVICE_EXPORTS,
+  SERVICES,
+} from "../../agents/kubernetes/api/resource-type.ts";
+import type { KubeObject } from "../../agents/kubernetes/api/object.ts";
 import { formatAddress } from "../../federation/model/address.ts";
 import { namespace, pod, service, serviceExport, slice } from "../kubernetes/objects.ts";
-import { type FakeKubeApi, startFakeKubeApi } from "./kube-api/server.ts";
+import { memberCommand, podToken, registerCluster, type Role, writeKubeconfig } from "./kube-members.ts";
+import { accessAs, installAgents, type KubeApi, startKubeApi } from "./kube-world.ts";
 import { Netns } from "./netns.ts";
 import { type RegistryProcess, startRegistryProcess } from "./registry-process.ts";
 import { until } from "./until.ts";
 
 const HOST = "198.18.251.1";
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const SYSTEM = "isthmus-system";
+const [SLICES] = ENDPOINT_SLICES;
+const [EXPORTS] = SERVICE_EXPORTS;
 
 /** Both clusters use the same addresses for their pods and services: only the gateways' outside addresses differ. */
 export interface AddressPlan {
@@ -50,8 +60,8 @@ export interface CapturedCluster {
   readonly name: string;
   readonly node: string;
   readonly gatewayAt: string;
-  readonly api: FakeKubeApi;
-  readonly logs: Record<"controller" | "gateway" | "agent", string[]>;
+  readonly api: KubeApi;
+  readonly logs: Record<Role, string[]>;
   agent: ChildProcess;
 }
 
@@ -75,6 +85,7 @@ export class CaptureWorld {
   readonly netns: Netns;
   readonly directory = mkdtempSync(join(tmpdir(), "isthmus-capture-"));
   readonly #clusters: CapturedCluster[] = [];
+  readonly #apis: KubeApi[] = [];
   #registry: RegistryProcess | undefined;
 
   constructor(plan: AddressPlan, port: CartPort = { name: "http" }) {
@@ -96,14 +107,14 @@ export class CaptureWorld {
     const { api } = this.cluster("east");
     const serve = `require("http").createServer((q,s)=>s.end("cart of east")).listen(8080)`;
     this.netns.spawn("peast", [process.execPath, "-e", serve], {}, []);
-    api.put("services", service("cart", { ports: [{ port: 80, ...this.#port }] }));
-    this.tellEndpoints(api, "cart", [{ address: this.plan.pod, node: "neast" }]);
-    api.put("serviceexports", serviceExport("cart"));
+    await api.put(SERVICES, service("cart", { ports: [{ port: 80, ...this.#port }] }));
+    await this.tellEndpoints(api, "cart", [{ address: this.plan.pod, node: "neast" }]);
+    await api.put(EXPORTS, serviceExport("cart"));
   }
 
   async stop(): Promise<void> {
     this.netns.remove();
-    for (const { api } of this.#clusters) await api.close();
+    for (const api of this.#apis) await api.close();
     await this.#registry?.end("SIGKILL");
     rmSync(this.directory, { recursive: true, force: true });
   }
@@ -115,61 +126,61 @@ export class CaptureWorld {
   }
 
   startAgent(facts: Facts, log: string[], role = "agent"): ChildProcess {
-    const command = [process.execPath, join(ROOT, "agents/main.ts")];
     const env = this.#environment(facts, role, { ISTHMUS_LISTEN: "[::]:15009" });
-    return this.netns.spawn(facts.node, command, env, log);
+    return this.netns.spawn(facts.node, memberCommand("agent"), env, log);
   }
 
   /** Another pod of a cluster's node, at the second address. */
-  addPod(cluster: CapturedCluster, space: string, account: string): void {
+  async addPod(cluster: CapturedCluster, space: string, account: string): Promise<void> {
     const { otherPod, gateway } = this.plan;
     this.netns.pod(cluster.node, space, [otherPod], gateway);
-    this.#tellPod(cluster.api, cluster.node, account, otherPod);
+    await cluster.api.put(PODS, pod(account, account, otherPod, { node: cluster.node }));
   }
 
   /** Another node of a cluster, with a pod and an agent of its own. */
-  addNode({ name, api, logs }: CapturedCluster, host: number, pods: string, address: string): ChildProcess {
+  async addNode(
+    { name, api, logs }: CapturedCluster,
+    host: number,
+    pods: string,
+    address: string,
+  ): Promise<ChildProcess> {
     const facts = { name, node: `n${name}2` };
     this.#attach(facts.node, `x${name[0]}`, host);
     this.netns.run(facts.node, "sysctl -qw net.ipv4.ip_forward=1");
     this.netns.pod(facts.node, `q${name}`, [address], this.plan.gateway);
     this.netns.run(`g${name}`, `ip route add ${pods} via ${this.plan.outside(host)}`);
     this.netns.run(`n${name}`, `ip route add ${pods} via ${this.plan.outside(host)}`);
-    this.#tellPod(api, facts.node, "cart", address, "cart-2");
-    this.#writeIdentity(api, facts, "agent-2");
+    await api.put(PODS, pod("cart-2", "cart", address, { node: facts.node }));
+    await this.#writeAccess(api, facts, "agent", "agent-2");
     return this.startAgent(facts, logs.agent, "agent-2");
   }
 
   /** Of `cart`, or of the agents. */
-  tellEndpoints(api: FakeKubeApi, of: "cart" | "isthmus-agent", placed: readonly Placed[]): void {
-    const space = of === "cart" ? "shop" : "isthmus-system";
+  tellEndpoints(api: KubeApi, of: "cart" | "isthmus-agent", placed: readonly Placed[]): Promise<KubeObject> {
+    const space = of === "cart" ? "shop" : SYSTEM;
     const ports =
       of === "cart" ? [{ name: this.#port.name, port: 8080 }] : [{ name: "tunnel", port: 15_009 }];
     const made = slice(of, { namespace: space, ports, addresses: [] });
     const endpoints = placed.map(({ address, node }) => ({ addresses: [address], nodeName: node }));
-    api.put("endpointslices", { ...made, addressType: this.plan.family, endpoints });
-  }
-
-  #tellPod(api: FakeKubeApi, node: string, account: string, address: string, name = account): void {
-    const spec = { nodeName: node, serviceAccountName: account };
-    api.put("pods", { ...pod(name, account, address), spec });
+    return api.put(SLICES, { ...made, addressType: this.plan.family, endpoints });
   }
 
   #environment({ name, node }: Facts, role: string, more: Record<string, string>): NodeJS.ProcessEnv {
     return {
       PATH: process.env["PATH"],
       ISTHMUS_STATE_DIR: join(this.directory, `${name}-${role}`),
-      ISTHMUS_KUBERNETES: join(this.directory, `${name}.kubeconfig`),
+      ISTHMUS_KUBERNETES: join(this.directory, `${name}-${role}.kubeconfig`),
       ISTHMUS_MEMBER: `${role}-1`,
       ISTHMUS_NODE: node,
       ISTHMUS_IDENTITY_TOKEN_FILE: join(this.directory, `${name}-${role}.identity`),
-      ISTHMUS_REGISTRY: `http://${HOST}:${this.#registryPort}`,
+      ISTHMUS_REGISTRY: `http://${HOST}:${new URL(this.#runningRegistry.url).port}`,
       ...more,
     };
   }
 
-  get #registryPort(): string {
-    return new URL(this.#registry?.url ?? "").port;
+  get #runningRegistry(): RegistryProcess {
+    if (this.#registry === undefined) throw new Error("no registry runs");
+    return this.#registry;
   }
 
   /** A host on the bridge, with an address of each family. */
@@ -189,73 +200,65 @@ export class CaptureWorld {
     this.#attach(`g${name}`, `g${name[0]}`, host + 10);
     netns.run(`g${name}`, `ip route add ${plan.pods} via ${plan.outside(host)}`);
     const gatewayAt = plan.outside(host + 10);
-    const api = await startFakeKubeApi({ host: HOST, families: [plan.family] });
-    api.put("namespaces", namespace("shop"));
-    this.#tellPod(api, node, name === "east" ? "cart" : "web", plan.pod);
+    const api = await startKubeApi({ host: HOST, families: [plan.family] });
+    this.#apis.push(api);
+    await this.#install(api, { name, node }, plan.outside(host), gatewayAt);
+    const logs = { controller: [], gateway: [], agent: [] } as CapturedCluster["logs"];
+    await this.#startMembers({ name, node }, gatewayAt, logs);
+    return { name, node, gatewayAt, api, logs, agent: this.startAgent({ name, node }, logs.agent) };
+  }
+
+  /** What the API server knows of its cluster before our processes start. */
+  async #install(api: KubeApi, { name, node }: Facts, nodeAt: string, gatewayAt: string): Promise<void> {
+    const { plan } = this;
+    installAgents(api);
+    await api.put(NAMESPACES, namespace("shop"));
+    const account = name === "east" ? "cart" : "web";
+    await api.put(PODS, pod(account, account, plan.pod, { node }));
     for (const [of, port, portName] of [
       ["isthmus-gateway", 15008, "tunnel"],
       ["isthmus-agent", 15009, "tunnel"],
       ["isthmus-issuer", 15012, "issuer"],
     ] as const) {
       const ports = [{ name: portName, port }];
-      api.put("services", service(of, { namespace: "isthmus-system", ports }));
-      const made = slice(of, { namespace: "isthmus-system", ports, addresses: [gatewayAt] });
-      api.put("endpointslices", { ...made, addressType: plan.family });
+      await api.put(SERVICES, service(of, { namespace: SYSTEM, ports }));
+      const made = slice(of, { namespace: SYSTEM, ports, addresses: [gatewayAt] });
+      await api.put(SLICES, { ...made, addressType: plan.family });
     }
-    this.tellEndpoints(api, "isthmus-agent", [{ address: plan.outside(host), node }]);
-    this.#writeAccess(api, { name, node });
-    const logs = { controller: [], gateway: [], agent: [] } as CapturedCluster["logs"];
-    await this.#startMembers({ name, node }, gatewayAt, logs);
-    return { name, node, gatewayAt, api, logs, agent: this.startAgent({ name, node }, logs.agent) };
+    await this.tellEndpoints(api, "isthmus-agent", [{ address: nodeAt, node }]);
+    for (const role of ["agent", "controller", "gateway"] as const)
+      await this.#writeAccess(api, { name, node }, role);
   }
 
-  #writeAccess(api: FakeKubeApi, { name, node }: Facts): void {
-    for (const role of ["agent", "controller"]) this.#writeIdentity(api, { name, node }, role);
-    const config = {
-      "current-context": "c",
-      contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
-      clusters: [{ name: "c", cluster: { server: api.url } }],
-      users: [{ name: "u", user: {} }],
-    };
-    writeFileSync(join(this.directory, `${name}.kubeconfig`), JSON.stringify(config));
-  }
-
-  #writeIdentity(api: FakeKubeApi, { name, node }: Facts, role: string): void {
-    const token = `${name}-${role}`;
-    writeFileSync(join(this.directory, `${token}.identity`), token);
-    const extra = {
-      "authentication.kubernetes.io/pod-name": [`isthmus-${role}-1`],
-      "authentication.kubernetes.io/node-name": [node],
-    };
-    const account = role.replace(/-[0-9]$/, "");
-    const user = { username: `system:serviceaccount:isthmus-system:${account}`, extra };
-    api.tokens.set(token, { user, audiences: ["isthmus-issuer"] });
+  /** How a process speaks to its API server, and what it shows to a gateway to be given its identity. */
+  async #writeAccess(
+    api: KubeApi,
+    { name, node }: Facts,
+    account: Role,
+    member: string = account,
+  ): Promise<void> {
+    const file = join(this.directory, `${name}-${member}`);
+    writeKubeconfig(`${file}.kubeconfig`, await accessAs(api, account));
+    if (account === "gateway") return;
+    const own = `isthmus-${member}`;
+    await api.put(PODS, pod(own, account, undefined, { node, namespace: SYSTEM }));
+    writeFileSync(`${file}.identity`, await podToken(api, { account, pod: own }));
   }
 
   async #startMembers(facts: Facts, gatewayAt: string, logs: CapturedCluster["logs"]): Promise<void> {
     const { name, node } = facts;
-    const registered = await fetch(`${this.#registry?.url}/v1/clusters`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${this.#registry?.token}`, "content-type": "application/json" },
-      body: JSON.stringify({ name }),
-    });
-    const { token } = (await registered.json()) as { token: string };
+    const { netns } = this;
     const tokenFile = join(this.directory, `${name}.token`);
-    writeFileSync(tokenFile, token);
-    const run = (role: "controller" | "gateway", entry: string, more: Record<string, string>) =>
-      this.netns.spawn(
-        role === "gateway" ? `g${name}` : node,
-        [process.execPath, join(ROOT, entry)],
-        this.#environment(facts, role, more),
-        logs[role],
-      );
-    run("controller", "agents/kubernetes/main.ts", { ISTHMUS_LISTEN: "0.0.0.0:15013" });
-    run("gateway", "gateway/main.ts", {
+    writeFileSync(tokenFile, await registerCluster(this.#runningRegistry, name));
+    const controller = this.#environment(facts, "controller", { ISTHMUS_LISTEN: "0.0.0.0:15013" });
+    netns.spawn(node, memberCommand("controller"), controller, logs.controller);
+    const gateway = this.#environment(facts, "gateway", {
       ISTHMUS_ISSUER_LISTEN: "[::]:15012",
       ISTHMUS_JOIN_TOKEN_FILE: tokenFile,
       ISTHMUS_LISTEN: "[::]:15008",
       ISTHMUS_ADVERTISE: formatAddress({ host: gatewayAt, port: 15_008 }),
     });
+    netns.spawn(`g${name}`, memberCommand("gateway"), gateway, logs.gateway);
   }
 
   /** The Service that west derives from east's export. */
@@ -264,14 +267,10 @@ export class CaptureWorld {
       readonly clusterIP: string;
       readonly ports: readonly { readonly targetPort: number }[];
     }
-    const spec = await until(
-      "west derives a Service",
-      60_000,
-      () =>
-        this.cluster("west")
-          .api.objects("services", "shop")
-          .map((object) => object["spec"] as DerivedSpec)[0],
-    );
+    const spec = await until("west derives a Service", 60_000, async () => {
+      const [derived] = await this.cluster("west").api.list(SERVICES, "shop");
+      return derived?.spec as DerivedSpec | undefined;
+    });
     return { clusterIP: spec.clusterIP, listen: spec.ports[0]?.targetPort ?? 0 };
   }
 }

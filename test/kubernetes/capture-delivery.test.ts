@@ -1,5 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { NAMESPACES } from "../../agents/kubernetes/api/resource-type.ts";
 import { CaptureWorld, IPV4_PLAN } from "../fakes/capture-world.ts";
 import { whyNoNetns } from "../fakes/netns.ts";
 import { until } from "../fakes/until.ts";
@@ -23,7 +24,7 @@ describe.skipIf(reason !== undefined)(
     let world: CaptureWorld;
     let secondAgent: ChildProcess;
     const mode = (mtls: "strict" | "permissive") =>
-      world.cluster("east").api.put("namespaces", namespace("shop", { "isthmus.dev/mtls": mtls }));
+      world.cluster("east").api.put(NAMESPACES, namespace("shop", { "isthmus.dev/mtls": mtls }));
     const secondIsOn = (node: string) =>
       world.tellEndpoints(world.cluster("east").api, "cart", [
         { address: IPV4_PLAN.pod, node: "neast" },
@@ -47,15 +48,15 @@ describe.skipIf(reason !== undefined)(
       world = new CaptureWorld(IPV4_PLAN, { name: "bytes", appProtocol: "tcp" });
       await world.start();
       const east = world.cluster("east");
-      mode("strict");
-      secondAgent = world.addNode(east, 13, PODS, SECOND);
+      await mode("strict");
+      secondAgent = await world.addNode(east, 13, PODS, SECOND);
       const serve = `require("http").createServer((q,s)=>s.end("cart saw "+q.socket.remoteAddress)).listen(8080)`;
       world.netns.spawn("qeast", [process.execPath, "-e", serve], {}, []);
-      world.tellEndpoints(east.api, "isthmus-agent", [
+      await world.tellEndpoints(east.api, "isthmus-agent", [
         { address: FIRST_NODE, node: "neast" },
         { address: SECOND_NODE, node: "neast2" },
       ]);
-      secondIsOn("neast2");
+      await secondIsOn("neast2");
       await until("both are called", WAIT_MS, async () =>
         (await calls(8)).join() === ["cart of east", BESIDE].join() ? true : undefined,
       );
@@ -85,7 +86,7 @@ describe.skipIf(reason !== undefined)(
     it("is never a plain one between nodes where the namespace is strict", {
       timeout: 3 * WAIT_MS,
     }, async () => {
-      secondIsOn("a-node-that-never-had-an-agent");
+      await secondIsOn("a-node-that-never-had-an-agent");
       await until("it is tried by way of the first agent, which refuses", WAIT_MS, async () =>
         (await call()) === "" ? true : undefined,
       );
@@ -95,7 +96,7 @@ describe.skipIf(reason !== undefined)(
     it("is a plain one from another node where the namespace is permissive", {
       timeout: 3 * WAIT_MS,
     }, async () => {
-      mode("permissive");
+      await mode("permissive");
       // The guard went with nobody: its agent was killed.
       world.netns.run("neast2", "nft delete table inet isthmus");
       await until("both are called", WAIT_MS, async () =>

@@ -3,16 +3,22 @@ import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type FakeKubeApi, startFakeKubeApi } from "../fakes/kube-api/server.ts";
+import {
+  ENDPOINT_SLICES,
+  NAMESPACES,
+  PODS as POD_TYPE,
+  SERVICES,
+} from "../../agents/kubernetes/api/resource-type.ts";
+import { memberCommand, podToken, registerCluster, writeKubeconfig } from "../fakes/kube-members.ts";
+import { accessAs, installAgents, type KubeApi, startKubeApi } from "../fakes/kube-world.ts";
 import { Netns, whyNoNetns } from "../fakes/netns.ts";
 import { type RegistryProcess, startRegistryProcess } from "../fakes/registry-process.ts";
 import { until } from "../fakes/until.ts";
 import { namespace, pod, service, slice } from "./objects.ts";
 
 const HOST = "198.18.252.1";
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const [SLICES] = ENDPOINT_SLICES;
 const reason =
   process.env["ISTHMUS_TEST_CAPTURE"] === undefined
     ? "npm run test:capture runs it: it takes root and half a minute"
@@ -49,7 +55,7 @@ const PODS = {
 
 let directory: string;
 let registry: RegistryProcess;
-let api: FakeKubeApi;
+let api: KubeApi;
 const netns = new Netns(`im${process.pid % 1000}`);
 const logs: Record<"gateway" | NodeName, string[]> = { gateway: [], one: [], two: [] };
 const agents = new Map<NodeName, ChildProcess>();
@@ -57,7 +63,7 @@ const agents = new Map<NodeName, ChildProcess>();
 const environment = (name: string, node: string, more: Record<string, string>): NodeJS.ProcessEnv => ({
   PATH: process.env["PATH"],
   ISTHMUS_STATE_DIR: join(directory, name),
-  ISTHMUS_KUBERNETES: join(directory, "kubeconfig"),
+  ISTHMUS_KUBERNETES: join(directory, `${name}.kubeconfig`),
   ISTHMUS_MEMBER: name,
   ISTHMUS_NODE: node,
   ISTHMUS_IDENTITY_TOKEN_FILE: join(directory, `${name}.identity`),
@@ -66,12 +72,11 @@ const environment = (name: string, node: string, more: Record<string, string>): 
 });
 
 function startAgent(node: NodeName): void {
-  const command = [process.execPath, join(ROOT, "agents/main.ts")];
   const env = environment(`agent-${node}`, node, { ISTHMUS_LISTEN: "[::]:15009" });
-  agents.set(node, netns.spawn(node, command, env, logs[node]));
+  agents.set(node, netns.spawn(node, memberCommand("agent"), env, logs[node]));
 }
 
-function addNode(node: NodeName): void {
+async function addNode(node: NodeName): Promise<void> {
   const { address, address6 } = NODES[node];
   netns.add(node);
   netns.attach("br", node, `w${node}`, `${address}/24`);
@@ -79,21 +84,18 @@ function addNode(node: NodeName): void {
   netns.run(node, "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
   // A node answers for what it has a way to.
   netns.run(node, `ip route add default via ${HOST}`);
-  const token = `agent-${node}`;
-  writeFileSync(join(directory, `${token}.identity`), token);
-  const extra = {
-    "authentication.kubernetes.io/pod-name": [`isthmus-agent-${node}`],
-    "authentication.kubernetes.io/node-name": [node],
-  };
-  const user = { username: "system:serviceaccount:isthmus-system:agent", extra };
-  api.tokens.set(token, { user, audiences: ["isthmus-issuer"] });
+  const file = join(directory, `agent-${node}`);
+  const own = `isthmus-agent-${node}`;
+  await api.put(POD_TYPE, pod(own, "agent", undefined, { node, namespace: "isthmus-system" }));
+  writeFileSync(`${file}.identity`, await podToken(api, { account: "agent", pod: own }));
+  writeKubeconfig(`${file}.kubeconfig`, await accessAs(api, "agent"));
 }
 
-function serve(name: keyof typeof PODS): void {
+async function serve(name: keyof typeof PODS): Promise<void> {
   const { node, address, address6 } = PODS[name];
   const source = `require("http").createServer((q,s)=>s.end("${name} saw " + q.socket.remoteAddress)).listen(8080)`;
   netns.spawn(`p${name}`, [process.execPath, "-e", source], {}, []);
-  api.put("services", service(name, { spec: { ipFamilyPolicy: "PreferDualStack" } }));
+  await api.put(SERVICES, service(name, { spec: { ipFamilyPolicy: "PreferDualStack" } }));
   for (const [addressType, own] of [
     ["IPv4", address],
     ["IPv6", address6],
@@ -101,7 +103,7 @@ function serve(name: keyof typeof PODS): void {
     const ports = [{ name: "http", port: 8080 }];
     const made = slice(name, { suffix: addressType.toLowerCase(), ports, addresses: [own] });
     const endpoints = made.endpoints.map((endpoint) => ({ ...endpoint, nodeName: node }));
-    api.put("endpointslices", { ...made, addressType, endpoints });
+    await api.put(SLICES, { ...made, addressType, endpoints });
   }
 }
 
@@ -110,9 +112,10 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "isthmus-mesh-"));
   netns.bridge("br", `${HOST}/24`);
   registry = await startRegistryProcess(join(directory, "registry"), { ISTHMUS_LISTEN: "0.0.0.0:0" });
-  api = await startFakeKubeApi({ host: HOST, serviceRange: "10.96.1", families: ["IPv4", "IPv6"] });
-  api.put("namespaces", namespace("shop", { "isthmus.dev/mtls": "permissive" }));
-  for (const node of ["one", "two"] as const) addNode(node);
+  api = await startKubeApi({ host: HOST, serviceRange: "10.96.1", families: ["IPv4", "IPv6"] });
+  installAgents(api);
+  await api.put(NAMESPACES, namespace("shop", { "isthmus.dev/mtls": "permissive" }));
+  for (const node of ["one", "two"] as const) await addNode(node);
   for (const [from, to] of [
     ["one", NODES.two],
     ["two", NODES.one],
@@ -122,12 +125,9 @@ beforeAll(async () => {
   }
   for (const [name, { node, address, address6 }] of Object.entries(PODS)) {
     netns.pod(node, `p${name}`, [address, address6], NODES[node].gateway);
-    const made = pod(name, name, address);
-    api.put("pods", {
-      ...made,
-      spec: { nodeName: node, serviceAccountName: name },
-      status: { ...made.status, podIPs: [{ ip: address }, { ip: address6 }] },
-    });
+    const made = pod(name, name, address, { node });
+    const status = { ...made.status, podIPs: [{ ip: address }, { ip: address6 }] };
+    await api.put(POD_TYPE, { ...made, status });
   }
   for (const [of, port, addresses, portName] of [
     ["isthmus-gateway", 15008, [["198.18.252.21", "edge"]], "tunnel"],
@@ -135,24 +135,13 @@ beforeAll(async () => {
     ["isthmus-agent", 15009, Object.entries(NODES).map(([node, { address }]) => [address, node]), "tunnel"],
   ] as const) {
     const ports = [{ name: portName, port }];
-    api.put("services", service(of, { namespace: "isthmus-system", ports }));
+    await api.put(SERVICES, service(of, { namespace: "isthmus-system", ports }));
     const made = slice(of, { namespace: "isthmus-system", ports, addresses: [] });
     const endpoints = addresses.map(([address, nodeName]) => ({ addresses: [address], nodeName }));
-    api.put("endpointslices", { ...made, endpoints });
+    await api.put(SLICES, { ...made, endpoints });
   }
-  const config = {
-    "current-context": "c",
-    contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
-    clusters: [{ name: "c", cluster: { server: api.url } }],
-    users: [{ name: "u", user: {} }],
-  };
-  writeFileSync(join(directory, "kubeconfig"), JSON.stringify(config));
-  const registered = await fetch(`${registry.url}/v1/clusters`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${registry.token}`, "content-type": "application/json" },
-    body: JSON.stringify({ name: "east" }),
-  });
-  writeFileSync(join(directory, "join"), ((await registered.json()) as { token: string }).token);
+  writeKubeconfig(join(directory, "gateway-1.kubeconfig"), await accessAs(api, "gateway"));
+  writeFileSync(join(directory, "join"), await registerCluster(registry, "east"));
   netns.add("edge");
   netns.attach("br", "edge", "wedge", "198.18.252.21/24");
   const gateway = environment("gateway-1", "edge", {
@@ -160,25 +149,25 @@ beforeAll(async () => {
     ISTHMUS_ISSUER_LISTEN: "0.0.0.0:15012",
     ISTHMUS_JOIN_TOKEN_FILE: join(directory, "join"),
   });
-  netns.spawn("edge", [process.execPath, join(ROOT, "gateway/main.ts")], gateway, logs.gateway);
+  netns.spawn("edge", memberCommand("gateway"), gateway, logs.gateway);
   for (const node of ["one", "two"] as const) startAgent(node);
-  serve("stock");
-  serve("nearby");
+  await serve("stock");
+  await serve("nearby");
 }, 3 * WAIT_MS);
 
 afterAll(async () => {
   if (reason !== undefined) return;
   netns.remove();
-  await api.close();
+  await api?.close();
   await registry?.end("SIGKILL");
   rmSync(directory, { recursive: true, force: true });
 });
 
 /** Of both families. */
-const addressesOf = (name: string): readonly string[] => {
-  const found = api.objects("services", "shop").find(({ metadata }) => metadata.name === name);
+const addressesOf = async (name: string): Promise<readonly string[]> => {
+  const found = await api.get(SERVICES, "shop", name);
   if (found === undefined) throw new Error(`no Service ${name}`);
-  const { clusterIPs } = found["spec"] as { clusterIPs: readonly string[] };
+  const { clusterIPs } = found.spec as { clusterIPs: readonly string[] };
   return clusterIPs.map((address) => (address.includes(":") ? `[${address}]` : address));
 };
 const plain = (name: keyof typeof PODS): readonly string[] => {
@@ -209,7 +198,7 @@ describe.skipIf(reason !== undefined)(
     it("takes an unmodified curl to a service from agent to agent, under the pod's own identity", {
       timeout: 3 * WAIT_MS,
     }, async () => {
-      for (const [index, stock] of addressesOf("stock").entries()) {
+      for (const [index, stock] of (await addressesOf("stock")).entries()) {
         const { address, address6 } = NODES.two;
         expect(await answers("web", stock, "stock saw")).toContain([address, address6][index]);
         expect(events(logs.two, "tunnel_opened")[index]).toMatchObject({
@@ -224,14 +213,14 @@ describe.skipIf(reason !== undefined)(
     it("takes the calls of pods whose interface has no address on the node's side", {
       timeout: 3 * WAIT_MS,
     }, async () => {
-      for (const nearby of addressesOf("nearby")) await answers("stock", nearby, "nearby saw");
+      for (const nearby of await addressesOf("nearby")) await answers("stock", nearby, "nearby saw");
       const callers = events(logs.one, "tunnel_opened").map(({ caller }) => caller);
       expect(callers).toEqual(Array(2).fill("spiffe://east.demo.mesh/ns/shop/sa/stock"));
     });
 
     it("dials a pod of the caller's own node without a tunnel", { timeout: 3 * WAIT_MS }, async () => {
       const before = events(logs.one, "tunnel_opened").length;
-      for (const nearby of addressesOf("nearby")) await answers("web", nearby, "nearby saw");
+      for (const nearby of await addressesOf("nearby")) await answers("web", nearby, "nearby saw");
       expect(events(logs.one, "tunnel_opened")).toHaveLength(before);
     });
 
@@ -247,10 +236,10 @@ describe.skipIf(reason !== undefined)(
     it("refuses plain calls to the pods of a strict namespace, from both nodes, and no others", {
       timeout: 3 * WAIT_MS,
     }, async () => {
-      api.put("namespaces", namespace("shop", { "isthmus.dev/mtls": "strict" }));
+      await api.put(NAMESPACES, namespace("shop", { "isthmus.dev/mtls": "strict" }));
       for (const address of [...plain("stock"), ...plain("nearby")]) await refused("web", address);
-      for (const stock of addressesOf("stock")) await answers("web", stock, "stock saw");
-      for (const nearby of addressesOf("nearby")) await answers("batch", nearby, "nearby saw");
+      for (const stock of await addressesOf("stock")) await answers("web", stock, "stock saw");
+      for (const nearby of await addressesOf("nearby")) await answers("batch", nearby, "nearby saw");
     });
 
     it("does not deliver what comes to its listeners from elsewhere", { timeout: 3 * WAIT_MS }, async () => {
@@ -271,17 +260,17 @@ describe.skipIf(reason !== undefined)(
       timeout: 3 * WAIT_MS,
     }, async () => {
       process.kill(await until("a process", 5_000, () => agents.get("two")?.pid), "SIGKILL");
-      for (const stock of addressesOf("stock")) await refused("web", stock);
+      for (const stock of await addressesOf("stock")) await refused("web", stock);
       await pause(3_500);
       for (const stock of plain("stock")) await refused("web", stock);
       startAgent("two");
-      for (const stock of addressesOf("stock")) await answers("web", stock, "stock saw");
+      for (const stock of await addressesOf("stock")) await answers("web", stock, "stock saw");
     });
 
     it("lets calls of a permissive namespace flow the plain way within seconds when all agents are killed", {
       timeout: 3 * WAIT_MS,
     }, async () => {
-      const [stock = "", stock6 = ""] = addressesOf("stock");
+      const [stock = "", stock6 = ""] = await addressesOf("stock");
       // What kube-proxy does with what nobody captured.
       netns.run(
         "one",
@@ -295,7 +284,7 @@ describe.skipIf(reason !== undefined)(
 }
 `,
       );
-      api.put("namespaces", namespace("shop", { "isthmus.dev/mtls": "permissive" }));
+      await api.put(NAMESPACES, namespace("shop", { "isthmus.dev/mtls": "permissive" }));
       const lists = (node: NodeName, what: string) => netns.run(node, `nft list ${what}`);
       await until("it is captured permissively, and its pods take plain calls", WAIT_MS, () =>
         lists("one", "map inet isthmus permissive_ip").includes(stock) &&

@@ -1,6 +1,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { NAMESPACES, PODS } from "../../agents/kubernetes/api/resource-type.ts";
 import { type CapturedCluster, CaptureWorld, IPV4_PLAN, IPV6_PLAN } from "../fakes/capture-world.ts";
 import { whyNoNetns } from "../fakes/netns.ts";
 import { until } from "../fakes/until.ts";
@@ -76,7 +77,7 @@ describe.skipIf(reason !== undefined).each([IPV4_PLAN, IPV6_PLAN])(
     });
 
     it("does not let a pod speak as another pod", { timeout: 3 * WAIT_MS }, async () => {
-      world.addPod(find("west"), "pbatch", "batch");
+      await world.addPod(find("west"), "pbatch", "batch");
       const { clusterIP } = await derived();
       const own = plan.family === "IPv4" ? `${plan.otherPod}/32` : `${plan.otherPod}/128`;
       run("pwest", `ip addr add ${own} dev eth0${plan.family === "IPv4" ? "" : " nodad"}`);
@@ -102,10 +103,7 @@ s.on("error",()=>{});s.on("data",(d)=>console.log(String(d)));`;
         const peers = events(west.logs.agent, "refused").map(({ peer }) => String(peer));
         expect(peers.filter((peer) => peer.startsWith(linkLocal))).not.toEqual([]);
         // What a dual-stack listener would take for the IPv4 address of a third pod.
-        west.api.put("pods", {
-          ...pod("four", "four", "10.244.0.14"),
-          spec: { nodeName: west.node, serviceAccountName: "four" },
-        });
+        await west.api.put(PODS, pod("four", "four", "10.244.0.14", { node: west.node }));
         const forge = "type nat hook postrouting priority srcnat; tcp dport 80 snat to ::ffff:10.244.0.14";
         run("pwest", "nft -f -", `table ip6 forge { chain p { ${forge}; }; }\n`);
         expect((await curl(clusterIP)).out).toBe("");
@@ -154,7 +152,7 @@ s.on("error",()=>{});s.on("data",(d)=>console.log(String(d)));`;
     }, async () => {
       const west = find("west");
       const { clusterIP } = await derived();
-      west.api.put("namespaces", namespace("shop", { "isthmus.dev/mtls": "strict" }));
+      await west.api.put(NAMESPACES, namespace("shop", { "isthmus.dev/mtls": "strict" }));
       west.agent = world.startAgent(west, west.logs.agent);
       await until("it is captured strictly", WAIT_MS, () =>
         run("nwest", `nft list map inet isthmus strict_${plan.nft}`).includes(clusterIP) ? true : undefined,

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { KubeAccess } from "../../../agents/kubernetes/api/access.ts";
 import { until } from "../until.ts";
+import { type IpFamily, SERVICE_RANGE_6 } from "./store.ts";
 
 /** Names the binary of a real API server; without it these suites run against the double, and say so. */
 export const KUBE_APISERVER = process.env["KUBE_APISERVER"];
@@ -24,14 +25,15 @@ export interface RealKubeApi {
 }
 
 const ADMIN_TOKEN = "administrator";
+const ADVERTISED_6 = "2001:db8::1";
 
 export interface RealKubeOptions {
   /** Where it listens. */
   readonly host?: string;
   /** First three bytes of the addresses that Services get; 4,000 of `10.96` unless given. */
   readonly serviceRange?: string;
-  /** Services get IPv6 addresses of this /112 as well: `fd00:96::`. */
-  readonly serviceRange6?: string;
+  /** Of the cluster's Services, its first one first; IPv4 unless given. */
+  readonly families?: readonly IpFamily[];
   /** Admission plug-ins that are off by default. */
   readonly admission?: readonly string[];
 }
@@ -54,10 +56,11 @@ export async function startRealKubeApi(options: RealKubeOptions = {}): Promise<R
   };
   const etcdUrl = `http://127.0.0.1:${etcdPort}`;
   const host = options.host ?? "127.0.0.1";
-  const ranges = [
-    options.serviceRange === undefined ? "10.96.0.0/20" : `${options.serviceRange}.0/24`,
-    ...(options.serviceRange6 === undefined ? [] : [`${options.serviceRange6}/112`]),
-  ];
+  const { families = ["IPv4"], serviceRange } = options;
+  const ranges: Record<IpFamily, string> = {
+    IPv4: serviceRange === undefined ? "10.96.0.0/20" : `${serviceRange}.0/24`,
+    IPv6: `${SERVICE_RANGE_6}/112`,
+  };
   const etcdArguments = [
     "--data-dir",
     join(directory, "etcd"),
@@ -87,8 +90,9 @@ export async function startRealKubeApi(options: RealKubeOptions = {}): Promise<R
     String(apiPort),
     "--bind-address",
     host,
+    // Of the first family, or it does not start. Nobody asks for it here.
     "--advertise-address",
-    host,
+    families[0] === "IPv6" ? ADVERTISED_6 : host,
     "--cert-dir",
     join(directory, "certs"),
     "--token-auth-file",
@@ -102,7 +106,7 @@ export async function startRealKubeApi(options: RealKubeOptions = {}): Promise<R
     "--service-account-key-file",
     `${key}.pub`,
     "--service-cluster-ip-range",
-    ranges.join(","),
+    families.map((family) => ranges[family]).join(","),
     ...(options.admission === undefined ? [] : ["--enable-admission-plugins", options.admission.join(",")]),
     "--disable-admission-plugins",
     "ServiceAccount",

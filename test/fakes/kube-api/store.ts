@@ -304,7 +304,7 @@ export class ObjectStore {
   }
 }
 
-const SERVICE_RANGE_6 = "fd00:96::";
+export const SERVICE_RANGE_6 = "fd00:96::";
 
 const NAMESPACES: ServedType = {
   group: "",
