@@ -35,12 +35,13 @@ export class H2Client {
       stream.once("response", (received) => (head = received));
       stream.on("data", (chunk: Buffer) => chunks.push(chunk));
       // No retry may repeat what the client has begun to read, so the two are told apart.
-      stream.on("error", (error) =>
-        reject(head[":status"] === undefined ? error : new Error("cut after its answer began")),
-      );
+      const fail = (error: Error): void =>
+        reject(head[":status"] === undefined ? error : new Error("cut after its answer began"));
+      stream.on("error", fail);
       stream.once("close", () => {
         const status = Number(head[":status"] ?? 0);
-        if (status === 0 || stream.rstCode > 0) return reject(new Error(`reset with code ${stream.rstCode}`));
+        // A reset with CANCEL is no `error` to Node.
+        if (status === 0 || stream.rstCode > 0) return fail(new Error(`reset with code ${stream.rstCode}`));
         resolve({ status, headers: head, text: Buffer.concat(chunks).toString() });
       });
       if (body !== undefined) stream.end(body);

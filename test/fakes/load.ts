@@ -33,14 +33,18 @@ export function startLoad(
   connections: number,
   path = "/",
   host = "cart.shop.svc.clusterset.local",
+  /** A complete 200, and when it was asked for (`performance.now()`). */
+  onOk?: (askedAt: number) => void,
 ): Load {
   const failed: Failure[] = [];
   let ok = 0;
   let running = true;
   const request = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
-  const count = (outcome: WireResponse | string) => {
-    if (typeof outcome !== "string" && outcome.status === 200) ok++;
-    else failed.push({ what: describeAnswer(outcome), at: performance.now() });
+  const count = (outcome: WireResponse | string, askedAt: number) => {
+    if (typeof outcome !== "string" && outcome.status === 200) {
+      ok++;
+      onOk?.(askedAt);
+    } else failed.push({ what: describeAnswer(outcome), at: performance.now() });
   };
 
   const runOne = async () => {
@@ -105,31 +109,36 @@ function runConnection(
   address: Address,
   request: string,
   again: () => boolean,
-  count: (outcome: WireResponse | string) => void,
+  count: (outcome: WireResponse | string, askedAt: number) => void,
   timeoutMs = ANSWER_TIMEOUT_MS,
 ): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ ...address, noDelay: true });
     let received: Buffer = Buffer.alloc(0);
     let over = false;
+    let askedAt = 0;
+    const ask = () => {
+      askedAt = performance.now();
+      socket.write(request);
+    };
     const finish = (clean: boolean, failure?: string) => {
       if (over) return;
       over = true;
-      if (failure !== undefined) count(failure);
+      if (failure !== undefined) count(failure, askedAt);
       socket.destroy();
       resolve(clean);
     };
     socket.setTimeout(timeoutMs, () => finish(false, "timeout"));
-    socket.on("connect", () => socket.write(request));
+    socket.on("connect", ask);
     socket.on("data", (chunk: Buffer) => {
       received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
       const read = readResponse(received);
       if (read === undefined) return;
       received = read.rest;
-      count(read.response);
+      count(read.response, askedAt);
       const closing = read.response.headers.get("connection") === "close";
       if (closing || !again()) finish(read.response.status === 200);
-      else socket.write(request);
+      else ask();
     });
     socket.on("error", (error: NodeJS.ErrnoException) => finish(false, word(error)));
     socket.on("close", () => finish(false, "closed"));

@@ -184,7 +184,7 @@ class WatchedArrival implements JudgingHost, Bagged {
   #speakHttp1(early: Buffer): void {
     const made = new JudgedHttp1(this.#asking, this);
     this.#http1 = made;
-    this.#way = new Http1Endpoint(this.#endpoint, () => made.endIfIdle());
+    this.#way = new Http1Endpoint(this.#endpoint, () => made.endIfIdle(0));
     this.#endpoint.resume();
     made.start(early);
   }

@@ -10,3 +10,6 @@ export const STALLED_READER_MS = 10_000;
 // buffer has left, while nothing tells that a part of it has.
 export const PATIENT_READER_MS = 30_000;
 export const IDLE_TIMEOUT_MS = 120_000;
+// Who drains ends a connection only when it has been idle for this long by a clock that moves once a second: on one that was
+// answered a moment ago the next request may be under way, and would be lost.
+export const DRAIN_IDLE_MS = 2_000;

@@ -17,6 +17,7 @@ import type { EntryForward } from "../routing/decide.ts";
 import type { AbortRequest, ForwardRequest } from "../routing/decide-request.ts";
 import type { TraceContext } from "../telemetry/trace-context.ts";
 import {
+  DRAIN_IDLE_MS,
   IDLE_TIMEOUT_MS,
   MIN_PROGRESS_BYTES,
   REQUEST_TIMEOUT_MS,
@@ -145,9 +146,10 @@ export class Http1Connection implements Http1Exchange, Bagged {
     return mayStay && !this.#ended && !nothingFollows;
   }
 
-  /** While draining: ends the connection unless a request is under way or arriving. */
+  /** While draining: ends the connection unless a request is under way or arriving, or may be. */
   endIfIdle(): void {
-    if (!this.#active && !this.#ended && this.#scanned === 0) this.#finish();
+    const idleMs = this.#host.coarseNow - (this.deadlineMs - IDLE_TIMEOUT_MS);
+    if (!this.#active && !this.#ended && this.#scanned === 0 && idleMs >= DRAIN_IDLE_MS) this.#finish();
   }
 
   // ---- from the upstream stream -------------------------------------------------------------------------------------

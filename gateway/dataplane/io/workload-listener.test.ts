@@ -21,7 +21,9 @@ describe("a workload listener without a way to its service", () => {
   let listener: WorkloadListener;
   let address: string;
   let clients: RawSocket[];
+  let nowMs: number;
   beforeEach(async () => {
+    nowMs = 0;
     log = createMemoryLog();
     metrics = new Metrics();
     clients = [];
@@ -33,7 +35,7 @@ describe("a workload listener without a way to its service", () => {
       metrics,
       events,
       claims: { isShared: () => true, claim: () => {} },
-      now: () => 0,
+      now: () => nowMs,
       monotonicMs: () => 0,
       random: () => 0,
       budgets: new RetryBudgets(),
@@ -111,12 +113,28 @@ describe("a workload listener without a way to its service", () => {
     const idle = (await dial()).send(getRequest());
     await idle.receives("503");
     idle.forget();
+    nowMs += 2_000;
     const drained = listener.drain();
     await idle.isGone();
     expect(idle).toMatchObject({ text: "", ended: true, reset: false });
     idle.socket.end();
     await drained;
     expect((await dial()).closed).toBe(true);
+  });
+
+  it("leaves one that was answered a moment ago its next request, which may be under way", async () => {
+    const client = (await dial()).send(getRequest());
+    await client.receives("503");
+    client.forget();
+    const drained = listener.drain();
+    nowMs += 1_000;
+    await until("a tick", 3_000, () => (listener.coarseNow === nowMs ? true : undefined));
+    expect(client.ended).toBe(false);
+    await client.send(getRequest()).receives("503");
+    expect(client.text).toContain("connection: close");
+    await client.isGone();
+    client.socket.end();
+    await drained;
   });
 
   it("answers a request that was arriving when it began to drain, and closes then", async () => {

@@ -144,7 +144,7 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
 
   /**
    * Stops accepting and resolves when the last connection ended. HTTP connections are told to close with their next
-   * response; idle ones get a moment, since their next request may be under way.
+   * response; idle ones get two seconds, since their next request may be under way.
    */
   drain(): Promise<void> {
     this.draining = true;

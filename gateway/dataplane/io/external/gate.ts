@@ -21,6 +21,7 @@ import { Bag } from "../bag.ts";
 import type { Metrics } from "../counters.ts";
 import type { EventLog } from "../event-log.ts";
 import type { LiveGrants } from "../live-grants.ts";
+import { DRAIN_IDLE_MS } from "../client-patience.ts";
 import type { RelayCounters, RelayEnd } from "../relay.ts";
 import { expireDue, TICK_MS } from "../ticker.ts";
 import { EgressAudit } from "./audit.ts";
@@ -218,7 +219,7 @@ export class ExternalGate {
     this.pools.sweep(now);
     this.audit.flush();
     if (!this.draining) return;
-    for (const relay of this.relays.all()) relay.endIfIdle();
+    for (const relay of this.relays.all()) relay.endIfIdle(DRAIN_IDLE_MS);
   }
 }
 

@@ -16,7 +16,7 @@ import {
 import type { RequestHead } from "../../http1/request-head.ts";
 import type { RouteTables } from "../../routing/tables.ts";
 import { Bag } from "../bag.ts";
-import { PATIENT_READER_MS } from "../client-patience.ts";
+import { DRAIN_IDLE_MS, PATIENT_READER_MS } from "../client-patience.ts";
 import type { Metrics } from "../counters.ts";
 import type { EventLog } from "../event-log.ts";
 import { refusalOf } from "../forward.ts";
@@ -203,7 +203,7 @@ export class OutsideListener {
     for (const connection of this.connections.all()) connection.tick(now);
     this.pools.sweep(now);
     if (!this.draining) return;
-    for (const relay of this.relays.all()) relay.endIfIdle();
+    for (const relay of this.relays.all()) relay.endIfIdle(DRAIN_IDLE_MS);
   }
 }
 

@@ -124,8 +124,10 @@ export class JudgedHttp1 implements Http1Exchange, Bagged {
     );
   }
 
-  endIfIdle(): void {
-    if (!this.#active && !this.#ended && this.#scanned === 0) this.#finish();
+  /** Ends the connection if no request is under way or arriving, and none was for so long. */
+  endIfIdle(forMs: number): void {
+    const idleMs = this.#host.coarseNow - (this.deadlineMs - IDLE_TIMEOUT_MS);
+    if (!this.#active && !this.#ended && this.#scanned === 0 && idleMs >= forMs) this.#finish();
   }
 
   // ---- from the upstream --------------------------------------------------------------------------------------------
