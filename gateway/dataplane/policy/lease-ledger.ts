@@ -96,11 +96,13 @@ export class LeaseLedger {
   #fit(now: number): void {
     let held = 0;
     for (const member of this.#members.values()) held += member.held;
-    // While members ask, what comes in is owed to them, however late this process gets round to it; once they are silent, no
-    // more is kept than the burst, and not less than what comes in between two ticks.
+    // While members ask, what comes in is owed to them, however late this process gets round to it. Once they are silent, no more
+    // is kept than the burst, and what they hold beyond it is owed by them: else it would come on top of the next burst.
+    const { perMs, burst } = this.#rate;
     const isBusy = now - this.#askedMs < BUSY_MS;
-    const least = Math.max(1, this.#rate.perMs * (isBusy ? BUSY_MS : LEAST_WINDOW_MS));
-    this.#bucket.setRate({ perMs: this.#rate.perMs, burst: Math.max(least, this.#rate.burst - held) }, now);
+    const isIdle = !isBusy && !this.isWaitedFor;
+    const least = isIdle ? -burst : Math.max(1, perMs * (isBusy ? BUSY_MS : LEAST_WINDOW_MS));
+    this.#bucket.setRate({ perMs, burst: Math.max(least, burst - held) }, now);
   }
 }
 

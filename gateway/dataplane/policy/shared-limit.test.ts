@@ -106,6 +106,16 @@ describe("a limit shared by several processes", () => {
     expect(all).toBeGreaterThan(1_900);
   });
 
+  it("lets no more through after a silence than the rate and one burst, though each member holds some", () => {
+    const perSecond = simulate({
+      members: 2,
+      durationMs: 9_000,
+      demand: (_member, now) => (now < 5_000 ? 0 : busy()),
+    });
+    expect((perSecond[5] ?? 0) + (perSecond[6] ?? 0)).toBeLessThanOrEqual(205);
+    expect(perSecond.slice(6).every((passed) => passed >= 95)).toBe(true);
+  });
+
   it("falls back to equal shares while there is no leader, and is exact again after", () => {
     const led = (now: number) => now < 3_000 || now >= 6_000;
     const perSecond = simulate({ members: 2, durationMs: 10_000, demand: busy, led });
