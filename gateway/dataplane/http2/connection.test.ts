@@ -55,6 +55,18 @@ describe("a connection of two sides", () => {
     expect(server.connection.isDone).toBe(true);
   });
 
+  it("tells of a drain before those hear of it whose requests crossed it, since they ask again at once", () => {
+    const { client, server } = pair();
+    settle(client, server);
+    server.connection.drain();
+    const crossing = client.open(GET, true);
+    const told: string[] = [];
+    crossing.onClosed = ({ rstCode }) => void told.push(`closed with ${rstCode}`);
+    client.goaway = () => void told.push("away");
+    client.give(server.take());
+    expect(told).toEqual(["away", `closed with ${ErrorCode.refusedStream}`]);
+  });
+
   it("hands over what is here as a whole when its transport is gone, however late it is read", () => {
     const { client, server } = pair();
     const [whole, half] = [client.open(GET, true), client.open(GET, true)];

@@ -632,13 +632,15 @@ export class Connection implements FrameSink {
     const lastId = readUint31(buffer, start);
     const code = buffer.readUInt32BE(start + 4);
     this.#peerDrains = true;
+    const refused: Stream[] = [];
     for (const stream of this.#streams.all()) {
       const isOwn = (stream.id % 2 === 0) === this.#isServer;
-      if (!isOwn || stream.id <= lastId) continue;
-      this.#close(stream, ErrorCode.refusedStream);
-      stream.handler.onClosed(stream);
+      if (isOwn && stream.id > lastId) refused.push(stream);
     }
+    for (const stream of refused) this.#close(stream, ErrorCode.refusedStream);
+    // Before those streams hear of it: they are sent anew at once, which must not be tried here.
     this.#host.goaway(code, buffer.toString("latin1", start + 8, Math.min(end, start + 8 + MAX_GOAWAY_TEXT)));
+    for (const stream of refused) stream.handler.onClosed(stream);
   }
 
   #onAltsvc(id: number, buffer: Buffer, start: number, end: number): void {
