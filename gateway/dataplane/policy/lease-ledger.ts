@@ -17,7 +17,7 @@ export class LeaseLedger {
   readonly #bucket: TokenBucket;
   /** In the order in which they are served; each asks for some and holds some. */
   readonly #members = new Map<string, { wanted: number; held: number }>();
-  #askedMs = Number.NEGATIVE_INFINITY;
+  #spentMs = Number.NEGATIVE_INFINITY;
   /** What was granted lately: what a late leader makes up for must not come on top of what is due. */
   #granted: WindowCount;
 
@@ -38,7 +38,8 @@ export class LeaseLedger {
   /** `held`: what it still has of earlier grants. A later question replaces an earlier one. */
   ask(member: string, wanted: number, held: number, now: number): readonly Grant[] {
     this.#fit(now);
-    this.#askedMs = now;
+    // Who asks for the first time has spent nothing: rules came in, and nobody may come for a while.
+    if (held < (this.#members.get(member)?.held ?? 0)) this.#spentMs = now;
     this.#members.delete(member);
     this.#members.set(member, { wanted, held });
     return this.settle(now);
@@ -96,10 +97,10 @@ export class LeaseLedger {
   #fit(now: number): void {
     let held = 0;
     for (const member of this.#members.values()) held += member.held;
-    // While members ask, what comes in is owed to them, however late this process gets round to it. Once they are silent, no more
-    // is kept than the burst, and what they hold beyond it is owed by them: else it would come on top of the next burst.
+    // While members spend, what comes in is owed to them, however late this process gets round to it. Once they do not, no more is
+    // kept than the burst, and what they hold beyond it is owed by them: else it would come on top of the next burst.
     const { perMs, burst } = this.#rate;
-    const isBusy = now - this.#askedMs < BUSY_MS;
+    const isBusy = now - this.#spentMs < BUSY_MS;
     const isIdle = !isBusy && !this.isWaitedFor;
     const least = isIdle ? -burst : Math.max(1, perMs * (isBusy ? BUSY_MS : LEAST_WINDOW_MS));
     this.#bucket.setRate({ perMs, burst: Math.max(least, burst - held) }, now);

@@ -116,6 +116,19 @@ describe("a limit shared by several processes", () => {
     expect(perSecond.slice(6).every((passed) => passed >= 95)).toBe(true);
   });
 
+  it.each([20, 60, 110, 240, 600])(
+    "gives no more than the burst to members that ask when the rule comes and spend from %i ms on",
+    (from) => {
+      for (const members of [1, 2, 5]) {
+        const demand = (_member: number, now: number) => (now < from ? 0 : busy());
+        const [first = 0, second = 0] = simulate({ members, durationMs: 3_000, demand });
+        expect(first).toBeLessThanOrEqual((1_000 - from) / 10 + 5);
+        expect(first + second).toBeGreaterThanOrEqual((2_000 - from) / 10 - 5);
+        expect(second).toBeLessThanOrEqual(105);
+      }
+    },
+  );
+
   it("falls back to equal shares while there is no leader, and is exact again after", () => {
     const led = (now: number) => now < 3_000 || now >= 6_000;
     const perSecond = simulate({ members: 2, durationMs: 10_000, demand: busy, led });
