@@ -11,7 +11,7 @@ import type { ClusterStatus } from "../../federation/model/resource.ts";
 import { alive } from "../fakes/federation.ts";
 import { until } from "../fakes/until.ts";
 
-/** A role reduced to what its supervisor sees of it. */
+/** A role reduced to what its supervisor sees of it; it drains until SIGUSR2. */
 const STUB = `
 const { ISTHMUS_MEMBER: member, ISTHMUS_FAIL: fail } = process.env;
 console.error(JSON.stringify({ event: "started", member, environment: Object.keys(process.env).filter((key) => key.startsWith("ISTHMUS_")) }));
@@ -21,10 +21,8 @@ if (fail !== undefined && member === fail) {
 }
 process.on("disconnect", () => process.exit(0));
 process.on("SIGINT", () => member !== "deaf" && process.exit(0));
-process.on("SIGTERM", () => {
-  process.send({ type: "draining" });
-  setTimeout(() => process.exit(0), 300);
-});
+process.on("SIGTERM", () => process.send({ type: "draining" }));
+process.on("SIGUSR2", () => process.exit(0));
 process.send({ type: "ready", listen: "127.0.0.1:1", admin: "127.0.0.1:2" });
 process.send({ type: "listeners", listeners: [{ workload: "ns/shop/sa/web", service: "cart.shop", port: 80, address: "127.0.0.1:3" }] });
 setInterval(() => {}, 1000);
@@ -134,6 +132,7 @@ describe("the supervisor of a federation's processes", () => {
     process.kill(before, "SIGTERM");
     await until("the successor serves", 5000, () => events.find(({ kind }) => kind === "ready"));
     expect(alive(before)).toBe(true);
+    process.kill(before, "SIGUSR2");
     await until("the predecessor ends", 5000, () => (alive(before) ? undefined : true));
     expect(events.map(({ kind }) => kind)).not.toContain("ended");
     expect(logOf("west-agent-1").match(/started/g)).toHaveLength(2);
@@ -151,7 +150,17 @@ describe("the supervisor of a federation's processes", () => {
   });
 
   test("says what it waits for when time is up", async () => {
-    const { started } = await start({ timeoutMs: 1500, connect: async () => acknowledgingRegistry(-1) });
+    // Time is up as soon as the registry is asked who has applied what, however long the processes took to start.
+    let passedMs = 0;
+    const registry = acknowledgingRegistry(-1);
+    const clusters = () => {
+      passedMs = 60_000;
+      return registry.clusters();
+    };
+    const { started } = await start({
+      now: () => performance.now() + passedMs,
+      connect: async () => ({ ...registry, clusters }),
+    });
     expect(started).toMatchObject({
       ok: false,
       error: { exit: 124, why: expect.stringContaining("east-agent-1 applied revision 2, not 3 yet") },
