@@ -14,7 +14,7 @@ const RULE: SnapshotRouteRule = {
     { type: "URLRewrite", urlRewrite: { path: { type: "ReplacePrefixMatch", replacePrefixMatch: "/new" } } },
   ],
   timeouts: { request: "20s", backendRequest: "10s" },
-  retry: { attempts: 2, codes: [503], methods: ["POST"], backoff: "1ms" },
+  retry: { attempts: 2, codes: [503], on: ["timeout"], methods: ["POST"], backoff: "1ms" },
 };
 
 /** HTTP/1.1 in full where a rule changes heads, keeps bodies and watches the clock. */
@@ -89,6 +89,27 @@ describe.each([{ agents: false }, { agents: true }])("a routed exchange, agents:
     await new Promise((resolve) => setTimeout(resolve, 100));
     client.send("two");
     await client.receives("whole");
+  });
+
+  it("tries again where a kept connection was reset before its answer, though the rule names no resets", async () => {
+    client.send(getRequest("/kept."));
+    await client.receives(/ok$/);
+    scene.workload.script = (connection) =>
+      connection.text.includes("/new/kept.")
+        ? connection.socket.resetAndDestroy()
+        : connection.send(okResponse("again"));
+    client.send(getRequest("/once-more."));
+    await client.receives("again");
+    expect(scene.workload.seen().match(/new\/once-more\./g)).toHaveLength(2);
+  });
+
+  it("does not where the connection was a fresh one", async () => {
+    client.send(getRequest("/kept."));
+    await client.receives(/ok$/);
+    scene.workload.script = (connection) => connection.socket.resetAndDestroy();
+    client.send(getRequest("/lost."));
+    await client.receives("HTTP/1.1 502 ");
+    expect(scene.workload.seen().match(/new\/lost\./g)).toHaveLength(2);
   });
 
   it("passes 100 Continue once and then the answer", async () => {

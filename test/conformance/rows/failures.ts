@@ -1,5 +1,6 @@
 import { expect } from "vitest";
 import type { RouteFault, RouteRetry } from "../../../federation/model/traffic-route.ts";
+import { MAX_COPY_BYTES } from "../../../gateway/dataplane/io/body-copy.ts";
 import { breakOff } from "../../fakes/both-http.ts";
 import type { Behaviour } from "../../fakes/echo-backend.ts";
 import { trafficRoute, type TrafficWorld } from "../../fakes/traffic-world.ts";
@@ -135,6 +136,23 @@ export const FAILURE_ROWS: readonly Row[] = [
       world.backends["cart-v1"].behave = failing(1, with503);
       const { status, echo } = await world.ask("/", { method: "POST", body: "again" });
       expect([status, echo.body]).toEqual([200, "again"]);
+    },
+  ),
+  row(
+    "rules[].retry.codes[]",
+    "a body that is too long to be kept is sent once, and the try that does not follow is counted",
+    async (world) => {
+      retried(world, { codes: [503], methods: ["POST"] });
+      const skipped = () => world.metric("isthmus_retries_skipped_total", 'reason="body"');
+      const before = skipped();
+      world.backends["cart-v1"].behave = failing(1, with503);
+      const kept = "k".repeat(MAX_COPY_BYTES);
+      const { status, echo } = await world.ask("/", { method: "POST", body: kept });
+      expect([status, echo.body === kept, tries(world), skipped()]).toEqual([200, true, 2, before]);
+      world.backends["cart-v1"].reset();
+      world.backends["cart-v1"].behave = failing(1, with503);
+      expect((await world.ask("/", { method: "POST", body: `${kept}+` })).status).toBe(503);
+      expect([tries(world), skipped()]).toEqual([1, before + 1]);
     },
   ),
   row(
