@@ -44,9 +44,11 @@ export class Instances {
   }): Promise<Instances> {
     const { directory, store, dynamoDb, wrapper = [] } = options;
     mkdirSync(directory, { recursive: true });
-    const { registry } = await bundlePrograms(join(directory, "programs"), false, (words) =>
-      process.stderr.write(`${words}\n`),
-    );
+    const { registry } = await bundlePrograms(join(directory, "programs"), {
+      withTelemetry: false,
+      now: Date.now,
+      tell: (words) => void process.stderr.write(`${words}\n`),
+    });
     const settings =
       dynamoDb === undefined
         ? {}

@@ -1,6 +1,7 @@
 import type { Plugin } from "esbuild";
 
-const NAMESPACE = "node-builtin";
+/** Before the colon of what this plug-in loads. */
+export const NODE_BUILTINS = "node-builtin";
 
 /**
  * Takes Node's own modules by `process.getBuiltinModule` in place of `import`. An imported one has its every export read
@@ -12,9 +13,9 @@ export function nodeBuiltins(): Plugin {
     name: "node-builtins",
     setup({ onResolve, onLoad }) {
       onResolve({ filter: /^node:/ }, ({ path, kind }) =>
-        kind === "import-statement" ? { path, namespace: NAMESPACE } : undefined,
+        kind === "import-statement" ? { path, namespace: NODE_BUILTINS } : undefined,
       );
-      onLoad({ filter: /.*/, namespace: NAMESPACE }, ({ path }) => ({
+      onLoad({ filter: /.*/, namespace: NODE_BUILTINS }, ({ path }) => ({
         contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
         loader: "js",
       }));

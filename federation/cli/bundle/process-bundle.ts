@@ -3,7 +3,8 @@ import { fileURLToPath } from "node:url";
 import type { BuildOptions } from "esbuild";
 import { nodeBuiltins } from "./node-builtins.ts";
 
-const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+/** Of the project. */
+export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 
 /** What a process of each role runs, from the root of the project. */
 export const ENTRIES = {

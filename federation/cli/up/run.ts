@@ -11,7 +11,7 @@ import { Federation } from "./launch.ts";
 import { planFederation, portsNeeded } from "./plan.ts";
 import { findFreePorts } from "./ports.ts";
 import type { ProcessEvent } from "./process-slot.ts";
-import { bundlePrograms } from "./programs.ts";
+import { bundlePrograms, SOURCES } from "./programs.ts";
 import { openStateDir, type StateDir } from "./state-dir.ts";
 
 export interface RunRequest {
@@ -40,13 +40,16 @@ export async function runFederation(
   if (!opened.ok) return opened;
   const plan = planFederation(request.federation, request.resources, opened.value.path, ports);
   const telemetry = telemetrySwitch((key) => process.env[key]);
+  const programs = await bundlePrograms(join(plan.stateDir, "programs"), {
+    withTelemetry: telemetry.traces || telemetry.metrics,
+    // Its launcher made sure of it: code that nobody else may write.
+    cache: terminal.env("NODE_COMPILE_CACHE"),
+    now: terminal.now,
+    tell: terminal.err,
+  });
   const federation = new Federation(plan, {
-    programs: await bundlePrograms(
-      join(plan.stateDir, "programs"),
-      telemetry.traces || telemetry.metrics,
-      terminal.err,
-    ),
-    env: childEnvironment(process.env),
+    programs,
+    env: childEnvironment(process.env, programs === SOURCES),
     now: () => terminal.elapsed(),
     wallClock: () => terminal.now(),
     onEvent(event) {
@@ -83,11 +86,16 @@ const SHARED_SETTINGS: readonly string[] = [
 ];
 
 /** Settings meant for this program are not meant for its processes: each gets its own, but for these. */
-function childEnvironment(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
+function childEnvironment(
+  env: NodeJS.ProcessEnv,
+  compilesSources: boolean,
+): Record<string, string | undefined> {
   const kept = Object.entries(env).filter(
     ([name]) => !name.startsWith("ISTHMUS_") || SHARED_SETTINGS.includes(name),
   );
-  return Object.fromEntries(kept);
+  const all = Object.fromEntries(kept);
+  // A bundle starts no sooner with it, and would leave megabytes there at its end: each `up` has its own copy.
+  return compilesSources ? all : { ...all, NODE_COMPILE_CACHE: undefined };
 }
 
 function ending(federation: Federation, stateDir: StateDir): () => Promise<void> {
