@@ -1,10 +1,10 @@
 import { readFile, rename, writeFile } from "node:fs/promises";
-import { parse, stringify } from "yaml";
 import * as z from "zod";
 import { API_VERSION } from "../model/resource.ts";
 import { ok, type Result } from "../model/result.ts";
 import { decode } from "../model/wire/decode.ts";
 import { type Failure, fail } from "./failure.ts";
+import { yaml } from "./yaml.ts";
 
 /** Where a registry is and who we are there; kept so that commands need no flags. */
 export interface Context {
@@ -50,7 +50,7 @@ export async function readConfigFile(file: string): Promise<Result<ConfigFile | 
 
 function parseLeniently(text: string): unknown {
   try {
-    return parse(text);
+    return yaml().parse(text);
   } catch {
     return undefined;
   }
@@ -64,6 +64,6 @@ export async function writeContext(file: string, context: Context): Promise<void
     currentContext: context.name,
     contexts: [context],
   };
-  await writeFile(`${file}.new`, stringify(content), { mode: 0o600 });
+  await writeFile(`${file}.new`, yaml().stringify(content), { mode: 0o600 });
   await rename(`${file}.new`, file);
 }

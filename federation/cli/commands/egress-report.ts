@@ -1,5 +1,4 @@
 import { writeFile } from "node:fs/promises";
-import { stringify } from "yaml";
 import type { EgressFlow } from "../../model/egress-flow.ts";
 import { ok } from "../../model/result.ts";
 import type { EgressPolicyResource } from "../../model/resource.ts";
@@ -8,6 +7,7 @@ import { EXIT } from "../exit.ts";
 import { fail } from "../failure.ts";
 import { type Command, hint, usage } from "../invocation.ts";
 import { renderListing } from "../output/format.ts";
+import { yaml } from "../yaml.ts";
 import { mergeFlows, writePolicies } from "./egress-flows.ts";
 import { askGateway, gatewaysOf } from "./egress-test.ts";
 
@@ -52,7 +52,7 @@ export const report: Command = async (invocation) => {
     (item): item is typeof item & EgressPolicyResource => item.kind === "EgressPolicy",
   );
   const text = writePolicies(cluster, flows, present)
-    .map((policy) => stringify(policy))
+    .map((policy) => yaml().stringify(policy))
     .join("---\n");
   try {
     await writeFile(file, text);

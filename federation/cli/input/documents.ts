@@ -1,5 +1,6 @@
-import { type Document, isMap, isScalar, isSeq, LineCounter, parseAllDocuments } from "yaml";
+import type { Document } from "yaml";
 import type { Issue } from "../../model/problem.ts";
+import { yaml } from "../yaml.ts";
 import type { Mistake } from "./mistake.ts";
 
 /** One object of a multi-document file, and where each of its fields stands. */
@@ -17,6 +18,7 @@ export interface Parsed {
 
 /** Reads YAML or JSON. A document with a syntax error yields its mistakes; the others are still read, so that all mistakes show at once. */
 export function parseDocuments(file: string, text: string): Parsed {
+  const { LineCounter, parseAllDocuments } = yaml();
   const lines = new LineCounter();
   const objects: SourceObject[] = [];
   const mistakes: Mistake[] = [];
@@ -39,7 +41,9 @@ export function parseDocuments(file: string, text: string): Parsed {
 }
 
 function isEmpty(document: Document.Parsed): boolean {
-  return document.contents === null || (isScalar(document.contents) && document.contents.value === null);
+  return (
+    document.contents === null || (yaml().isScalar(document.contents) && document.contents.value === null)
+  );
 }
 
 function toPlain(document: Document.Parsed): unknown {
@@ -74,6 +78,7 @@ const STEP = /\[([0-9]+)\]|\["((?:[^"\\]|\\.)*)"\]|\.?([^.[\]]+)/g;
 
 /** Offset of the field's key; of the nearest parent that is there, if the field is missing. */
 function locate(document: Document.Parsed, path: string): number {
+  const { isMap, isScalar, isSeq } = yaml();
   let node: unknown = document.contents;
   let offset = document.contents?.range?.[0] ?? document.range[0];
   for (const match of path.matchAll(STEP)) {

@@ -1,5 +1,5 @@
-import { stringify } from "yaml";
 import { API_VERSION } from "../../model/resource.ts";
+import { yaml } from "../yaml.ts";
 import { renderTable } from "./table.ts";
 
 export const FORMATS = ["table", "wide", "json", "yaml", "name"] as const;
@@ -43,7 +43,7 @@ export function renderListing<T>(format: Format, listing: Listing<T>): string {
 }
 
 export function renderData(format: "json" | "yaml", value: object): string {
-  return format === "json" ? JSON.stringify(value, null, 2) : stringify(value).trimEnd();
+  return format === "json" ? JSON.stringify(value, null, 2) : yaml().stringify(value).trimEnd();
 }
 
 export function isData(format: Format): format is "json" | "yaml" {
