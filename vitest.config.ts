@@ -6,6 +6,22 @@ import type { SceneRuntime } from "./test/fakes/scene-runtime.ts";
 const HTTP_TESTS = "test/runtimes/registry-http.test.ts";
 const OTHER_RUNTIMES: readonly SceneRuntime[] = ["node-dynamodb", "lambda-dynamodb", "workerd-dynamodb"];
 
+/**
+ * Worlds of processes that are killed, cut off and replaced for longer than all else: `npm run test:fault`. One of each kind of
+ * fault stays in `npm test`: test/README.md names them.
+ */
+const LONG_FAULTS: readonly string[] = [
+  "far-gateway",
+  "grpc-restart",
+  "half-broken-registry",
+  "registry-writes",
+  "restored-registry",
+  "rotated-keys",
+  "traffic-rules",
+  "two-gateways",
+  "up-on-dynamodb",
+].map((name) => `test/fault/${name}.test.ts`);
+
 const missing = dynamoDbMissing();
 if (missing !== undefined) process.stderr.write(`${OTHER_RUNTIMES.join(", ")}: ${missing}\n`);
 
@@ -17,17 +33,27 @@ export default defineConfig({
     hookTimeout: 30_000,
     maxWorkers: 2,
     globalSetup: ["test/setup/dynamodb-local.ts"],
+    provide: { registryRuntime: "node-sqlite" },
     projects: [
       {
         extends: true,
         test: {
-          name: "main",
-          include: ["{federation,gateway,agents,infra,test}/**/*.test.ts"],
-          // test/clients has its own script: it wants other people's programs.
-          exclude: ["**/node_modules/**", "test/clients/**", HTTP_TESTS],
-          provide: { registryRuntime: "node-sqlite" },
+          name: "unit",
+          include: ["{federation,gateway,agents,infra}/**/*.test.ts"],
+          // A process for each file would evaluate the same modules two hundred times: half a second of CPU time each.
+          isolate: false,
         },
       },
+      {
+        extends: true,
+        test: {
+          name: "main",
+          include: ["test/**/*.test.ts"],
+          // test/clients has its own script: it wants other people's programs.
+          exclude: ["**/node_modules/**", "test/clients/**", HTTP_TESTS, ...LONG_FAULTS],
+        },
+      },
+      { extends: true, test: { name: "fault", include: [...LONG_FAULTS] } },
       ...(missing === undefined ? OTHER_RUNTIMES : []).map((registryRuntime) => ({
         extends: true as const,
         test: { name: registryRuntime, include: [HTTP_TESTS], provide: { registryRuntime } },
