@@ -19,12 +19,15 @@ import {
   refusalOf,
   relay,
   type RelayCounters,
+  type RequestFields,
   TUNNEL_HEADER,
   Upstream,
   type Watch,
 } from "../../gateway/dataplane/index.ts";
 import type { MemberContext } from "../../gateway/process/member.ts";
 import { ofFamily } from "./endpoint-family.ts";
+import { type Found, searchEndpoint, tryingOrder } from "./endpoint-search.ts";
+import { FellowAgents } from "./fellow-agents.ts";
 
 /** One endpoint of a service of this cluster, and how it is reached. */
 export interface MeshEndpoint {
@@ -55,11 +58,6 @@ const UNKNOWN_CALLER_MS = 1_000;
 const NO_IDENTITY_MS = 5_000;
 const ASK_AGAIN_MS = 20;
 const MAX_WAITING = 1_024;
-/** A tunnel to another node is dialled when somebody calls there. */
-const TUNNEL_MS = 2_000;
-/** And given up when nobody did for a while, so that a large cluster does not keep all tunnels to all nodes. */
-const UNUSED_MS = 600_000;
-const SWEEP_MS = 60_000;
 
 /**
  * Calls to this cluster's own services from this node's pods: the bytes go to the agent beside the pod that is called, through
@@ -73,11 +71,9 @@ class MeshListeners implements Mesh {
   readonly #context: MemberContext;
   readonly #engine: Engine;
   readonly #services: MeshServices;
-  readonly #agents: Upstream;
-  readonly #usedAtMs = new Map<string, number>();
+  readonly #agents: FellowAgents;
   readonly #servers = new Map<string, net.Server>();
   readonly #sockets = new Set<Socket>();
-  readonly #sweeper: NodeJS.Timeout;
   readonly #counters: RelayCounters;
   #unsubscribe: (() => void) | undefined;
   #waiting = 0;
@@ -87,11 +83,11 @@ class MeshListeners implements Mesh {
     this.#engine = engine;
     this.#services = services;
     const { cluster, trustDomain } = context.discovery.state.current;
-    this.#agents = new Upstream(cluster, { trustDomain, role: "agent" }, engine.tunnels, () => {});
+    const upstream = new Upstream(cluster, { trustDomain, role: "agent" }, engine.tunnels, () => {});
+    this.#agents = new FellowAgents(upstream, context.now);
     const way = (name: string) =>
       engine.metrics.bytes.series({ direction: "mesh", service: "mesh", way: name });
     this.#counters = { up: way("up"), down: way("down") };
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS).unref();
   }
 
   async open(host: string): Promise<void> {
@@ -106,7 +102,6 @@ class MeshListeners implements Mesh {
   }
 
   close(): void {
-    clearInterval(this.#sweeper);
     this.#stopListening();
     for (const socket of this.#sockets) socket.destroy();
     this.#agents.close();
@@ -183,18 +178,33 @@ class MeshListeners implements Mesh {
 
   #connect(socket: Socket, entry: PodEntry, caller: SpiffeId): void {
     const { service, port } = entry;
-    const endpoints = ofFamily(this.#services.endpoints(service, port), socket);
-    const endpoint = endpoints[Math.floor(this.#context.random() * endpoints.length)];
-    if (endpoint === undefined)
-      return this.#refuse(socket, entry, caller, problem("no_endpoint", `${serviceKey(service)}:${port}`));
-    if (endpoint.local) return this.#deliver(socket, entry, caller, endpoint);
-    if (endpoint.agent !== undefined)
-      return this.#tunnel(socket, entry, caller, endpoint.address, endpoint.agent);
-    if (this.#services.isStrict(service)) {
-      const detail = `no agent runs beside ${endpoint.address}, and ${service.namespace} is strict`;
-      return this.#refuse(socket, entry, caller, problem("gateway_unreachable", detail));
+    const given = ofFamily(this.#services.endpoints(service, port), socket);
+    const isStrict = this.#services.isStrict(service);
+    const { random } = this.#context;
+    const endpoints = tryingOrder(given, { isStrict, isAway: (agent) => this.#agents.isAway(agent), random });
+    if (endpoints.length === 0) return this.#refuse(socket, entry, caller, whyNone(entry, given));
+    searchEndpoint({
+      endpoints,
+      agents: this.#agents,
+      fields: ({ address }) => this.#fields(entry, caller, address),
+      isOver: () => socket.destroyed,
+      onFound: (found) => this.#reach(socket, entry, caller, found),
+    });
+  }
+
+  #reach(socket: Socket, entry: PodEntry, caller: SpiffeId, found: Found): void {
+    switch (found.kind) {
+      case "local":
+        return this.#deliver(socket, entry, caller, found.endpoint);
+      case "plain":
+        return this.#join(socket, entry, caller, new LocalStream(found.endpoint.address));
+      case "tunnel":
+        return this.#join(socket, entry, caller, found.stream);
+      case "none": {
+        const reason = problem("gateway_unreachable", `no tunnel to the agent at ${found.tried.join(", ")}`);
+        return this.#refuse(socket, entry, caller, reason);
+      }
     }
-    this.#join(socket, entry, caller, new LocalStream(endpoint.address));
   }
 
   /** A pod of this node: what its agent would ask is asked here. */
@@ -223,44 +233,16 @@ class MeshListeners implements Mesh {
     this.#join(socket, entry, caller, new LocalStream(address), join);
   }
 
-  #tunnel(socket: Socket, entry: PodEntry, caller: SpiffeId, address: string, agent: string): void {
-    const { trustDomain } = this.#context.discovery.state.current;
-    const { service, port } = entry;
-    this.#usedAtMs.set(agent, this.#context.now());
-    if (!this.#agents.readyAddresses().includes(agent)) this.#agents.setAddresses([...this.#usedAtMs.keys()]);
-    const open = (): OpenedStream | undefined => {
-      const token = this.#context.discovery.credentials.callerToken(
-        caller,
-        serviceAudience(trustDomain, service),
-      );
-      if (token === undefined) return undefined;
-      const headers = {
-        ":method": "CONNECT",
-        ":authority": address,
-        [TUNNEL_HEADER.service]: serviceAuthority(service, port),
-        [TUNNEL_HEADER.caller]: token,
-      };
-      return this.#agents.openTo(agent, headers, () => {});
+  #fields({ service, port }: PodEntry, caller: SpiffeId, address: string): RequestFields | undefined {
+    const { credentials, state } = this.#context.discovery;
+    const token = credentials.callerToken(caller, serviceAudience(state.current.trustDomain, service));
+    if (token === undefined) return undefined;
+    return {
+      ":method": "CONNECT",
+      ":authority": address,
+      [TUNNEL_HEADER.service]: serviceAuthority(service, port),
+      [TUNNEL_HEADER.caller]: token,
     };
-    const stream = open();
-    if (stream !== undefined) return this.#join(socket, entry, caller, stream);
-    const finish = (late: OpenedStream | undefined): void => {
-      clearTimeout(timer);
-      stop();
-      if (late !== undefined) this.#join(socket, entry, caller, late);
-      else if (!socket.destroyed)
-        this.#refuse(
-          socket,
-          entry,
-          caller,
-          problem("gateway_unreachable", `no tunnel to the agent at ${agent}`),
-        );
-    };
-    const timer = setTimeout(() => finish(undefined), TUNNEL_MS);
-    const stop = this.#agents.onReady(() => {
-      const late = socket.destroyed ? undefined : open();
-      if (late !== undefined || socket.destroyed) finish(late);
-    });
   }
 
   #join<S extends OpenedStream>(
@@ -286,13 +268,14 @@ class MeshListeners implements Mesh {
     events.refusal("refused", reason, { ...who, service: serviceKey(service), port });
     socket.resetAndDestroy();
   }
+}
 
-  #sweep(): void {
-    const before = this.#usedAtMs.size;
-    for (const [agent, atMs] of this.#usedAtMs)
-      if (this.#context.now() - atMs > UNUSED_MS) this.#usedAtMs.delete(agent);
-    if (this.#usedAtMs.size !== before) this.#agents.setAddresses([...this.#usedAtMs.keys()]);
-  }
+/** No endpoint may be called. */
+function whyNone({ service, port }: PodEntry, given: readonly MeshEndpoint[]): Problem {
+  const [first] = given;
+  if (first === undefined) return problem("no_endpoint", `${serviceKey(service)}:${port}`);
+  const detail = `no agent runs beside ${first.address}, and ${service.namespace} is strict`;
+  return problem("gateway_unreachable", detail);
 }
 
 function unknown(socket: Socket): Problem {

@@ -45,6 +45,7 @@ const NODES = {
     gateway: undefined,
   },
 } as const;
+const AGENT_TWO = `${NODES.two.address}:15009`;
 type NodeName = keyof typeof NODES;
 const PODS = {
   web: { node: "one", address: "10.244.0.10", address6: "fd00:244::10" },
@@ -107,6 +108,17 @@ async function serve(name: keyof typeof PODS): Promise<void> {
   }
 }
 
+/** One service with an endpoint on each node. */
+async function serveOnBoth(): Promise<void> {
+  await api.put(SERVICES, service("spread"));
+  const made = slice("spread", { ports: [{ name: "http", port: 8080 }], addresses: [] });
+  const endpoints = [PODS.nearby, PODS.stock].map(({ address, node }) => ({
+    addresses: [address],
+    nodeName: node,
+  }));
+  await api.put(SLICES, { ...made, addressType: "IPv4", endpoints });
+}
+
 beforeAll(async () => {
   if (reason !== undefined) return;
   directory = mkdtempSync(join(tmpdir(), "isthmus-mesh-"));
@@ -153,6 +165,7 @@ beforeAll(async () => {
   for (const node of ["one", "two"] as const) startAgent(node);
   await serve("stock");
   await serve("nearby");
+  await serveOnBoth();
 }, 3 * WAIT_MS);
 
 afterAll(async () => {
@@ -254,6 +267,30 @@ describe.skipIf(reason !== undefined)(
       await until("the agent tells of a peer without a certificate", 5_000, () =>
         logs.two.some((line) => line.includes("ISTH-1001")) ? true : undefined,
       );
+    });
+
+    it("goes to other endpoints while the agent beside one is silent, and when it is gone", {
+      timeout: 3 * WAIT_MS,
+    }, async () => {
+      const [spread = ""] = await addressesOf("spread");
+      for (const start of ["stock saw", "nearby saw"]) await answers("web", spread, start);
+      const repeatedly = async (): Promise<readonly string[]> => {
+        const got: string[] = [];
+        for (let call = 0; call < 16; call++) got.push((await curl("web", spread)).out.split(" ")[0] ?? "");
+        return [...new Set(got)].sort();
+      };
+      expect(await repeatedly()).toEqual(["nearby", "stock"]);
+      const pid = await until("a process", 5_000, () => agents.get("two")?.pid);
+      const lost = () =>
+        events(logs.one, "tunnel_down").filter(({ address }) => address === AGENT_TWO).length;
+      const before = lost();
+      process.kill(pid, "SIGSTOP");
+      await until("its tunnels end", WAIT_MS, () => (lost() > before ? true : undefined));
+      expect(await repeatedly()).toEqual(["nearby"]);
+      process.kill(pid, "SIGKILL");
+      expect(await repeatedly()).toEqual(["nearby"]);
+      startAgent("two");
+      await answers("web", spread, "stock saw");
     });
 
     it("refuses while the called node's agent is gone, and serves again when it is back", {

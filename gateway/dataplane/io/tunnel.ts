@@ -55,6 +55,11 @@ export class Tunnel implements Load {
     return this.#current?.streams ?? 0;
   }
 
+  /** It failed, and has not been ready since. */
+  get away(): boolean {
+    return !this.ready && this.#lastProblem !== undefined;
+  }
+
   /** Whether the last connection was refused, no longer ago than that: nobody listens at the address. */
   wasRefused(withinMs: number): boolean {
     return !this.ready && this.#env.now() - this.#refusedMs <= withinMs;

@@ -120,7 +120,12 @@ export class Upstream {
       .map(([address]) => address);
   }
 
-  /** Called whenever `readyAddresses` may answer something new. */
+  /** Whether the last try to reach this address failed, and none has succeeded since; tries go on, with back-off. */
+  isAway(address: string): boolean {
+    return !this.#readyBy.has(address) && this.#tunnels.get(address)?.some(({ away }) => away) === true;
+  }
+
+  /** Called whenever `readyAddresses` or `isAway` may answer something new. */
   onReady(listener: () => void): () => void {
     this.#onReady.add(listener);
     return () => this.#onReady.delete(listener);
