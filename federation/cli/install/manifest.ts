@@ -57,12 +57,13 @@ export function installManifest(settings: InstallSettings): string {
   const files = [...CRDS, ...BASE, ...(settings.agents === true ? [AGENTS] : [])];
   const documents = files.flatMap(readManifests).map((document) => filledIn(document, settings));
   const token = settings.joinToken === undefined ? [] : [joinSecret(settings.joinToken)];
-  if (settings.ca === undefined) return render([...documents, ...token]);
+  const own = [settingsMap(settings), ...token];
+  if (settings.ca === undefined) return render([...documents, ...own]);
   applyComponent(documents, new URL("components/external-ca/kustomization.yaml", FOLDER));
   const { issuer } = settings.ca;
   for (const setting of documents.flatMap(settingsOf))
     if (issuer !== undefined && setting.name === "ISTHMUS_CA_ISSUER") setting.value = issuer;
-  return render([...documents, ...token, caRequest(settings.ca)]);
+  return render([...documents, ...own, caRequest(settings.ca)]);
 }
 
 /**
@@ -81,13 +82,6 @@ function readManifests(file: string): readonly Manifest[] {
 
 function filledIn(document: Manifest, settings: InstallSettings): Manifest {
   if (document.kind === "Namespace" && settings.agents === true) return withAgents(document);
-  if (document.kind === "ConfigMap") {
-    const { registry, advertise } = settings;
-    return {
-      ...document,
-      data: { ...document.data, ISTHMUS_REGISTRY: registry, ISTHMUS_ADVERTISE: advertise },
-    };
-  }
   for (const container of document.spec?.template?.spec.containers ?? [])
     container.image = imageOf(container.image, settings);
   return document;
@@ -116,6 +110,20 @@ function joinSecret(token: string): Manifest & { readonly stringData: Record<str
     metadata: { name: "isthmus-join", namespace: "isthmus-system" },
     stringData: { token },
   } as Manifest & { readonly stringData: Record<string, string> };
+}
+
+/** An object of its own, since whoever applies an overlay writes all objects of `base` anew. */
+function settingsMap({ registry, advertise }: InstallSettings): Manifest {
+  return {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: {
+      name: "isthmus-install",
+      namespace: "isthmus-system",
+      labels: { "app.kubernetes.io/part-of": "isthmus" },
+    },
+    data: { ISTHMUS_REGISTRY: registry, ISTHMUS_ADVERTISE: advertise },
+  } as Manifest;
 }
 
 function caRequest({ csrPem }: ExternalCaSettings): Manifest {
