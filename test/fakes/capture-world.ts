@@ -91,7 +91,7 @@ export class CaptureWorld {
   constructor(plan: AddressPlan, port: CartPort = { name: "http" }) {
     this.plan = plan;
     this.#port = port;
-    this.netns = new Netns(`${plan.family === "IPv4" ? "it" : "iu"}${process.pid % 1000}`);
+    this.netns = new Netns(plan.family === "IPv4" ? "it" : "iu");
   }
 
   async start(): Promise<void> {

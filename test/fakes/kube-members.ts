@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import type { KubeAccess } from "../../agents/kubernetes/api/access.ts";
 import { PODS } from "../../agents/kubernetes/api/resource-type.ts";
 import type { LogFields } from "../../federation/model/log.ts";
+import { endWithUs } from "./bound-child.ts";
 import type { KubeApi } from "./kube-world.ts";
 import { unwrap } from "./pki.ts";
 import type { RegistryProcess } from "./registry-process.ts";
@@ -114,6 +115,7 @@ export function startMember(
       ...env,
     },
   });
+  endWithUs(child);
   const log: LogFields[] = [];
   let rest = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {

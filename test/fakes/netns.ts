@@ -1,4 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { endWithUs } from "./bound-child.ts";
 
 /** Why network namespaces cannot be used here; `undefined`: they can. */
 export function whyNoNetns(): string | undefined {
@@ -13,6 +15,41 @@ const ANSWERED_FOR = "169.254.1.1";
 /** What the node's side of a pair has by its hardware address. */
 const LINK_LOCAL = "fe80::ecee:eeff:feee:eeee";
 
+/** Whose a name is: `im2hwcg-one` is of process 2hwcg, in base 36, since a link's name has 15 characters at the most. */
+const NAME = /^i[a-z]([0-9a-z]{1,5})-/;
+
+/** Names that processes made which are no test run any more. A process that only has the number of one is none either. */
+export function namesLeftBehind(
+  names: readonly string[],
+  isTestRun: (pid: number) => boolean,
+): readonly string[] {
+  return names.filter((name) => {
+    const owner = NAME.exec(name)?.[1];
+    return owner !== undefined && !isTestRun(Number.parseInt(owner, 36));
+  });
+}
+
+function isTestRun(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("vitest");
+  } catch {
+    return false;
+  }
+}
+
+/** A run that was killed leaves its namespaces, what runs in them, and bridges whose addresses the next run wants. */
+export function removeLeftBehind(isRun = isTestRun): void {
+  const first = (lines: string): readonly string[] =>
+    lines.split("\n").map((line) => line.split(/[ @]/)[0] ?? "");
+  for (const space of namesLeftBehind(first(sh("ip netns list")), isRun)) {
+    const pids = spawnSync("ip", ["netns", "pids", space], { encoding: "utf8" }).stdout ?? "";
+    for (const pid of pids.split("\n").filter((each) => each !== "")) spawnSync("kill", ["-KILL", pid]);
+    spawnSync("ip", ["netns", "del", space]);
+  }
+  const links = sh("ip -br link show");
+  for (const link of namesLeftBehind(first(links), isRun)) spawnSync("ip", ["link", "del", link]);
+}
+
 /** Network namespaces and the processes in them, named apart from everybody else's; all gone after `remove`. */
 export class Netns {
   readonly #prefix: string;
@@ -20,8 +57,9 @@ export class Netns {
   readonly #links: string[] = [];
   readonly #children: ChildProcess[] = [];
 
-  constructor(prefix: string) {
-    this.#prefix = prefix;
+  /** `it`: two letters, other than those of whoever lives in the same process. */
+  constructor(kind: string, pid = process.pid) {
+    this.#prefix = `${kind}${pid.toString(36)}-`;
   }
 
   name(space: string): string {
@@ -36,6 +74,7 @@ export class Netns {
 
   /** A bridge in our own namespace with this address; `attach` connects others to it. */
   bridge(name: string, address: string): void {
+    removeLeftBehind();
     this.#links.push(this.name(name));
     sh(`ip link add ${this.name(name)} type bridge`);
     sh(`ip addr add ${address} dev ${this.name(name)}`);
@@ -103,6 +142,7 @@ export class Netns {
     child.stderr
       .setEncoding("utf8")
       .on("data", (text: string) => log.push(...text.split("\n").filter((line) => line !== "")));
+    endWithUs(child);
     this.#children.push(child);
     return child;
   }

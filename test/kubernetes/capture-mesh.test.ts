@@ -57,7 +57,7 @@ const PODS = {
 let directory: string;
 let registry: RegistryProcess;
 let api: KubeApi;
-const netns = new Netns(`im${process.pid % 1000}`);
+const netns = new Netns("im");
 const logs: Record<"gateway" | NodeName, string[]> = { gateway: [], one: [], two: [] };
 const agents = new Map<NodeName, ChildProcess>();
 

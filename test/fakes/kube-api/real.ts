@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { KubeAccess } from "../../../agents/kubernetes/api/access.ts";
+import { endWithUs } from "../bound-child.ts";
 import { until } from "../until.ts";
 import { type IpFamily, SERVICE_RANGE_6 } from "./store.ts";
 
@@ -47,6 +48,7 @@ export async function startRealKubeApi(options: RealKubeOptions = {}): Promise<R
   const logs: string[] = [];
   const start = (command: string, args: readonly string[]): ChildProcess => {
     const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
+    endWithUs(child);
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       logs.push(text);
       if (logs.length > 400) logs.shift();
