@@ -3,19 +3,13 @@
  * is not sampled, and on for one that is (the span alone; its streams of its own come on top). `node test/bench/telemetry.ts`
  */
 import { AlwaysOffSampler, AlwaysOnSampler, type Sampler, TracerProvider } from "@opentelemetry/sdk-trace";
-import { createWatch } from "../../gateway/dataplane/lifecycle/watch.ts";
 import type { RequestView } from "../../gateway/dataplane/routing/request-view.ts";
-import type { RouteTables } from "../../gateway/dataplane/routing/tables.ts";
 import type { Tracing } from "../../gateway/dataplane/telemetry/tracing.ts";
-import { Metrics } from "../../gateway/dataplane/io/counters.ts";
 import { Entry } from "../../gateway/dataplane/io/entry.ts";
-import { EventLog } from "../../gateway/dataplane/io/event-log.ts";
-import { Guard } from "../../gateway/dataplane/io/guard.ts";
 import { RequestRecord } from "../../gateway/dataplane/io/request-record.ts";
-import { RetryBudgets } from "../../gateway/dataplane/io/retry-budgets.ts";
 import { createTracing } from "../../gateway/process/telemetry/span-maker.ts";
-import { createMemoryLog } from "../fakes/memory-log.ts";
-import { CART, id, westTables } from "../fakes/rules.ts";
+import { entryEnvironment } from "../fakes/entry-environment.ts";
+import { CART, id } from "../fakes/rules.ts";
 import { bestNs } from "./cpu-time.ts";
 
 const REQUESTS = 300_000;
@@ -33,30 +27,9 @@ function tracingBy(sampler: Sampler): Tracing {
 }
 
 function entryWith(tracing: Tracing | undefined): Entry {
-  const metrics = new Metrics();
-  const events = new EventLog(createMemoryLog(), () => 0);
   return new Entry(
     { caller: id("west/shop/web"), service: CART, port: 80 },
-    {
-      tables: createWatch<RouteTables | undefined>(westTables()),
-      upstreamFor: () => undefined,
-      callerToken: () => "",
-      metrics,
-      events,
-      claims: { isShared: () => true, claim: () => {} },
-      now: Date.now,
-      monotonicMs: () => performance.now(),
-      random: Math.random,
-      budgets: new RetryBudgets(),
-      guard: new Guard({
-        now: Date.now,
-        metrics,
-        events,
-        readiness: () => undefined,
-        choosable: () => undefined,
-      }),
-      tracing,
-    },
+    entryEnvironment({ now: Date.now, monotonicMs: () => performance.now(), random: Math.random, tracing }),
   );
 }
 

@@ -3,15 +3,12 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { problem } from "../../../federation/model/problem.ts";
 import { err, ok } from "../../../federation/model/result.ts";
 import type { Snapshot } from "../../../federation/model/snapshot.ts";
+import { entryEnvironment } from "../../../test/fakes/entry-environment.ts";
 import { createMemoryLog, type MemoryLog } from "../../../test/fakes/memory-log.ts";
 import { id, importRule, westTables } from "../../../test/fakes/rules.ts";
 import { until } from "../../../test/fakes/until.ts";
 import { createWatch, type PublishableWatch } from "../lifecycle/watch.ts";
 import type { RouteTables } from "../routing/tables.ts";
-import { Metrics } from "./counters.ts";
-import { EventLog } from "./event-log.ts";
-import { RetryBudgets } from "./retry-budgets.ts";
-import { Guard } from "./guard.ts";
 import { type AllocateAddresses, ListenerSet } from "./listener-set.ts";
 
 const WEB = id("west/shop/web");
@@ -34,29 +31,8 @@ describe("the set of workload listeners", () => {
       asked.push(keys.map(({ workload, service, port }) => `${workload} ${service} ${port}`));
       return ok(keys.map(() => "127.0.0.1:0"));
     };
-    const metrics = new Metrics();
-    const events = new EventLog(log, () => 0);
-    const env = {
-      tables,
-      upstreamFor: () => undefined,
-      callerToken: () => "",
-      metrics,
-      events,
-      claims: { isShared: () => true, claim: () => {} },
-      now: () => 0,
-      monotonicMs: () => 0,
-      random: () => 0,
-      budgets: new RetryBudgets(),
-      guard: new Guard({
-        now: () => 0,
-        metrics,
-        events,
-        readiness: () => undefined,
-        choosable: () => undefined,
-      }),
-    };
     set = new ListenerSet(
-      env,
+      entryEnvironment({ tables, log }),
       (keys) => allocate(keys),
       log,
       () => (changes += 1),

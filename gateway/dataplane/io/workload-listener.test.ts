@@ -1,16 +1,12 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { entryEnvironment } from "../../../test/fakes/entry-environment.ts";
 import { createMemoryLog, type MemoryLog } from "../../../test/fakes/memory-log.ts";
 import { dialRaw, getRequest, type RawSocket } from "../../../test/fakes/raw-socket.ts";
-import { CART, id, westTables } from "../../../test/fakes/rules.ts";
+import { CART, id } from "../../../test/fakes/rules.ts";
 import { until } from "../../../test/fakes/until.ts";
-import { createWatch } from "../lifecycle/watch.ts";
-import type { RouteTables } from "../routing/tables.ts";
 import { Metrics } from "./counters.ts";
-import { EventLog } from "./event-log.ts";
-import { RetryBudgets } from "./retry-budgets.ts";
-import { Guard } from "./guard.ts";
 import { WorkloadListener } from "./workload-listener.ts";
 
 const MAX_CONNECTIONS = 2;
@@ -27,30 +23,10 @@ describe("a workload listener without a way to its service", () => {
     log = createMemoryLog();
     metrics = new Metrics();
     clients = [];
-    const events = new EventLog(log, () => 0);
-    const env = {
-      tables: createWatch<RouteTables | undefined>(westTables()),
-      upstreamFor: () => undefined,
-      callerToken: () => "",
-      metrics,
-      events,
-      claims: { isShared: () => true, claim: () => {} },
-      now: () => nowMs,
-      monotonicMs: () => 0,
-      random: () => 0,
-      budgets: new RetryBudgets(),
-      guard: new Guard({
-        now: () => 0,
-        metrics,
-        events,
-        readiness: () => undefined,
-        choosable: () => undefined,
-      }),
-    };
     listener = new WorkloadListener(
       { caller: id("west/shop/web"), service: CART, port: 80 },
       { protocol: "http" },
-      env,
+      entryEnvironment({ log, metrics, now: () => nowMs }),
       { maxConnections: MAX_CONNECTIONS },
     );
     address = await listener.listen({ host: "127.0.0.1", port: 0 });
