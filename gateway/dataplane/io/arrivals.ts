@@ -12,7 +12,8 @@ import { PATIENT_READER_MS } from "./client-patience.ts";
 import type { Metrics } from "./counters.ts";
 import { type EndpointWay, Http1Endpoint, Http2Endpoint } from "./endpoint-way.ts";
 import type { EventLog } from "./event-log.ts";
-import { JudgedHttp1, type JudgingHost, type RequestRoute } from "./judged/judged-http1.ts";
+import { JudgedHttp1, type JudgedHttp1Host } from "./judged/judged-http1.ts";
+import type { RequestRoute } from "./judged/judging-host.ts";
 import { JudgedHttp2 } from "./judged/judged-http2.ts";
 import { abort, type RelayCounters, type RelayEnd, relay } from "./relay.ts";
 import { TICK_MS, expireDue } from "./ticker.ts";
@@ -89,7 +90,7 @@ export class Arrivals {
 }
 
 /** One such call: a stream of many requests, all of one caller. */
-class WatchedArrival implements JudgingHost, Bagged {
+class WatchedArrival implements JudgedHttp1Host, Bagged {
   bagSlot = -1;
   readonly forms = "origin";
   readonly stalledReaderMs = PATIENT_READER_MS;
@@ -217,7 +218,7 @@ class WatchedArrival implements JudgingHost, Bagged {
     this.#asking.resume();
   }
 
-  // ---- JudgingHost ----------------------------------------------------------------------------------------------------
+  // ---- JudgedHttp1Host ------------------------------------------------------------------------------------------------
 
   route(head: RequestHead): RequestRoute | Problem {
     const verdict = this.#judge(head);

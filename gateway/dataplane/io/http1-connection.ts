@@ -1,13 +1,11 @@
-// Longer than other files: the life of one connection is one state machine over the same private state.
+// Longer than other files: the life of one request, its tries included, is one state machine over the same private state.
 import type { Socket } from "node:net";
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import type { FailureClass } from "../../../federation/model/traffic-route.ts";
 import { FailedTries } from "../balance/failed-tries.ts";
 import { editFields } from "../http1/edit-head.ts";
 import { fieldValue } from "../http1/head-fields.ts";
-import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
 import type { RequestHead } from "../http1/request-head.ts";
-import { RequestHeadReader } from "../http1/request-head-reader.ts";
 import type { ResponseHead } from "../http1/response-head.ts";
 import { Http1RequestView } from "../http1/request-view.ts";
 import { localReply } from "../policy/local-reply.ts";
@@ -16,16 +14,11 @@ import type { CompiledRetry } from "../routing/compile-rule.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { AbortRequest, ForwardRequest } from "../routing/decide-request.ts";
 import type { TraceContext } from "../telemetry/trace-context.ts";
-import {
-  DRAIN_IDLE_MS,
-  IDLE_TIMEOUT_MS,
-  MIN_PROGRESS_BYTES,
-  REQUEST_TIMEOUT_MS,
-  STALLED_READER_MS,
-} from "./client-patience.ts";
+import { DRAIN_IDLE_MS } from "./client-patience.ts";
 import type { Bagged } from "./bag.ts";
 import type { Entry } from "./entry.ts";
-import { BodyForwarder, MALFORMED } from "./http1-body.ts";
+import type { BodyTarget } from "./http1-body.ts";
+import { type DownstreamHost, Http1Downstream, type RequestServer } from "./http1-downstream.ts";
 import { NO_TICKET, type Ticket } from "./exchange-ticket.ts";
 import type { Http1Exchange } from "./http1-exchange.ts";
 import type { Http1Stream } from "./http1-stream.ts";
@@ -34,7 +27,6 @@ import { renderGrpcStatus, renderProblem, renderRedirect } from "./problem-reply
 import { ignore } from "./relay.ts";
 import { RequestRecord } from "./request-record.ts";
 import { changedHead, RoutedRequest } from "./routed-request.ts";
-import { SocketWriter } from "./socket-writer.ts";
 import type { StreamPool } from "./stream-pool.ts";
 import { withTrace } from "./trace-fields.ts";
 
@@ -45,17 +37,12 @@ const MAX_ATTEMPTS = 3;
 /** Requests that faults may hold up at one time; the next ones pass at once. */
 export const MAX_HELD = 1_000;
 
-const NO_DEADLINE = 0;
-
 const VIEW = new Http1RequestView();
 
 /** What the listener does for its connections. */
-export interface Http1Host {
+export interface Http1Host extends DownstreamHost {
   readonly entry: Entry;
   poolOf(target: EntryForward): StreamPool;
-  /** Milliseconds, moved on once a second: deadlines need no better. */
-  readonly coarseNow: number;
-  readonly draining: boolean;
   readonly mirrors: Mirrors;
   /** Requests that a fault holds up. */
   held: number;
@@ -64,24 +51,14 @@ export interface Http1Host {
   becameHttp2(connection: Http1Connection, bytes: Buffer): void;
 }
 
-/**
- * One workload's HTTP/1.1 connection. Requests are served one at a time: bytes of the next wait (and the socket is paused)
- * until the response is complete, so nothing is ever answered out of order and little is ever buffered.
- */
-export class Http1Connection implements Http1Exchange, Bagged {
+/** One workload's HTTP/1.1 connection. */
+export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
   bagSlot = -1;
   readonly socket: Socket;
-  /** For bytes that are on loan; what is written past it comes after a `flush`. */
-  readonly writer: SocketWriter;
   readonly entry: Entry;
   readonly record: RequestRecord;
-  /** The request under way; valid between its head and the end of its response. */
-  request!: RequestHead;
-  requestDone = true;
-  deadlineMs: number;
   readonly #host: Http1Host;
-  readonly #heads = new RequestHeadReader(DEFAULT_HEAD_LIMITS);
-  readonly #body = new BodyForwarder();
+  readonly #downstream: Http1Downstream;
   #upstream: Http1Stream | undefined;
   /** Where the request under way goes. */
   #target: EntryForward | undefined;
@@ -95,28 +72,17 @@ export class Http1Connection implements Http1Exchange, Bagged {
   /** Nothing was read as HTTP/1.1 yet. */
   #isFresh = true;
   #isReleased = false;
-  #active = false;
-  #responded = false;
   #attempts = 0;
-  #bodySent = false;
-  #upgraded = false;
-  #ended = false;
-  #halfClosed = false;
-  #pending: Buffer | undefined;
-  #scanned = 0;
   #pauseTimer: NodeJS.Timeout | undefined;
   /** The request that a fault holds up; 0: none. */
   #heldTurn = 0;
-  /** Body bytes since the deadline was last moved. */
-  #progress = 0;
 
   constructor(socket: Socket, host: Http1Host) {
     this.socket = socket;
-    this.writer = new SocketWriter(socket);
     this.entry = host.entry;
     this.record = new RequestRecord(host.entry);
     this.#host = host;
-    this.deadlineMs = host.coarseNow + IDLE_TIMEOUT_MS;
+    this.#downstream = new Http1Downstream(socket, this, host, RESPONSE_TIMEOUT_MS);
     socket.on("data", (chunk: Buffer) => this.#onData(chunk));
     socket.on("drain", () => this.#onDrain());
     // Both come once at most; `once` would wrap each listener and take it off again.
@@ -129,106 +95,89 @@ export class Http1Connection implements Http1Exchange, Bagged {
     this.record.received(bytes);
   }
 
-  get body(): SocketWriter {
-    return this.writer;
+  get request(): RequestHead {
+    return this.#downstream.request;
+  }
+
+  get requestDone(): boolean {
+    return this.#downstream.requestDone;
+  }
+
+  get body(): BodyTarget {
+    return this.#downstream.writer;
+  }
+
+  get deadlineMs(): number {
+    return this.#downstream.deadlineMs;
   }
 
   get passesUnchanged(): boolean {
-    return (
-      this.staysOpen && this.#routed?.routed.edits.response === undefined && this.#sessionFields() === ""
-    );
-  }
-
-  /** Whether the connection outlives the response under way. */
-  get staysOpen(): boolean {
-    const nothingFollows = this.#halfClosed && this.#pending === undefined;
-    const mayStay = this.request.keepAlive && this.requestDone && !this.#host.draining;
-    return mayStay && !this.#ended && !nothingFollows;
+    const isEdited = this.#routed?.routed.edits.response !== undefined;
+    return this.#downstream.staysOpen && !isEdited && this.#sessionFields() === "";
   }
 
   /** While draining: ends the connection unless a request is under way or arriving, or may be. */
   endIfIdle(): void {
-    const idleMs = this.#host.coarseNow - (this.deadlineMs - IDLE_TIMEOUT_MS);
-    if (!this.#active && !this.#ended && this.#scanned === 0 && idleMs >= DRAIN_IDLE_MS) this.#finish();
+    if (this.#downstream.isIdle(DRAIN_IDLE_MS)) this.#finish();
   }
 
   // ---- from the upstream stream -------------------------------------------------------------------------------------
 
-  /** Head and body as they came. */
   writeResponse(status: number, buffer: Buffer, at: number, end: number): void {
-    this.#responded = true;
     this.record.answered(status);
     this.#ticket.answered(status, this.#upstream?.endpoint);
-    this.writer.write(buffer, at, end);
+    this.#downstream.pass(buffer, at, end);
   }
 
-  /** The head as the workload should see it, in one write with the body where that is at hand (`buffer` from `bodyAt` to `end`). */
-  writeResponseHead(head: ResponseHead, buffer?: Buffer, bodyAt = 0, end = 0): void {
-    this.#responded = true;
+  writeResponseHead(head: ResponseHead, buffer?: Buffer, bodyAt?: number, end?: number): void {
     this.record.answered(head.status);
     this.#ticket.answered(head.status, this.#upstream?.endpoint);
-    const { minor } = this.request;
     const edits = this.#routed?.routed.edits.response;
     const edited = edits === undefined ? head.forwardable : editFields(head.forwardable, edits);
-    const text = (minor === 0 ? withoutChunked(edited) : edited) + this.#sessionFields();
-    const mustClose = !this.staysOpen || head.body.kind === "until-close" || minor === 0;
-    if (mustClose) this.#closeAfter();
-    const last = mustClose ? "connection: close\r\n\r\n" : "\r\n";
-    this.writer.flush();
-    if (buffer === undefined) this.socket.write(text + last, "latin1");
-    else this.socket.write(joined(text + last, buffer, bodyAt, end));
+    this.#downstream.respond(head, edited + this.#sessionFields(), buffer, bodyAt, end);
   }
 
-  /** HTTP/1.0 knows no interim answers (RFC 9110 §15.2). */
   writeInterim(head: string): void {
-    this.writer.flush();
-    if (this.request.minor === 1) this.socket.write(head, "latin1");
+    this.#downstream.inform(head);
   }
 
   write(bytes: Buffer, start: number, end: number): void {
-    if (end > start && !this.writer.write(bytes, start, end)) this.awaitDrain();
+    if (end > start && !this.#downstream.writer.write(bytes, start, end)) this.awaitDrain();
   }
 
-  /** Stops the response while the workload does not read; only this request's stream waits. */
   awaitDrain(): void {
-    if (!this.socket.writableNeedDrain) return this.#moveDeadline();
-    this.#upstream?.pauseResponse();
-    this.deadlineMs = this.#host.coarseNow + STALLED_READER_MS;
+    if (this.#downstream.isBehind()) this.#upstream?.pauseResponse();
   }
 
   resumeRequest(): void {
-    if (this.#active && !(this.requestDone && this.#pending !== undefined)) this.socket.resume();
+    this.#downstream.resumeBody();
   }
 
   upgraded(): void {
-    this.#upgraded = true;
-    this.#responded = true;
     this.#routed?.end();
     this.record.answered(101);
-    this.deadlineMs = NO_DEADLINE;
-    const early = this.#pending;
-    this.#pending = undefined;
+    const early = this.#downstream.upgrade();
     if (early !== undefined) this.#upstream?.writable.write(early);
     this.socket.resume();
   }
 
   finishUpgraded(): void {
-    this.writer.flush();
+    this.#downstream.writer.flush();
     this.socket.end();
   }
 
   responseDone(): void {
     this.#upstream = undefined;
     this.record.end(true);
-    if (!this.requestDone || !this.staysOpen) return this.#finish();
+    if (!this.#downstream.staysOpen) return this.#finish();
     this.#becomeIdle();
-    this.#next();
+    this.#downstream.next();
   }
 
   upstreamFailed(stream: Http1Stream, reason: Problem): void {
     this.#upstream = undefined;
     this.#ticket.failed(reason, stream.endpoint);
-    if (this.#responded) {
+    if (this.#downstream.hasResponded) {
       this.record.refused(reason);
       return void this.socket.resetAndDestroy();
     }
@@ -251,7 +200,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
 
   /** Cuts what the rules in force no longer permit. What waits for a tunnel is refused when one is ready. */
   recheck(): void {
-    if (!this.#active || this.#upstream === undefined || this.#target === undefined) return;
+    if (!this.#downstream.isActive || this.#upstream === undefined || this.#target === undefined) return;
     const reason = this.entry.recheck(this.#target);
     if (reason !== undefined) this.#cut(this.#upstream, reason);
   }
@@ -259,7 +208,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
   #cut(upstream: Http1Stream, reason: Problem): void {
     upstream.abort();
     this.#upstream = undefined;
-    if (!this.#responded) return this.#refuse(reason);
+    if (!this.#downstream.hasResponded) return this.#refuse(reason);
     this.record.refused(reason);
     this.entry.refused(reason);
     this.socket.resetAndDestroy();
@@ -269,19 +218,18 @@ export class Http1Connection implements Http1Exchange, Bagged {
 
   #onData(chunk: Buffer): void {
     this.entry.counters.up.value += chunk.length;
-    if (this.#upgraded) {
+    if (this.#downstream.isUpgraded) {
       this.record.sent(chunk.length);
       if (this.#upstream?.writable.write(chunk) === false) this.socket.pause();
       return;
     }
-    const buffer = this.#pending === undefined ? chunk : Buffer.concat([this.#pending, chunk]);
-    this.#pending = undefined;
+    const buffer = this.#downstream.withPending(chunk);
     if (this.#isFresh && buffer[0] === PREFACE[0]) {
       if (startsWith(buffer, PREFACE)) return this.#release(buffer);
-      if (startsWith(PREFACE, buffer)) return this.#awaitHead(buffer, 0);
+      if (startsWith(PREFACE, buffer)) return this.#downstream.awaitHead(buffer, 0);
     }
     this.#isFresh = false;
-    this.#consume(buffer);
+    this.#downstream.read(buffer);
   }
 
   /** Leaves the socket to HTTP/2. */
@@ -291,34 +239,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
     this.#host.becameHttp2(this, buffer);
   }
 
-  /** Takes heads and bodies off the buffer until it is used up or a response must come first. */
-  #consume(buffer: Buffer): void {
-    let at = 0;
-    while (at < buffer.length && !this.socket.destroyed) {
-      if (!this.#active) {
-        if (this.socket.writableNeedDrain) return this.#keep(buffer, at);
-        const outcome = this.#heads.read(buffer, at, buffer.length, at + this.#scanned);
-        if (outcome.kind === "need-more") return this.#awaitHead(buffer, at);
-        this.#scanned = 0;
-        if (outcome.kind === "invalid") return this.#reject(problem(outcome.problem, outcome.detail));
-        at += outcome.head.byteLength;
-        this.#start(outcome.head);
-        if (this.#ended) return;
-      } else if (!this.requestDone && this.#upstream !== undefined) {
-        at = this.#forwardBody(buffer, at, this.#upstream);
-        if (at === MALFORMED) return;
-      } else {
-        return this.#keep(buffer, at);
-      }
-    }
-  }
-
-  #start(head: RequestHead): void {
-    this.request = head;
-    this.requestDone = head.body.kind === "none";
-    this.#active = true;
-    this.#responded = false;
-    this.#bodySent = false;
+  serve(head: RequestHead): void {
     this.#attempts = 0;
     this.#turn += 1;
     const { entry, record } = this;
@@ -358,8 +279,8 @@ export class Http1Connection implements Http1Exchange, Bagged {
     const ticket = entry.enter(target);
     if ("name" in ticket) return this.#refuse(ticket);
     this.#ticket = ticket;
-    if (!this.requestDone) this.#body.reset(head.body, true);
-    this.#moveDeadline();
+    this.#downstream.expectBody(true);
+    this.#downstream.moveDeadline();
     this.#target = target;
     if (routed === undefined) return this.#attempt(target, true);
     const hasBody = head.body.kind !== "none";
@@ -399,12 +320,12 @@ export class Http1Connection implements Http1Exchange, Bagged {
 
   /** Meanwhile the client's clock stands still. The socket is read on, so that a client that leaves is noticed. */
   #pause(ms: number, then: () => void): void {
-    this.deadlineMs = this.#host.coarseNow + ms + RESPONSE_TIMEOUT_MS;
+    this.#downstream.deadlineMs = this.#host.coarseNow + ms + RESPONSE_TIMEOUT_MS;
     this.#pauseTimer = setTimeout(() => {
       this.#pauseTimer = undefined;
-      this.#moveDeadline();
+      this.#downstream.moveDeadline();
       then();
-      if (this.#active) this.#resumePending();
+      if (this.#downstream.isActive) this.#downstream.resume();
     }, ms);
   }
 
@@ -437,7 +358,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
       const late = ready && reason === undefined ? this.#late(target, mayReuse, sampled) : undefined;
       if (late === undefined) this.#cannotSend(reason ?? this.entry.unavailable(target));
       else this.#send(late);
-      this.#resumePending();
+      this.#downstream.resume();
     });
   }
 
@@ -487,7 +408,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
     if (request === undefined || target === undefined || request.retries >= retry.attempts) return false;
     if (!untouched && !mayRepeat(retry, this.request.method)) return false;
     const { counters, env } = this.entry;
-    if (this.#bodySent && request.copy?.overflowed !== false) {
+    if (this.#downstream.hasSentBody && request.copy?.overflowed !== false) {
       counters.retriesOverBody.value += 1;
       return false;
     }
@@ -519,7 +440,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
 
   #tryTimedOut(): void {
     const retry = this.#routed?.routed.rule.retry;
-    if (this.#responded || retry?.on.has("timeout") !== true)
+    if (this.#downstream.hasResponded || retry?.on.has("timeout") !== true)
       return this.#timedOut("the rule's backendRequest timeout is over");
     this.#noteFailure("timeout", this.#upstream?.endpoint);
     this.#upstream?.abort();
@@ -529,7 +450,7 @@ export class Http1Connection implements Http1Exchange, Bagged {
 
   /** A response that has begun can only be broken off. */
   #timedOut(detail: string): void {
-    if (this.#responded) return void this.socket.resetAndDestroy();
+    if (this.#downstream.hasResponded) return void this.socket.resetAndDestroy();
     this.#upstream?.abort();
     this.#upstream = undefined;
     this.#refuse(problem("upstream_timeout", detail));
@@ -540,63 +461,20 @@ export class Http1Connection implements Http1Exchange, Bagged {
     return trace?.sampled === true ? trace : undefined;
   }
 
-  #resumePending(): void {
-    this.socket.resume();
-    const pending = this.#pending;
-    this.#pending = undefined;
-    if (pending !== undefined) this.#consume(pending);
-    if (this.#halfClosed) this.#onEnd();
+  get bodyTarget(): BodyTarget | undefined {
+    const upstream = this.#upstream;
+    return upstream === undefined ? undefined : (this.#routed?.copy?.to(upstream) ?? upstream);
   }
 
-  /** On to the next request, unless the client does not even read its answers: those must not pile up here. */
-  #next(): void {
-    if (!this.socket.writableNeedDrain) return this.#resumePending();
-    this.socket.pause();
-    this.deadlineMs = this.#host.coarseNow + STALLED_READER_MS;
-  }
-
-  #forwardBody(buffer: Buffer, at: number, upstream: Http1Stream): number {
-    this.#bodySent = true;
-    const next = this.#body.forward(buffer, at, buffer.length, this.#routed?.copy?.to(upstream) ?? upstream);
-    if (next === MALFORMED) {
-      upstream.abort();
-      this.#upstream = undefined;
-      this.#reject(problem("http_framing", "the body's chunks are malformed"));
-      return MALFORMED;
-    }
-    this.requestDone = this.#body.done;
+  bodySent(bytes: number): boolean {
     if (this.requestDone) this.#mirror();
-    this.#progress += next - at;
-    this.record.sent(next - at);
-    if (this.requestDone || this.#progress >= MIN_PROGRESS_BYTES) this.#moveDeadline();
-    if (upstream.writable.writableNeedDrain) {
-      // The far side is slow, not the client: the client's clock stops.
-      this.deadlineMs = this.#host.coarseNow + RESPONSE_TIMEOUT_MS;
-      this.socket.pause();
-    }
-    return next;
-  }
-
-  #moveDeadline(): void {
-    this.#progress = 0;
-    if (this.#upgraded) return;
-    const waitsForBody = !this.requestDone && !this.#responded;
-    this.deadlineMs = this.#host.coarseNow + (waitsForBody ? REQUEST_TIMEOUT_MS : RESPONSE_TIMEOUT_MS);
-  }
-
-  #awaitHead(buffer: Buffer, at: number): void {
-    if (this.#scanned === 0) this.deadlineMs = this.#host.coarseNow + REQUEST_TIMEOUT_MS;
-    this.#pending = at === 0 ? buffer : buffer.subarray(at);
-    this.#scanned = buffer.length - at;
-  }
-
-  #keep(buffer: Buffer, at: number): void {
-    this.#pending = at === 0 ? buffer : buffer.subarray(at);
-    this.socket.pause();
+    this.record.sent(bytes);
+    return this.#upstream?.writable.writableNeedDrain !== true;
   }
 
   #mayRepeat(stream: Http1Stream, reason: Problem): boolean {
-    if (this.#attempts >= MAX_ATTEMPTS || this.#bodySent || this.#ended) return false;
+    if (this.#attempts >= MAX_ATTEMPTS || this.#downstream.hasSentBody || this.#downstream.isEnding)
+      return false;
     // Neither ever reached a workload.
     if (reason.name === "draining" || reason.name === "endpoint_unreachable") return true;
     const once = stream.reused || this.#attempts === 1;
@@ -615,23 +493,21 @@ export class Http1Connection implements Http1Exchange, Bagged {
   }
 
   #reply(status: number, render: (close: boolean) => string, mustClose = false): void {
-    const close = mustClose || !this.requestDone || !this.staysOpen;
+    const close = mustClose || !this.#downstream.staysOpen;
     this.record.answered(status);
-    this.writer.flush();
-    this.socket.write(render(close), "utf8");
+    this.#downstream.reply(render(close));
     if (close) return this.#finish();
     this.#becomeIdle();
-    this.#next();
+    this.#downstream.next();
   }
 
   /** A message that cannot be read: answer, close, and look at nothing that follows. */
-  #reject(reason: Problem): void {
+  reject(reason: Problem): void {
     this.entry.refused(reason);
     const { http } = localReply(reason.name);
     this.record.answered(http);
     this.record.refused(reason);
-    this.writer.flush();
-    if (!this.#responded) this.socket.write(renderProblem(reason, http, true, false), "utf8");
+    if (!this.#downstream.hasResponded) this.#downstream.reply(renderProblem(reason, http, true, false));
     this.#finish();
   }
 
@@ -650,63 +526,37 @@ export class Http1Connection implements Http1Exchange, Bagged {
     this.record.end(true);
     this.#forget();
     this.#leave();
-    this.#active = false;
-    this.#responded = false;
-    this.requestDone = true;
-    this.deadlineMs = this.#host.coarseNow + IDLE_TIMEOUT_MS;
+    this.#downstream.becomeIdle();
   }
 
-  #closeAfter(): void {
-    this.#ended = true;
-  }
-
-  /** Lingering close: the reply must reach a client that still sends (RFC 9112 §9.6). One that said it will not needs none. */
   #finish(): void {
-    const isLast = this.#active && this.requestDone && this.#pending === undefined && !this.request.keepAlive;
+    const { isLast } = this.#downstream;
     this.record.end(true);
     this.#forget();
     this.#leave();
-    this.#ended = true;
-    this.#active = false;
-    this.#pending = undefined;
-    this.#scanned = 0;
     this.#upstream?.abort();
     this.#upstream = undefined;
-    this.writer.flush();
-    // The kernel has all of the reply: half-closing first would only cost the wait for the client's own end.
+    this.#downstream.stop();
+    // The kernel has all of the reply, and the client said that it sends no more: half-closing first would only cost the
+    // wait for its own end.
     if (isLast && this.socket.writableLength === 0) return void this.socket.destroy();
-    this.socket.end();
     this.socket.removeAllListeners("data");
-    this.socket.resume();
-    this.deadlineMs = this.#host.coarseNow + 2_000;
+    this.#downstream.linger();
   }
 
   #onDrain(): void {
-    if (this.#isReleased) return;
-    if (!this.#active) return this.#ended ? undefined : this.#next();
-    this.#upstream?.resumeResponse();
-    if (this.#upgraded) this.deadlineMs = NO_DEADLINE;
-    else this.#moveDeadline();
+    if (!this.#isReleased && this.#downstream.drained()) this.#upstream?.resumeResponse();
   }
 
-  /** Half-close after complete requests still gets their answers; half a request gets none. */
   #onEnd(): void {
     if (this.#isReleased) return;
-    if (this.#upgraded) return void this.#upstream?.writable.end();
-    this.#halfClosed = true;
-    const waitsHere = this.#pending !== undefined && this.#scanned === 0;
-    if (waitsHere) return;
-    if (this.#active) {
-      if (!this.requestDone) this.socket.resetAndDestroy();
-    } else if (!this.#ended) {
-      // A second end() would make an error with its stack, a tenth of what a short connection costs.
-      this.socket.end();
-    }
+    if (this.#downstream.isUpgraded) this.#upstream?.writable.end();
+    else this.#downstream.halfClose();
   }
 
   #onClose(): void {
     if (this.#isReleased) return;
-    this.record.end(this.#upgraded);
+    this.record.end(this.#downstream.isUpgraded);
     this.#forget();
     this.#leave();
     this.#upstream?.abort();
@@ -716,12 +566,14 @@ export class Http1Connection implements Http1Exchange, Bagged {
 
   /** Called about once a second by the listener. */
   expire(): void {
-    const waitsForClient = this.#active ? !this.requestDone : this.#scanned > 0;
-    if (waitsForClient && !this.#responded)
-      return this.#reject(problem("http_timeout", "the request did not arrive in time"));
-    if (this.#active && !this.#responded)
-      return this.#timedOut(`no answer within ${RESPONSE_TIMEOUT_MS / 1000} s`);
-    this.socket.destroy();
+    switch (this.#downstream.awaited) {
+      case "request":
+        return this.reject(problem("http_timeout", "the request did not arrive in time"));
+      case "response":
+        return this.#timedOut(`no answer within ${RESPONSE_TIMEOUT_MS / 1000} s`);
+      case "nothing":
+        this.socket.destroy();
+    }
   }
 
   #leave(): void {
@@ -756,16 +608,4 @@ function startsWith(buffer: Buffer, start: Buffer): boolean {
 /** Whether a Via value has an element received by `pseudonym`: `[protocol/]version by [comment]`, comma-separated. */
 export function passedThrough(via: string, pseudonym: string): boolean {
   return via.split(",").some((element) => element.trim().split(/[ \t]+/)[1] === pseudonym);
-}
-
-/** Two writes would be two system calls, each dearer than copying a small body. */
-function joined(head: string, buffer: Buffer, bodyAt: number, end: number): Buffer {
-  const whole = Buffer.allocUnsafe(head.length + end - bodyAt);
-  whole.write(head, 0, "latin1");
-  buffer.copy(whole, head.length, bodyAt, end);
-  return whole;
-}
-
-function withoutChunked(head: string): string {
-  return head.replace(/^transfer-encoding:[^\r\n]*\r\n/im, "");
 }

@@ -7,6 +7,7 @@ import type { EntryForward } from "../routing/decide.ts";
 import type { Spoken } from "../routing/detect-protocol.ts";
 import { Entry, type EntryEnvironment, type EntryKey } from "./entry.ts";
 import { Bag } from "./bag.ts";
+import { STALLED_READER_MS } from "./client-patience.ts";
 import { letGo } from "./closed-socket.ts";
 import { Http1Connection, type Http1Host } from "./http1-connection.ts";
 import { Http2Connection, type Http2Host } from "./http2-connection.ts";
@@ -47,6 +48,8 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
   draining = false;
   readonly mirrors: Mirrors;
   held = 0;
+  readonly stalledReaderMs = STALLED_READER_MS;
+  readonly forms = "origin";
   readonly #server: net.Server;
   /** By the target's id. */
   readonly #pools = new Map<string, StreamPool>();

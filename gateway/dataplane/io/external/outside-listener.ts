@@ -26,7 +26,8 @@ import { listenShared, type PortClaims } from "../shared-port.ts";
 import { expireDue, TICK_MS } from "../ticker.ts";
 import type { OpenedStream } from "../tunnel-stream.ts";
 import { CIPHERS } from "./client-contexts.ts";
-import { JudgedHttp1, type JudgingHost, type RequestRoute } from "../judged/judged-http1.ts";
+import { JudgedHttp1, type JudgedHttp1Host } from "../judged/judged-http1.ts";
+import type { RequestRoute } from "../judged/judging-host.ts";
 import { JudgedHttp2 } from "../judged/judged-http2.ts";
 import type { SecretSource } from "./secrets.ts";
 import { UpstreamPools } from "./upstream-pool.ts";
@@ -208,7 +209,7 @@ export class OutsideListener {
 }
 
 /** One caller from outside; its requests are judged one by one. */
-class OutsideCaller implements JudgingHost {
+class OutsideCaller implements JudgedHttp1Host {
   readonly forms = "origin";
   readonly stalledReaderMs = PATIENT_READER_MS;
   readonly #listener: OutsideListener;

@@ -19,7 +19,8 @@ import { abort, ignore, type RelayCounters, type RelayEnd, relay } from "../rela
 import { externalStream } from "./external-stream.ts";
 import type { FlowCounter } from "./flows.ts";
 import type { ExternalGate, Way } from "./gate.ts";
-import { JudgedHttp1, type JudgingHost, type RequestRoute, type Takeover } from "../judged/judged-http1.ts";
+import { JudgedHttp1, type JudgedHttp1Host } from "../judged/judged-http1.ts";
+import type { RequestRoute, Takeover } from "../judged/judging-host.ts";
 import { helloName, sniffClientHello } from "./tls-sniffer.ts";
 import type { UpstreamPool } from "./upstream-pool.ts";
 
@@ -55,7 +56,7 @@ export interface SessionPlace extends Bagged {
 }
 
 /** One connection of one workload to the outside, from whichever way it came. */
-export class ExternalSession implements JudgingHost, Grant {
+export class ExternalSession implements JudgedHttp1Host, Grant {
   readonly stalledReaderMs = STALLED_READER_MS;
   /** Among the grants. */
   bagSlot = -1;

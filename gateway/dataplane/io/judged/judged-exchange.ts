@@ -12,7 +12,7 @@ import type { Http1Exchange } from "../http1-exchange.ts";
 import { authorityOf, fieldValue, isPath, withoutClaims } from "../http2-fields.ts";
 import { grpcRefusal, refusalFields } from "../http2-refusal.ts";
 import { problemDocument } from "../problem-reply.ts";
-import type { JudgingHost, RequestRoute } from "./judged-http1.ts";
+import type { JudgingHost, RequestRoute } from "./judging-host.ts";
 import { headText, responseFields, trailerText } from "./http-versions.ts";
 import type { UpstreamExchange } from "./upstream-exchange.ts";
 

@@ -8,7 +8,7 @@ import { Http2Session, transportOf } from "../http2-session.ts";
 import { abort, ignore, type RelayEnd } from "../relay.ts";
 import { WORKLOAD_CONNECTION } from "../tunnel-settings.ts";
 import type { RequestHead } from "../../http1/request-head.ts";
-import type { JudgingHost } from "./judged-http1.ts";
+import type { JudgingHost } from "./judging-host.ts";
 import { JudgedExchange } from "./judged-exchange.ts";
 
 /**
