@@ -9,7 +9,7 @@ import type { RequestHead } from "../http1/request-head.ts";
 import type { ResponseHead } from "../http1/response-head.ts";
 import { Http1RequestView } from "../http1/request-view.ts";
 import { localReply } from "../policy/local-reply.ts";
-import { failureClass, isIdempotent, isUntouched, mayRepeat, retryPauseMs } from "../policy/retry.ts";
+import { failureClass, isIdempotent, isUntouched, mayRepeat } from "../policy/retry.ts";
 import type { CompiledRetry } from "../routing/compile-rule.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { AbortRequest, ForwardRequest } from "../routing/decide-request.ts";
@@ -405,20 +405,11 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
   /** Whether another try is on its way. */
   #tryAgain(retry: CompiledRetry, untouched: boolean): boolean {
     const [request, target] = [this.#routed, this.#target];
-    if (request === undefined || target === undefined || request.retries >= retry.attempts) return false;
+    if (request === undefined || target === undefined) return false;
     if (!untouched && !mayRepeat(retry, this.request.method)) return false;
-    const { counters, env } = this.entry;
-    if (this.#downstream.hasSentBody && request.copy?.overflowed !== false) {
-      counters.retriesOverBody.value += 1;
-      return false;
-    }
-    if (!env.budgets.of(request.routed.rule).retry(retry.budget, env.now()) || !this.#ticket.mayRetry()) {
-      counters.retriesOverBudget.value += 1;
-      return false;
-    }
-    request.retries += 1;
-    request.endTry();
-    this.#pause(retryPauseMs(retry, request.retries, env.random()), () => {
+    const pauseMs = request.retryMs(retry, this.entry, this.#ticket, this.#downstream.hasSentBody);
+    if (pauseMs === undefined) return false;
+    this.#pause(pauseMs, () => {
       const next = this.#moveOn(target, request.routed.sources);
       const reason = this.entry.recheck(next);
       if (reason === undefined) this.#attempt(next, false);

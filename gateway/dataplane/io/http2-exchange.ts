@@ -7,7 +7,7 @@ import { ErrorCode } from "../http2/error-code.ts";
 import type { Stream, StreamHandler } from "../http2/stream.ts";
 import { DEADLINE_EXCEEDED, grpcStatusOf } from "../policy/grpc.ts";
 import { localReply } from "../policy/local-reply.ts";
-import { failureClass, isIdempotent, isUntouched, mayRepeat, retryPauseMs } from "../policy/retry.ts";
+import { failureClass, isIdempotent, isUntouched, mayRepeat } from "../policy/retry.ts";
 import type { CompiledRetry } from "../routing/compile-rule.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { ForwardRequest } from "../routing/decide-request.ts";
@@ -394,21 +394,12 @@ export class Http2Exchange implements StreamHandler, Bagged {
   /** Whether another try is on its way. A gRPC call is a POST, and whether it may run twice its status codes say. */
   #tryAgain(retry: CompiledRetry, untouched: boolean): boolean {
     const [request, target] = [this.#routed, this.#target];
-    if (request === undefined || target === undefined || request.retries >= retry.attempts) return false;
+    if (request === undefined || target === undefined) return false;
     const isNamed = this.#isGrpc && retry.grpcCodes.size > 0;
     if (!untouched && !isNamed && !mayRepeat(retry, this.#method)) return false;
-    const { counters, env } = this.#host.entry;
-    if (this.#bodySent && request.copy?.overflowed !== false) {
-      counters.retriesOverBody.value += 1;
-      return false;
-    }
-    if (!env.budgets.of(request.routed.rule).retry(retry.budget, env.now()) || !this.#ticket.mayRetry()) {
-      counters.retriesOverBudget.value += 1;
-      return false;
-    }
-    request.retries += 1;
-    request.endTry();
-    this.#pause(retryPauseMs(retry, request.retries, env.random()), () => {
+    const pauseMs = request.retryMs(retry, this.#host.entry, this.#ticket, this.#bodySent);
+    if (pauseMs === undefined) return false;
+    this.#pause(pauseMs, () => {
       const next = this.#moveOn(target, request.routed.sources);
       const reason = this.#host.entry.recheck(next);
       if (reason === undefined) this.#attempt(next, false);

@@ -1,9 +1,13 @@
 import { editFields, withHost, withTarget } from "../http1/edit-head.ts";
 import type { RequestHead } from "../http1/request-head.ts";
+import type { CompiledRetry } from "../routing/compile-rule.ts";
 import type { Routed } from "../routing/decide-request.ts";
 import { modifiedPath } from "../routing/head-edits.ts";
+import { retryPauseMs } from "../policy/retry.ts";
 import { pathOf, queryOf } from "../routing/request-view.ts";
 import { BodyCopy } from "./body-copy.ts";
+import type { Entry } from "./entry.ts";
+import type { Ticket } from "./exchange-ticket.ts";
 
 /**
  * What the rule that a request fits adds to it while it is under way: its changed head (text of HTTP/1.1, fields of HTTP/2), a
@@ -15,7 +19,7 @@ export class RoutedRequest<H> {
   readonly head: H;
   /** Present where the body may be needed once more. */
   readonly copy: BodyCopy | undefined;
-  retries = 0;
+  #retries = 0;
   #requestTimer: NodeJS.Timeout | undefined;
   #tryTimer: NodeJS.Timeout | undefined;
 
@@ -27,6 +31,26 @@ export class RoutedRequest<H> {
     this.copy = isKept && hasBody ? new BodyCopy() : undefined;
   }
 
+  /**
+   * Ends a try that failed. Answers for how long the next one waits; `undefined`: none follows, for the rule's number of them, what
+   * was not kept of the body, or a budget, and only the last two are counted.
+   */
+  retryMs(retry: CompiledRetry, entry: Entry, ticket: Ticket, hasSentBody: boolean): number | undefined {
+    if (this.#retries >= retry.attempts) return undefined;
+    const { counters, env } = entry;
+    if (hasSentBody && this.copy?.overflowed !== false) {
+      counters.retriesOverBody.value += 1;
+      return undefined;
+    }
+    if (!env.budgets.of(this.routed.rule).retry(retry.budget, env.now()) || !ticket.mayRetry()) {
+      counters.retriesOverBudget.value += 1;
+      return undefined;
+    }
+    this.#retries += 1;
+    this.#endTry();
+    return retryPauseMs(retry, this.#retries, env.random());
+  }
+
   /** The whole request, its tries and the pauses between them. */
   limitRequest(onTimeout: () => void): void {
     const { requestTimeoutMs } = this.routed.rule;
@@ -34,18 +58,18 @@ export class RoutedRequest<H> {
   }
 
   limitTry(onTimeout: () => void): void {
-    this.endTry();
+    this.#endTry();
     const { backendTimeoutMs } = this.routed.rule;
     if (backendTimeoutMs > 0) this.#tryTimer = setTimeout(onTimeout, backendTimeoutMs);
   }
 
-  endTry(): void {
+  #endTry(): void {
     clearTimeout(this.#tryTimer);
   }
 
   end(): void {
     clearTimeout(this.#requestTimer);
-    this.endTry();
+    this.#endTry();
   }
 }
 
