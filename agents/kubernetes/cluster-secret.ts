@@ -83,16 +83,47 @@ export async function writeClusterConfig(
   return answer.ok ? ok(undefined) : answer;
 }
 
-/** `create`: only if there is none yet, so that of two that joined at once one finds out. */
+/** Every gateway says the same, since all of them join with one key; applying what is there already changes nothing. */
 export async function writeClusterSecret(
   client: KubeClient,
   stateDir: string,
-  mode: "create" | "replace",
 ): Promise<Result<undefined, ApiFailure>> {
-  const data = Object.fromEntries(
-    NAMES.map((name) => [name, readFileSync(join(stateDir, name)).toString("base64")]),
-  );
-  const body = {
+  const answer = await client.request({
+    method: "PATCH",
+    path: pathOf(SECRETS, { namespace: SYSTEM_NAMESPACE, name: CLUSTER_SECRET }),
+    query: { fieldManager: FIELD_MANAGER, force: "true" },
+    body: secretOf(NAMES.map((name) => [name, readFileSync(join(stateDir, name), "utf8")])),
+    contentType: "application/apply-patch+yaml",
+  });
+  return answer.ok ? ok(undefined) : answer;
+}
+
+/**
+ * The key that the cluster joins with, before it has joined: `pem` unless another gateway, or this one in an earlier life, was
+ * first. Answers whose it is.
+ */
+export async function reserveClusterKey(
+  client: KubeClient,
+  pem: string,
+): Promise<Result<string, ApiFailure>> {
+  const created = await client.request({
+    method: "POST",
+    path: pathOf(SECRETS, { namespace: SYSTEM_NAMESPACE }),
+    query: { fieldManager: FIELD_MANAGER },
+    body: secretOf([[STATE_FILES.key, pem]]),
+  });
+  if (created.ok) return ok(pem);
+  if (created.error.kind !== "conflict") return created;
+  const path = pathOf(SECRETS, { namespace: SYSTEM_NAMESPACE, name: CLUSTER_SECRET });
+  const found = await client.request({ method: "GET", path });
+  if (!found.ok) return found;
+  const data = textMap(asKubeObject(found.value)?.["data"]);
+  const theirs = Buffer.from(data[STATE_FILES.key] ?? "", "base64").toString("utf8");
+  return theirs === "" ? err(failureOf(500, `it has no ${STATE_FILES.key}: delete it`)) : ok(theirs);
+}
+
+function secretOf(files: readonly (readonly [name: string, text: string])[]) {
+  return {
     apiVersion: apiVersionOf(SECRETS),
     kind: SECRETS.kind,
     type: "Opaque",
@@ -101,21 +132,8 @@ export async function writeClusterSecret(
       name: CLUSTER_SECRET,
       labels: { [LABEL.managedBy]: LABEL.manager },
     },
-    data,
+    data: Object.fromEntries(files.map(([name, text]) => [name, Buffer.from(text).toString("base64")])),
   };
-  const at = { namespace: SYSTEM_NAMESPACE };
-  const answer = await client.request(
-    mode === "create"
-      ? { method: "POST", path: pathOf(SECRETS, at), query: { fieldManager: FIELD_MANAGER }, body }
-      : {
-          method: "PATCH",
-          path: pathOf(SECRETS, { ...at, name: CLUSTER_SECRET }),
-          query: { fieldManager: FIELD_MANAGER, force: "true" },
-          body,
-          contentType: "application/apply-patch+yaml",
-        },
-  );
-  return answer.ok ? ok(undefined) : answer;
 }
 
 /** Writes what differs; `cluster.json` last, because it vouches for the rest. Answers whether anything did. */

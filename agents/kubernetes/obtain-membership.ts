@@ -3,10 +3,13 @@ import type { Logger } from "../../federation/model/log.ts";
 import { type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
 import { err, ok, type Result } from "../../federation/model/result.ts";
 import type { SystemRole } from "../../federation/model/spiffe-id.ts";
+import { privateKeyToPem } from "../../federation/trust/index.ts";
 import {
+  adoptJoinKey,
   joinCluster,
   joinWithCsr,
   type Membership,
+  pendingJoinKey,
   readClusterState,
   readMembership,
 } from "../../gateway/discovery/index.ts";
@@ -21,6 +24,7 @@ import {
   publicFilesOf,
   readClusterConfig,
   readClusterSecret,
+  reserveClusterKey,
   type StateFiles,
   stateFilesOf,
   writeClusterConfig,
@@ -38,6 +42,8 @@ interface Custody {
   readonly kind: "Secret" | "ConfigMap";
   find(client: KubeClient): Promise<Result<StateFiles | undefined, ApiFailure>>;
   read(stateDir: string): Result<Membership, Problem>;
+  /** What has to be kept before the token is spent, so that whoever comes after a crash can spend it again. */
+  readonly reserve?: (client: KubeClient, stateDir: string) => Promise<Result<undefined, Problem>>;
   /** Absent: others make it. */
   readonly make?: (config: JoinConfig) => Promise<Result<Membership, Problem>>;
   keep(client: KubeClient, stateDir: string): Promise<Result<undefined, ApiFailure>>;
@@ -61,9 +67,20 @@ const WITH_KEY: Custody = {
   kind: "Secret",
   find: readClusterSecret,
   read: readClusterState,
+  reserve: reserveKey,
   make: (config) => joinCluster(joinOptions(config)),
-  keep: (client, stateDir) => writeClusterSecret(client, stateDir, "create"),
+  keep: writeClusterSecret,
 };
+
+/** All gateways join with the key that one of them made: the registry takes it for one admission, however often it is asked. */
+async function reserveKey(client: KubeClient, stateDir: string): Promise<Result<undefined, Problem>> {
+  const key = pendingJoinKey(stateDir);
+  if (!key.ok) return key;
+  const own = privateKeyToPem(key.value);
+  const reserved = await reserveClusterKey(client, own);
+  if (!reserved.ok) return err(problemOf(`create secrets ${CLUSTER_SECRET}`, reserved.error));
+  return reserved.value === own ? ok(undefined) : adoptJoinKey(stateDir, reserved.value);
+}
 
 /** It is somebody else's, whoever asks. */
 const WITHOUT_KEY: Custody = {
@@ -113,7 +130,7 @@ export async function obtainMembership(
         log.info("cluster_joined", { cluster: joined.value.cluster, federation: joined.value.federation });
         continue;
       }
-      // Another gateway was first, and is about to write it.
+      // By another key: a gateway of an earlier release was first, and is about to write it.
       if (joined.error.name !== "join_token_spent") return joined;
       waiting = joined.error;
     }
@@ -126,7 +143,7 @@ export async function obtainMembership(
 
 async function joinWithToken(
   config: ProcessConfig,
-  { read, keep, kind }: Custody,
+  { read, reserve, keep, kind }: Custody,
   make: NonNullable<Custody["make"]>,
   client: KubeClient,
 ): Promise<Result<Membership, Problem>> {
@@ -143,11 +160,12 @@ async function joinWithToken(
   if (!token.ok) return token;
   // Joined by an earlier attempt that could not keep it: the token is spent, the membership is here.
   const earlier = read(stateDir);
+  const reserved = earlier.ok ? undefined : await reserve?.(client, stateDir);
+  if (reserved?.ok === false) return reserved;
   const joined = earlier.ok ? earlier : await make({ ...config, registry, token: token.value });
   if (!joined.ok) return joined;
   const kept = await keep(client, stateDir);
-  if (kept.ok || kept.error.kind === "conflict") return joined;
-  return err(problemOf(`create ${kind.toLowerCase()}s ${CLUSTER_SECRET}`, kept.error));
+  return kept.ok ? joined : err(problemOf(`patch ${kind.toLowerCase()}s ${CLUSTER_SECRET}`, kept.error));
 }
 
 /** What the holder of the CA's key asks to be certified: no secret, and there for as long as the cluster is. */

@@ -117,7 +117,7 @@ function publishMembership({ config, client, discovery, external, log }: ServeId
   let isRenewed = false;
   const write = async () => {
     if (external === undefined && isRenewed) {
-      const kept = await writeClusterSecret(client, stateDir, "replace");
+      const kept = await writeClusterSecret(client, stateDir);
       if (!kept.ok) return kept;
     }
     return writeClusterConfig(client, stateDir);

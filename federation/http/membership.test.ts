@@ -85,6 +85,42 @@ describe("joining", () => {
     for (const reply of refused) expect(reply).toMatchObject({ status: 409, json: { code: "ISTH-1033" } });
   });
 
+  test("answers a repetition with the admitted key, and nobody else's, as it answered the first time", async () => {
+    const { register, send, state, clock } = await scene();
+    const token = await register("east");
+    const privateKey = createClusterKey();
+    const trustDomain = "east.demo.mesh" as TrustDomain;
+    const redeem = (csr: string) => send("POST", "/v1/join", { token: null, body: { token, csr } });
+    // Each request is signed anew, as after a restart: it is the key that counts.
+    const own = () => createCsr({ privateKey, trustDomain });
+    const revision = (await state()).revision;
+    const replies = await Promise.all(Array.from({ length: 50 }, () => redeem(own())));
+    expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([200]));
+    expect(new Set(replies.map(({ json }) => JSON.stringify(json))).size).toBe(1);
+    expect((await redeem(own())).json).toEqual(replies[0]?.json);
+    expect(await redeem(csrFor(trustDomain))).toMatchObject({ status: 409, json: { code: "ISTH-1033" } });
+    const foreign = createCsr({ privateKey, trustDomain: "west.demo.mesh" as TrustDomain });
+    expect(await redeem(foreign)).toMatchObject({ status: 409, json: { code: "ISTH-1033" } });
+    expect(await redeem("-----BEGIN nonsense")).toMatchObject({ status: 409, json: { code: "ISTH-1033" } });
+    // One admission: no second certificate, and nothing else in the log of changes.
+    expect((await state()).revision).toBe(revision + 1);
+    clock.advance(16 * 60_000);
+    expect(await redeem(own())).toMatchObject({ status: 401, json: { code: "ISTH-1032" } });
+  });
+
+  test("admits nobody by a repetition once the cluster is removed, or registered anew", async () => {
+    const { register, send } = await scene();
+    const token = await register("east");
+    const body = { token, csr: csrFor("east.demo.mesh") };
+    const redeem = () => send("POST", "/v1/join", { token: null, body });
+    expect((await redeem()).status).toBe(200);
+    expect((await redeem()).status).toBe(200);
+    await send("DELETE", "/v1/clusters/east");
+    expect(await redeem()).toMatchObject({ status: 401, json: { code: "ISTH-1031" } });
+    await register("east");
+    expect(await redeem()).toMatchObject({ status: 401, json: { code: "ISTH-1031" } });
+  });
+
   test("refuses an expired token, a forged one and one of a removed cluster, each with its own code", async () => {
     const { register, send, clock } = await scene();
     const redeem = (token: string) =>

@@ -49,6 +49,8 @@ export interface Authority {
   }): Promise<Result<IssuedCa, Problem>>;
   /** Whether two CA certificates (DER, base64) are for the same key and begin within a few minutes of each other. */
   isSameIssue(a: string, b: string): boolean;
+  /** The first of these CA certificates (DER, base64) that has the request's name and key; `undefined` also for a bad request. */
+  issuedFor(csr: string, certificates: readonly string[]): string | undefined;
   createJoinToken(cluster: string, state: FederationState, now: number): Promise<IssuedJoinToken>;
   verifyJoinToken(
     token: string,

@@ -136,17 +136,38 @@ export class Registry {
     if (!claims.ok) return { ok: false, error: { problem: claims.error } };
     const { cluster, tokenId } = claims.value;
     const trustDomain = trustDomainOf(this.state.federation, cluster);
+    const admit = (certificatePem: string): JoinResponse => {
+      const { federation } = this.state;
+      return { federation, cluster, trustDomain, ...this.#trust(trustDomain, certificatePem) };
+    };
     // Before any certificate is made: a spent token must not cost a signature.
     const spendable = checkJoinToken(this.state, cluster, tokenId);
-    if (!spendable.ok) return spendable;
+    if (!spendable.ok) return this.#admittedBefore(cluster, tokenId, request.csr, admit) ?? spendable;
     const ca = await this.authority.issueClusterCa({ csr: request.csr, trustDomain, now: this.clock.now() });
     if (!ca.ok) return { ok: false, error: { problem: ca.error } };
     const joined = await this.#ledger.execute({ actor: `cluster:${cluster}` }, (state) =>
       planJoin(state, { cluster, tokenId, ca: ca.value, time: this.#time() }),
     );
-    if (!joined.ok) return joined;
-    const { federation } = this.state;
-    return ok({ federation, cluster, trustDomain, ...this.#trust(trustDomain, ca.value.certificatePem) });
+    if (!joined.ok) return this.#admittedBefore(cluster, tokenId, request.csr, admit) ?? joined;
+    return ok(admit(ca.value.certificatePem));
+  }
+
+  /**
+   * The admission that this token gave, for whoever asks again with the key that was admitted: the answer got lost, or its
+   * receiver died before it was kept. Nothing changes by it, and another key is as late as ever.
+   */
+  #admittedBefore(
+    cluster: string,
+    tokenId: string,
+    csr: string,
+    admit: (certificatePem: string) => JoinResponse,
+  ): Result<JoinResponse, Refusal> | undefined {
+    const record = this.state.clusters.get(cluster)?.record;
+    if (record?.spentTokenId !== tokenId) return undefined;
+    const issued = this.authority.issuedFor(csr, record.authorities);
+    return issued === undefined
+      ? undefined
+      : ok(admit(encodePem("CERTIFICATE", Buffer.from(issued, "base64"))));
   }
 
   async renew(actor: string, cluster: string, csr: string): Answer<RenewResponse> {

@@ -6,9 +6,11 @@ import {
   createJoinToken,
   indexBundles,
   encodePem,
+  isKeyOf,
   issueClusterCaWith,
   issueOperatorToken,
   parseCertificate,
+  parseCsr,
   type RootSigner,
   type SigningKey,
   signKeySet,
@@ -89,6 +91,15 @@ export function createTrustAuthority(options: {
       if (one === undefined || other === undefined) return false;
       const apart = Math.abs(one.notBeforeMs - other.notBeforeMs);
       return apart <= SAME_ISSUE_MS && one.publicKeyInfo.equals(other.publicKeyInfo);
+    },
+    issuedFor(csr, certificates) {
+      const request = parseCsr(csr);
+      if (!request.ok) return undefined;
+      const { publicKey, spiffeUri } = request.value;
+      return certificates.find((certificate) => {
+        const made = readCertificate(Buffer.from(certificate, "base64"));
+        return made.names.uris.join() === spiffeUri && isKeyOf(made, publicKey);
+      });
     },
     async createJoinToken(cluster, state, now) {
       const request = { key: await signer(state), federation, cluster, now };

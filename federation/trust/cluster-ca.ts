@@ -72,7 +72,10 @@ export function acceptClusterCa(request: {
 }
 
 /** Whether a CA signs with the private half of this key. */
-export function isKeyOf({ publicKeyInfo }: ClusterCaCertificate, publicKey: KeyObject): boolean {
+export function isKeyOf(
+  { publicKeyInfo }: Pick<ClusterCaCertificate, "publicKeyInfo">,
+  publicKey: KeyObject,
+): boolean {
   return publicKeyInfo.equals(publicKey.export({ type: "spki", format: "der" }));
 }
 

@@ -24,6 +24,7 @@ export {
   type SecretTexts,
   type StoredSecret,
 } from "./secret-store.ts";
+export { adoptJoinKey, pendingJoinKey } from "./join-key.ts";
 export { type JoinOptions, joinCluster, joinWithCsr } from "./membership.ts";
 export type { SnapshotSourceStatus } from "./snapshot-poll.ts";
 export type {

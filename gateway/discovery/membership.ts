@@ -1,5 +1,5 @@
-import { type KeyObject, randomUUID } from "node:crypto";
-import { existsSync, rmSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
 import { type Problem, problem } from "../../federation/model/problem.ts";
@@ -7,16 +7,7 @@ import { err, ok, type Result } from "../../federation/model/result.ts";
 import { parseTrustDomain } from "../../federation/model/spiffe-id.ts";
 import { federationInfo } from "../../federation/model/wire/api.ts";
 import { decode } from "../../federation/model/wire/decode.ts";
-import {
-  type ClusterCa,
-  createClusterKey,
-  createCsr,
-  peekJoinToken,
-  privateKeyFromPem,
-  privateKeyToPem,
-  readSecretFile,
-  writeSecretFile,
-} from "../../federation/trust/index.ts";
+import { type ClusterCa, createCsr, peekJoinToken, writeSecretFile } from "../../federation/trust/index.ts";
 import type { Clock } from "../process/clock.ts";
 import {
   type ClusterState,
@@ -28,6 +19,7 @@ import {
   writeMembership,
 } from "./cluster-state.ts";
 import type { Fetch } from "./http-fetch.ts";
+import { forgetJoinKey, pendingJoinKey } from "./join-key.ts";
 import { createMemberClient, type MemberClient, type MemberRequest } from "./member-client.ts";
 import {
   acceptCertified,
@@ -58,14 +50,14 @@ const MAX_SKEW_MS = 30_000;
 
 /**
  * Redeems a join token. The key is made here and stays here: it is kept before the token is spent, so that a join whose
- * answer was lost can be repeated with the same request.
+ * answer was lost can be repeated with the same request: to the same key the registry says the same again.
  */
 export async function joinCluster(options: JoinOptions): Promise<Result<ClusterState, Problem>> {
   const { stateDir, clock } = options;
   const begun = await beginJoin(options);
   if (!begun.ok) return begun;
   const { wanted, client } = begun.value;
-  const key = pendingKey(stateDir);
+  const key = pendingJoinKey(stateDir);
   if (!key.ok) return key;
   const csr = createCsr({ privateKey: key.value, trustDomain: wanted.trustDomain });
   const answer = await redeem(client, options.token, wanted, csr);
@@ -75,7 +67,7 @@ export async function joinCluster(options: JoinOptions): Promise<Result<ClusterS
   const state = { ...wanted, ...accepted.value };
   const published = publish(stateDir, () => writeClusterState(stateDir, state));
   if (!published.ok) return published;
-  rmSync(join(stateDir, PENDING_KEY), { force: true });
+  forgetJoinKey(stateDir);
   return ok(state);
 }
 
@@ -232,19 +224,6 @@ async function greet(
   return err(
     problem("clock_skew", `this machine's clock is ${seconds} s ${side} the registry's; nothing was changed`),
   );
-}
-
-const PENDING_KEY = "join.key";
-
-/** The key of an earlier attempt, else a new one. */
-function pendingKey(stateDir: string): Result<KeyObject, Problem> {
-  const path = join(stateDir, PENDING_KEY);
-  const earlier = existsSync(path) ? readSecretFile(path) : undefined;
-  const read = earlier?.ok === true ? privateKeyFromPem(earlier.value) : undefined;
-  if (read?.ok === true) return read;
-  const key = createClusterKey();
-  const written = writeSecretFile(path, privateKeyToPem(key));
-  return written.ok ? ok(key) : written;
 }
 
 /** Writes the new membership; a directory that was joined before counts as not joined until all of it is there. */

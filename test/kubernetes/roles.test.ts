@@ -205,7 +205,7 @@ async function member(): Promise<void> {
   const token = await registerCluster(registry, "west");
   unwrap(await joinCluster({ registryUrl: registry.url, token, stateDir: stateDir(), clock: systemClock }));
   unwrap(await writeClusterConfig(api.client, stateDir()));
-  unwrap(await writeClusterSecret(api.client, stateDir(), "create"));
+  unwrap(await writeClusterSecret(api.client, stateDir()));
 }
 
 /** All roles of ours and what they allow. */
@@ -401,7 +401,7 @@ async function startsWithout(permission: Permission): Promise<void> {
   const client = await clientOf(account);
   if (resource === "secrets" && verb === "patch") {
     // The key of the CA is renewed once a year.
-    const written = await writeClusterSecret(client, stateDir(), "replace");
+    const written = await writeClusterSecret(client, stateDir());
     if (!written.ok) log.warn("membership_not_written", { code: "ISTH-6503", detail: written.error.message });
   } else if (resource === "tokenreviews") {
     const reviewed = await createTokenReviewer(client, systemClock).review("a token");

@@ -11,7 +11,8 @@ export const JOIN_ENDPOINTS: readonly Endpoint[] = [
   {
     method: "post",
     path: "/v1/join",
-    summary: "Redeem a join token: a CSR for the cluster's CA certificate and everything to trust",
+    summary:
+      "Redeem a join token: a CSR for the cluster's CA certificate and everything to trust; repeated with the same key, the same answer",
     security: ["token"],
     body: joinRequest,
     answer: { status: 200, schema: joinResponse },
