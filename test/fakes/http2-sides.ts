@@ -10,6 +10,7 @@ import { Flag, FrameType, PREFACE } from "../../gateway/dataplane/http2/frame.ts
 import { HpackEncoder } from "../../gateway/dataplane/http2/hpack-encoder.ts";
 import { recycle } from "../../gateway/dataplane/http2/output.ts";
 import type { Stream, StreamHandler } from "../../gateway/dataplane/http2/stream.ts";
+import { frame } from "./h2-frames.ts";
 
 export const OPTIONS: Omit<ConnectionOptions, "role"> = {
   maxStreams: 10,
@@ -136,20 +137,6 @@ export function pair(options: Partial<ConnectionOptions> = {}) {
   const server = new Side("server", options);
   settle(client, server);
   return { client, server };
-}
-
-export function frame(
-  type: number,
-  flags: number,
-  stream: number,
-  payload: Buffer = Buffer.alloc(0),
-): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
 }
 
 export const uint32 = (value: number) => {

@@ -4,6 +4,7 @@ import type { PortProtocol, ServiceEndpoint } from "../../federation/model/servi
 import { type SpiffeId, type TrustDomain, workloadSpiffeId } from "../../federation/model/spiffe-id.ts";
 import type { StaticCluster, StaticWorkload } from "../../federation/model/static-cluster.ts";
 import type { Outside } from "../../gateway/process/outside.ts";
+import { emptySnapshot } from "./fake-registry.ts";
 import { type MeshMember, startMember } from "./mesh-member.ts";
 import { createTestFederation, type TestFederation } from "./pki.ts";
 import { until } from "./until.ts";
@@ -141,15 +142,7 @@ function snapshotOf(
   const workloads = ["ns/shop/sa/web"];
   const consumers = [{ cluster: "west", trustDomain: domain("west"), workloads }];
   return {
-    apiVersion: "isthmus.dev/v1alpha1",
-    kind: "Snapshot",
-    federation: FEDERATION,
-    cluster,
-    trustDomain: domain(cluster),
-    revision: 1,
-    issuedAt: "2026-01-01T00:00:00Z",
-    bundles: federation.bundles,
-    denied: [],
+    ...emptySnapshot(federation, cluster, 1),
     peers: (cluster === "west" ? exporters : ["west"]).map((name) => ({
       cluster: name,
       trustDomain: domain(name),
@@ -163,7 +156,6 @@ function snapshotOf(
       workloads,
     })),
     exports: cluster === "west" ? [] : [{ ...service, ports, consumers }],
-    egress: { policies: [] },
   };
 }
 

@@ -1,6 +1,7 @@
 /** Random frames, half of them mended into something sensible, for a server that must survive them all. */
 import { Flag, FrameType } from "../../gateway/dataplane/http2/frame.ts";
-import { block, frame, framesOf, GET, served, uint32 } from "../fakes/http2-sides.ts";
+import { frame } from "../fakes/h2-frames.ts";
+import { block, framesOf, GET, served, uint32 } from "../fakes/http2-sides.ts";
 import type { Random } from "./random.ts";
 
 const FLAGS = [

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
+import { emptySnapshot } from "../fakes/fake-registry.ts";
 import { type MeshMember, startMember } from "../fakes/mesh-member.ts";
 import { createTestFederation, type TestFederation } from "../fakes/pki.ts";
 import { dialTls, openSession } from "../fakes/tunnel-client.ts";
@@ -15,22 +16,7 @@ describe("a gateway that has no snapshot yet", () => {
   beforeEach(async () => {
     // Of one root, as a federation's clusters are: only the bundle of its own domain was given to it when it joined.
     federation = createTestFederation("test.mesh", ["east", "west"]);
-    const { trustDomain } = federation.cluster("east");
-    snapshot = {
-      apiVersion: "isthmus.dev/v1alpha1",
-      kind: "Snapshot",
-      federation: "test.mesh",
-      cluster: "east",
-      trustDomain,
-      revision: 1,
-      issuedAt: "2026-01-01T00:00:00Z",
-      bundles: federation.bundles,
-      denied: [],
-      peers: [],
-      imports: [],
-      exports: [],
-      egress: { policies: [] },
-    };
+    snapshot = emptySnapshot(federation, "east", 1);
     const services = {
       apiVersion: "isthmus.dev/v1alpha1",
       kind: "StaticCluster",

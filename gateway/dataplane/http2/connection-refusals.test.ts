@@ -1,9 +1,9 @@
 // Longer than other files: one table of what is refused, and with which code.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { frame } from "../../../test/fakes/h2-frames.ts";
 import {
   block,
-  frame,
   framesOf,
   GET,
   goawayOf,
