@@ -17,6 +17,7 @@ import type { Grant } from "../live-grants.ts";
 import { renderProblem } from "../problem-reply.ts";
 import { abort, ignore, type RelayCounters, type RelayEnd, relay } from "../relay.ts";
 import { externalStream } from "./external-stream.ts";
+import { awaitFirstBytes, judgeFirstBytes } from "./first-bytes.ts";
 import type { FlowCounter } from "./flows.ts";
 import type { ExternalGate, Way } from "./gate.ts";
 import { JudgedHttp1, type JudgedHttp1Host } from "../judged/judged-http1.ts";
@@ -233,10 +234,6 @@ export class ExternalSession implements JudgedHttp1Host, Grant {
     });
   }
 
-  /**
-   * The client's first bytes wait until they are judged: where they begin a TLS handshake, SNI must name the host. What the
-   * server says meanwhile passes, because some protocols begin with it.
-   */
   #judgeFirstBytes(
     destination: Destination,
     rule: ExternalRule | undefined,
@@ -244,43 +241,16 @@ export class ExternalSession implements JudgedHttp1Host, Grant {
     upstream: RelayEnd,
   ): void {
     const mustBeTls = rule?.tls?.mode === "passthrough";
-    const stream = upstream as unknown as NodeJS.EventEmitter;
-    const passDown = (chunk: Buffer): void => {
-      this.counters.down.value += chunk.length;
-      if (!this.#end.write(chunk)) upstream.pause();
-    };
-    const resume = (): void => void upstream.resume();
-    const dropped = (): void => void abort(this.#end);
-    if (!mustBeTls) {
-      stream.on("data", passDown);
-      this.#end.on("drain", resume);
-    }
-    stream.once("close", dropped);
-    const timed = mustBeTls ? sniffClientHello : waitForFirstBytes;
-    timed(this.#end, early, (outcome, bytes) => {
-      stream.off("data", passDown);
-      stream.off("close", dropped);
-      (this.#end as unknown as NodeJS.EventEmitter).off("drain", resume);
-      if (this.#isOver) return abort(upstream);
-      const reason = this.#judgeHello(destination, mustBeTls, outcome);
-      if (reason === undefined) return this.#join(upstream, bytes, rule);
-      abort(upstream);
-      this.refuse(reason);
-    });
-  }
-
-  #judgeHello(
-    { host }: Destination,
-    mustBeTls: boolean,
-    outcome: Parameters<typeof helloName>[0],
-  ): Problem | undefined {
-    if (!("name" in outcome) && outcome.kind === "not-tls" && !mustBeTls) return undefined;
-    if (host.kind === "address" && !("name" in outcome) && outcome.kind === "hello") return undefined;
-    const named = helloName(outcome);
-    if (!named.ok) return named.error;
-    return named.value === host.name
-      ? undefined
-      : problem("egress_name_mismatch", `SNI says ${named.value}, the connection goes to ${host.name}`);
+    awaitFirstBytes(
+      { client: this.#end, upstream, early, mustBeTls, down: this.counters.down },
+      (first, bytes) => {
+        if (this.#isOver) return abort(upstream);
+        const reason = judgeFirstBytes(destination.host, mustBeTls, first);
+        if (reason === undefined) return this.#join(upstream, bytes, rule);
+        abort(upstream);
+        this.refuse(reason);
+      },
+    );
   }
 
   #join(upstream: RelayEnd, early: Buffer, rule: ExternalRule | undefined): void {
@@ -358,7 +328,8 @@ export class ExternalSession implements JudgedHttp1Host, Grant {
       ),
     );
     const made = { pool, flow: known?.flow ?? this.#flow(decided.destination, rule, "http") };
-    if (known === undefined) this.#allowed(decided.destination, rule, decided.reach);
+    const { destination, reach } = decided;
+    if (known === undefined) this.#allowed(destination, rule, "name" in reach ? false : reach.wouldDeny);
     decided.pools.set(rule, made);
     return made;
   }
@@ -369,13 +340,13 @@ export class ExternalSession implements JudgedHttp1Host, Grant {
     return `${this.#caller.uri} ${destination.host.name} ${destination.port} ${rank?.policy ?? ""} ${rank?.position ?? ""}`;
   }
 
-  #allowed(destination: Destination, rule: ExternalRule | undefined, reach: ExternalReach | Problem): void {
+  #allowed(destination: Destination, rule: ExternalRule | undefined, wouldDeny: boolean): void {
     this.#gate.audit.allowed({
       caller: this.#caller.uri,
       way: this.#way.kind,
       destination: this.#gate.describe(destination),
       policy: rule?.policy,
-      wouldDeny: "name" in reach ? false : reach.wouldDeny,
+      wouldDeny,
     });
   }
 
@@ -387,13 +358,7 @@ export class ExternalSession implements JudgedHttp1Host, Grant {
   ): void {
     this.#gate.flows.count(this.#flow(destination, rule, protocol), wouldDeny);
     if (wouldDeny) this.#wouldDeny();
-    this.#gate.audit.allowed({
-      caller: this.#caller.uri,
-      way: this.#way.kind,
-      destination: this.#gate.describe(destination),
-      policy: rule?.policy,
-      wouldDeny,
-    });
+    this.#allowed(destination, rule, wouldDeny);
   }
 
   #flow(destination: Destination, rule: ExternalRule | undefined, protocol: "http" | "tcp"): FlowCounter {
@@ -467,22 +432,4 @@ export class ExternalSession implements JudgedHttp1Host, Grant {
 
 function sameDestination(a: Destination, b: Destination): boolean {
   return a === b || (a.port === b.port && a.host.name === b.host.name);
-}
-
-/** As `sniffClientHello`, but a client may take its time: in some protocols the server speaks first. */
-function waitForFirstBytes(end: RelayEnd, early: Buffer, done: Parameters<typeof sniffClientHello>[2]): void {
-  if (early.length > 0) return sniffClientHello(end, early, done);
-  const stream = end as unknown as NodeJS.EventEmitter;
-  const onData = (chunk: Buffer): void => {
-    stream.off("data", onData);
-    stream.off("end", onEnd);
-    sniffClientHello(end, chunk, done);
-  };
-  const onEnd = (): void => {
-    stream.off("data", onData);
-    done({ kind: "not-tls" }, NO_BYTES);
-  };
-  stream.on("data", onData);
-  stream.once("end", onEnd);
-  end.resume();
 }
