@@ -4,7 +4,13 @@ import type { KubeExport, KubeImport, KubeNamespace } from "./digest/mcs.ts";
 import type { KubeService } from "./digest/service.ts";
 import { parseAliasSource } from "./mcs/alias.ts";
 import { isAccepted } from "./mcs/declared.ts";
-import type { AliasFacts, ExportFacts, RegistryAnswer } from "./mcs/service-view.ts";
+import {
+  type AliasFacts,
+  type ExportFacts,
+  importedOf,
+  type RegistryAnswer,
+  takesPart,
+} from "./mcs/service-view.ts";
 import type { SliceIndex } from "./slice-index.ts";
 
 /** This cluster's objects, as its API server tells them. */
@@ -104,6 +110,11 @@ export class Clusterset {
       localSlices: this.#objects.slices.of(source),
       firstSeen: this.#accepted.get(source)?.firstSeen,
     };
+  }
+
+  /** Unknown to the registry, it is: what is wrong with it shows when the registry has answered. */
+  ownTakesPart(key: string): boolean {
+    return takesPart(importedOf(this.factsOf(key), this.#cluster));
   }
 
   /** Of what an alias stands for; of nothing where nobody can tell what that is. */

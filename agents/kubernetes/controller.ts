@@ -346,6 +346,7 @@ export class Controller {
       imports: this.#imports.items,
       namespaces: this.#namespaces.items,
       offers: snapshot.current.offers ?? [],
+      ownTakesPart: (key) => this.#clusterset.ownTakesPart(key),
     });
     const exportsAndImports = mcs.filter((resource) => this.#isGood(resource));
     const resources = [
@@ -366,7 +367,10 @@ export class Controller {
     const decoded = decode(declareResponse, JSON.parse(answer.value.text));
     if (!decoded.ok) return false;
     this.#complaints.delete("declaration");
-    for (const key of this.#clusterset.answered(decoded.value)) this.#touch(key);
+    for (const key of this.#clusterset.answered(decoded.value)) {
+      this.#touch(key);
+      if (!this.#clusterset.ownTakesPart(key)) this.#declare.changed();
+    }
     const { results } = decoded.value;
     const now = this.#now();
     const changes = [

@@ -42,6 +42,20 @@ describe("what a cluster's own control plane declares", () => {
     ]);
   });
 
+  test("may be a name that its own cluster exports alone, or beside others; an operator's import begins elsewhere", async () => {
+    const { declare, apply, snapshot, reportServices, east, west } = await scene();
+    const own = importOf("east", "cart", "east");
+    expect(await apply(own)).toMatchObject({ status: 400 });
+    expect(await declare(exportOf("east", "cart", "*"), own)).toMatchObject({ status: 200 });
+    const sources = async () => (await snapshot(east)).imports.map(({ from }) => from.cluster);
+    expect(await sources()).toEqual(["east"]);
+    await reportServices(west, "cart");
+    await apply(exportOf("west", "cart", "*"));
+    const both = { ...own, spec: { from: { cluster: "west", also: ["east"] } } } as AppliedResource;
+    await declare(exportOf("east", "cart", "*"), both);
+    expect((await sources()).sort()).toEqual(["east", "west"]);
+  });
+
   test("is a complete set: what is left out goes, what an operator applied stays", async () => {
     const { declare, apply, state } = await scene();
     await apply(policyOf("east", "theirs", "cart"), exportOf("east", "stock", "west"));

@@ -77,7 +77,8 @@ export function buildGateway(context: MemberContext): Proxy {
     openLocal: (target, avoid) => delivery.open(target, avoid),
   };
   const listeners = createListeners(context, engine, inward);
-  const pods = createPodListeners(context, engine, inward);
+  // Whose own endpoints stand beside the gateways in one Service, which divides calls among them.
+  const pods = createPodListeners(context, engine, { ...inward, forOthers: true });
   const outside = createOutside(context, engine, delivery);
   const securedProxy = createSecuredProxy(context, engine, gate);
   const ways = createWays(context, engine, (socket, caller, way) => gate.accept(socket, caller, way));

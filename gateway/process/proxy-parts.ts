@@ -63,7 +63,7 @@ export function createWays(
 }
 
 /** Ways to services: `upstreamFor` leads towards a trust domain, `openLocal` into the own cluster; `guard` says which of them is well. */
-export type InwardWays = Pick<EntryEnvironment, "upstreamFor" | "openLocal" | "guard">;
+export type InwardWays = Pick<EntryEnvironment, "upstreamFor" | "openLocal" | "guard" | "forOthers">;
 
 /** Where workloads enter the mesh. */
 export function createListeners(context: MemberContext, engine: Engine, ways: InwardWays): ListenerSet {

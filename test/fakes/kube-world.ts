@@ -192,6 +192,10 @@ export interface KubeCluster {
   readonly source: KubernetesSource;
   /** Where the gateways listen for pods. */
   readonly gatewayHost: string;
+  /** Where their tunnels end there. */
+  readonly tunnelPort: number;
+  /** Its membership. */
+  readonly stateDir: string;
   readonly discovery: Discovery;
   readonly log: readonly LogFields[];
   stop(): void;
@@ -306,6 +310,8 @@ async function startKubeCluster(
     gateway,
     source,
     gatewayHost,
+    tunnelPort: bound.port,
+    stateDir,
     discovery,
     log,
     stop() {

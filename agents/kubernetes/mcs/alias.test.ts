@@ -79,6 +79,7 @@ describe("what the registry is told of aliases", () => {
       exports: new Map(),
       imports: new Map([["shop/payments-eu", alias(from, rest)]]),
       namespaces: new Map([["shop", { ...shop, settings }]]),
+      ownTakesPart: () => true,
       offers,
     }).map(({ metadata, spec }) => ({ metadata, spec }));
   const metadata = { cluster: "west", namespace: "shop", name: "payments-eu" };

@@ -18,17 +18,22 @@ export interface DeclaredView {
   readonly imports: ReadonlyMap<string, KubeImport>;
   readonly namespaces: ReadonlyMap<string, KubeNamespace>;
   readonly offers: readonly SnapshotOffer[];
+  /** Whether what this cluster exports under a name is all part of what the name means here; see `takesPart`. */
+  readonly ownTakesPart: (key: string) => boolean;
 }
 
 /** What this cluster's objects say to the registry: what it exports to whom, and what it accepts. Pure. */
 export function declaredResources(view: DeclaredView): readonly AppliedResource[] {
-  return [...declaredExports(view), ...declaredImports(view)];
+  const exports = declaredExports(view);
+  return [...exports, ...declaredImports(view, exports)];
 }
 
-function declaredExports({ cluster, services, exports }: DeclaredView): readonly AppliedResource[] {
+type DeclaredExport = Extract<AppliedResource, { readonly kind: "ServiceExport" }>;
+
+function declaredExports({ cluster, services, exports }: DeclaredView): readonly DeclaredExport[] {
   const keys = new Set(exports.keys());
   for (const [key, { exportLabel }] of services) if (exportLabel) keys.add(key);
-  const declared: AppliedResource[] = [];
+  const declared: DeclaredExport[] = [];
   for (const key of [...keys].sort()) {
     const service = services.get(key);
     const exported = exports.get(key);
@@ -68,49 +73,64 @@ function consumersOf(
   return [...new Set(names)].sort().map((name) => ({ cluster: name, ...rest }));
 }
 
-/** One import for each name that others offer into a namespace of ours, and one for each alias. */
-function declaredImports(view: DeclaredView): readonly AppliedResource[] {
+/** By `shop/cart`, whoever exports it: our own cluster too. */
+type Exporters = ReadonlyMap<string, readonly string[]>;
+
+/** One import for each name that is exported to a namespace of ours, here or elsewhere, and one for each alias. */
+function declaredImports(view: DeclaredView, exports: readonly DeclaredExport[]): readonly AppliedResource[] {
   const aliases = [...view.imports].filter(([, { from }]) => from !== undefined);
   const taken = new Set(aliases.map(([key]) => key));
-  const byName = new Map<string, SnapshotOffer[]>();
-  for (const offer of view.offers) {
-    const key = `${offer.namespace}/${offer.name}`;
-    byName.set(key, [...(byName.get(key) ?? []), offer]);
-  }
-  const plain = [...byName].flatMap(([key, [first, ...others]]) => {
-    if (first === undefined || taken.has(key)) return [];
-    return declaredImport(view, first, acceptedClusters(view, first.namespace, [first, ...others]));
+  const exporters = exportersOf(view, exports);
+  const plain = [...exporters].flatMap(([key, clusters]) => {
+    if (taken.has(key)) return [];
+    const [namespace = "", name = ""] = key.split("/");
+    return declaredImport(view, { namespace, name }, acceptedClusters(view, namespace, clusters));
   });
-  const chosen = aliases.flatMap(([key, each]) => declaredAlias(view, each, byName, key));
+  const chosen = aliases.flatMap(([key, each]) => declaredAlias(view, each, exporters, key));
   return [...plain, ...chosen];
+}
+
+function exportersOf(view: DeclaredView, exports: readonly DeclaredExport[]): Exporters {
+  const byName = new Map<string, string[]>();
+  const add = ({ namespace, name }: ImportName, cluster: string): void => {
+    const key = `${namespace}/${name}`;
+    byName.set(key, [...(byName.get(key) ?? []), cluster]);
+  };
+  for (const offer of view.offers) if (offer.cluster !== view.cluster) add(offer, offer.cluster);
+  // Last: a registry of an earlier release takes our own beside others, and not first.
+  for (const { metadata } of exports)
+    if (view.ownTakesPart(`${metadata.namespace}/${metadata.name}`)) add(metadata, view.cluster);
+  return byName;
 }
 
 /** One cluster is asked for whatever it says, so that the registry can tell why not. */
 function declaredAlias(
   view: DeclaredView,
   alias: KubeImport,
-  offers: ReadonlyMap<string, readonly SnapshotOffer[]>,
+  exporters: Exporters,
   key: string,
 ): readonly AppliedResource[] {
   const here = { service: view.services.get(key), export: view.exports.get(key) };
   const source = readAlias(alias, here);
   if ("reason" in source || isDeleting(alias)) return [];
   const { namespace, name } = source;
-  const clusters =
-    source.cluster === undefined ? (offers.get(`${namespace}/${name}`) ?? []) : [{ cluster: source.cluster }];
-  const accepted = acceptedClusters(view, alias.namespace, clusters);
+  const exporting = exporters.get(`${namespace}/${name}`) ?? [];
+  const clusters = source.cluster === undefined ? exporting : [source.cluster];
+  // What this cluster does not export is known here.
+  const possible = clusters.filter((each) => each !== view.cluster || exporting.includes(each));
+  const accepted = acceptedClusters(view, alias.namespace, possible);
   return declaredImport(view, alias, accepted, { namespace, name });
 }
 
+/** A namespace narrows what it takes from others; what its own cluster exports under the name is always part of it. */
 function acceptedClusters(
   { cluster: own, namespaces }: DeclaredView,
   namespace: string,
-  sources: readonly { readonly cluster: string }[],
+  clusters: readonly string[],
 ): readonly string[] {
   const space = namespaces.get(namespace);
-  return sources
-    .map(({ cluster }) => cluster)
-    .filter((cluster) => cluster !== own && isAccepted(space, cluster));
+  if (space === undefined || space.deleting) return [];
+  return clusters.filter((cluster) => cluster === own || isAccepted(space, cluster));
 }
 
 /** From all of them at once. */

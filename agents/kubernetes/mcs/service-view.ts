@@ -4,7 +4,7 @@ import type { ResourceType } from "../api/resource-type.ts";
 import type { KubeSlice } from "../digest/endpoint-slice.ts";
 import type { KubeExport, KubeImport } from "../digest/mcs.ts";
 import { type KubeService, portProtocol } from "../digest/service.ts";
-import { byPrecedence, mergeSources, type MergedService, type ServiceSource } from "./merge.ts";
+import { byPrecedence, mergeSources, type MergedService, type ServiceSource, sharedPorts } from "./merge.ts";
 import type { ImportName } from "./objects.ts";
 
 /** Who exports what is called by one name; where the name is an alias, of the service that it stands for. */
@@ -74,6 +74,11 @@ export function importedOf(facts: ExportFacts, cluster: string): Imported {
   const own = ownSource(facts, cluster);
   const sources = byPrecedence([...(own === undefined ? [] : [own]), ...facts.offers]);
   return { own, sources, merged: mergeSources(sources) };
+}
+
+/** Whether no port of ours lost its number or its name to an older export: callers are led to a cluster, not to single ports of it. */
+export function takesPart({ own, merged }: Imported): boolean {
+  return own === undefined || sharedPorts(merged, own).length === own.ports.length;
 }
 
 /** Our own export as one source among others; `undefined` while it is not valid, or not known to the registry. */

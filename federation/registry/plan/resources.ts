@@ -32,7 +32,9 @@ export function planApply(
     readonly time: string;
   },
 ): Planned<ApplyResponse> {
-  const issues = command.resources.flatMap((resource, index) => referenceIssues(state, resource, index));
+  const issues = command.resources.flatMap((resource, index) =>
+    referenceIssues(state, resource, index, "applied"),
+  );
   if (issues.length > 0) return refuse("request_invalid", complaint(issues), { issues });
   const conflict = findConflict(state, command.resources);
   if (conflict !== undefined) return conflict;
@@ -115,7 +117,7 @@ function declareStep(
   index: number,
   time: string,
 ): DeclaredStep {
-  const issues = referenceIssues(state, resource, index);
+  const issues = referenceIssues(state, resource, index, "declared");
   if (issues.length > 0) {
     const message = issues.map(
       ({ path, message: what }) => `${path.replace(/^resources\[\d+\]\./, "")}: ${what}`,
@@ -148,12 +150,19 @@ function complaint(issues: readonly Issue[]): string {
 }
 
 /** What the schema cannot know: which clusters there are. */
-function referenceIssues(state: FederationState, resource: AppliedResource, index: number): readonly Issue[] {
+function referenceIssues(
+  state: FederationState,
+  resource: AppliedResource,
+  index: number,
+  by: "applied" | "declared",
+): readonly Issue[] {
   const at = `resources[${index}]`;
   const { cluster } = resource.metadata;
   const issues: Issue[] = [];
   if (!state.clusters.has(cluster)) issues.push(unknownCluster(state, cluster, `${at}.metadata.cluster`));
-  if (resource.kind === "ServiceImport" && resource.spec.from.cluster === cluster) {
+  // Where a control plane speaks, a name may be one that only its own cluster exports: it means that everywhere.
+  const isOwn = resource.kind === "ServiceImport" && resource.spec.from.cluster === cluster;
+  if (isOwn && by === "applied") {
     const message = "a cluster imports from another one first; its own name may stand in spec.from.also";
     issues.push({ path: `${at}.spec.from.cluster`, message });
   }

@@ -44,6 +44,8 @@ export interface EntryEnvironment {
   readonly upstreamFor: (destination: string) => Upstream | undefined;
   /** Present where workloads of our own cluster are dialled from here: the way to one, `undefined` if there is none. */
   readonly openLocal?: (target: EntryForward, avoid: string | undefined) => OpenedStream | undefined;
+  /** Our own endpoints of a name are reached without us, and what comes here was meant for those of other clusters, if there are any. */
+  readonly forOthers?: boolean;
   /** `undefined`: this process has no valid identity of the caller. */
   readonly callerToken: (caller: SpiffeId, audience: string) => string | undefined;
   readonly metrics: Metrics;
@@ -370,7 +372,7 @@ export class Entry {
 
   #compile(): EntryRules {
     const { caller, service, port } = this.key;
-    return compileEntry(this.env.tables.current, caller, service, port);
+    return compileEntry(this.env.tables.current, caller, service, port, this.env.forOthers);
   }
 }
 

@@ -89,10 +89,13 @@ export function compileEntry(
   caller: SpiffeId,
   service: ServiceName,
   port: number,
+  forOthers = false,
 ): EntryRules {
   const decided = decideSources(tables, caller, service, port);
   const refusal = "kind" in decided ? decided : undefined;
-  const sources = "kind" in decided ? [] : decided;
+  const permitted = "kind" in decided ? [] : decided;
+  const others = forOthers ? permitted.filter(({ local }) => !local) : permitted;
+  const sources = others.length === 0 ? permitted : others;
   const [, , namespace = ""] = caller.path.split("/");
   const all = refusal === undefined ? tables?.routes.get(serviceKey(service)) : undefined;
   const routes = all?.table("enforce", port, namespace);

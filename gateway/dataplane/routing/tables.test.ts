@@ -3,11 +3,13 @@ import {
   CART,
   EAST,
   exportRule,
+  id,
   importRule,
   eastTables,
   WEST,
   westTables,
 } from "../../../test/fakes/rules.ts";
+import { compileEntry } from "./decide-request.ts";
 import { importOf } from "./tables.ts";
 
 describe("compiled tables", () => {
@@ -52,6 +54,17 @@ describe("compiled tables", () => {
       ["east", false],
     ]);
     expect([...(route?.ports.keys() ?? [])].sort()).toEqual([80, 8080]);
+  });
+
+  it("leave our own cluster out of an entry that is for others, unless it is the only one", () => {
+    const local = importRule({ from: { ...CART, cluster: "west", trustDomain: WEST } });
+    const leads = (imports: readonly ReturnType<typeof importRule>[], forOthers: boolean) =>
+      compileEntry(westTables({ imports }), id("west/shop/web"), CART, 80, forOthers).sources.map(
+        ({ destination }) => destination,
+      );
+    expect(leads([importRule(), local], false)).toEqual([WEST, EAST]);
+    expect(leads([importRule(), local], true)).toEqual([EAST]);
+    expect(leads([local], true)).toEqual([WEST]);
   });
 
   it("find an export with its audience", () => {

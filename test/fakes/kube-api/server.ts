@@ -66,6 +66,9 @@ export async function startFakeKubeApi(options: FakeKubeApiOptions = {}): Promis
   return double;
 }
 
+/** No shorter than a real one's: Node's five seconds end connections under requests of a process that was busy for that long. */
+const IDLE_MS = 120_000;
+
 class Double implements FakeKubeApi {
   readonly store: ObjectStore;
   readonly requests: string[] = [];
@@ -95,6 +98,7 @@ class Double implements FakeKubeApi {
 
   async up(): Promise<void> {
     this.#server = http.createServer((request, response) => void this.#handle(request, response));
+    this.#server.keepAliveTimeout = IDLE_MS;
     this.#server.on("connection", (socket) => {
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
