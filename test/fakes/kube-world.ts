@@ -174,12 +174,15 @@ function kubeApi(
   };
 }
 
+/** Gateways share their ports with their like, whoever runs them: two tests at once would answer each other's calls. */
+const OWN_NET = process.pid % 256;
+
 /**
  * An address of this machine that a pod may have. A real API server refuses loopback addresses in EndpointSlices: with one,
  * the suites run in a network namespace where all of 198.18.0.0/17 is local (`npm run test:kubernetes`).
  */
 export function localAddress(host: number, net = 0): string {
-  return KUBE_APISERVER === undefined ? `127.${net}.0.${host}` : `198.18.${net}.${host}`;
+  return KUBE_APISERVER === undefined ? `127.${net}.${OWN_NET}.${host}` : `198.18.${net}.${host}`;
 }
 
 export interface KubeCluster {
