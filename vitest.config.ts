@@ -32,28 +32,22 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 30_000,
     maxWorkers: 2,
+    // A process for each file would evaluate the same modules three hundred times: half a second of CPU time each.
+    isolate: false,
     globalSetup: ["test/setup/dynamodb-local.ts"],
     provide: { registryRuntime: "node-sqlite" },
     projects: [
       {
         extends: true,
         test: {
-          name: "unit",
-          include: ["{federation,gateway,agents,infra}/**/*.test.ts"],
-          // A process for each file would evaluate the same modules two hundred times: half a second of CPU time each.
-          isolate: false,
-        },
-      },
-      {
-        extends: true,
-        test: {
           name: "main",
-          include: ["test/**/*.test.ts"],
+          include: ["{federation,gateway,agents,infra,test}/**/*.test.ts"],
           // test/clients has its own script: it wants other people's programs.
           exclude: ["**/node_modules/**", "test/clients/**", HTTP_TESTS, ...LONG_FAULTS],
         },
       },
-      { extends: true, test: { name: "fault", include: [...LONG_FAULTS] } },
+      // Where a process more or less does not show.
+      { extends: true, test: { name: "fault", include: [...LONG_FAULTS], isolate: true } },
       ...(missing === undefined ? OTHER_RUNTIMES : []).map((registryRuntime) => ({
         extends: true as const,
         test: { name: registryRuntime, include: [HTTP_TESTS], provide: { registryRuntime } },
