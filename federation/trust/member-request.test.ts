@@ -162,8 +162,9 @@ describe("a member request", () => {
         (at, code) => {
           const character = String.fromCharCode(code);
           fc.pre(header[at] !== character);
-          expect(codeOf({}, header.slice(0, at) + character + header.slice(at + 1))).toBe(
-            "member_request_invalid",
+          // A changed digit of a time may make it one that has passed, which is judged first.
+          expect(codeOf({}, header.slice(0, at) + character + header.slice(at + 1))).toMatch(
+            /^member_request_(invalid|expired)$/,
           );
         },
       ),
