@@ -104,11 +104,16 @@ export class CaptureWorld {
       ["west", 12],
     ] as const)
       this.#clusters.push(await this.#startCluster(name, host));
-    const { api } = this.cluster("east");
-    const serve = `require("http").createServer((q,s)=>s.end("cart of east")).listen(8080)`;
-    this.netns.spawn("peast", [process.execPath, "-e", serve], {}, []);
+    await this.exportCart("east");
+  }
+
+  /** The first pod of a cluster serves `cart`, which its cluster exports. */
+  async exportCart(name: "east" | "west"): Promise<void> {
+    const { api, node } = this.cluster(name);
+    const serve = `require("http").createServer((q,s)=>s.end("cart of ${name}")).listen(8080)`;
+    this.netns.spawn(`p${name}`, [process.execPath, "-e", serve], {}, []);
     await api.put(SERVICES, service("cart", { ports: [{ port: 80, ...this.#port }] }));
-    await this.tellEndpoints(api, "cart", [{ address: this.plan.pod, node: "neast" }]);
+    await this.tellEndpoints(api, "cart", [{ address: this.plan.pod, node }]);
     await api.put(EXPORTS, serviceExport("cart"));
   }
 
@@ -261,14 +266,17 @@ export class CaptureWorld {
     netns.spawn(`g${name}`, memberCommand("gateway"), gateway, logs.gateway);
   }
 
-  /** The Service that west derives from east's export. */
-  async derived(): Promise<{ readonly clusterIP: string; readonly listen: number }> {
+  /** The Service that a cluster derives from what is exported as `cart`. */
+  async derived(
+    name: "east" | "west" = "west",
+  ): Promise<{ readonly clusterIP: string; readonly listen: number }> {
     interface DerivedSpec {
       readonly clusterIP: string;
       readonly ports: readonly { readonly targetPort: number }[];
     }
-    const spec = await until("west derives a Service", 60_000, async () => {
-      const [derived] = await this.cluster("west").api.list(SERVICES, "shop");
+    const spec = await until(`${name} derives a Service`, 60_000, async () => {
+      const services = await this.cluster(name).api.list(SERVICES, "shop");
+      const derived = services.find(({ metadata }) => metadata.name.startsWith("imported-"));
       return derived?.spec as DerivedSpec | undefined;
     });
     return { clusterIP: spec.clusterIP, listen: spec.ports[0]?.targetPort ?? 0 };

@@ -30,13 +30,13 @@ describe.skipIf(reason !== undefined)(
         { address: IPV4_PLAN.pod, node: "neast" },
         { address: SECOND, node },
       ]);
-    const call = async (): Promise<string> => {
-      const { clusterIP } = await world.derived();
-      return (await world.netns.try("pwest", ["curl", "-s", "-m", "3", `http://${clusterIP}/`])).out;
+    const call = async (from: "east" | "west" = "west"): Promise<string> => {
+      const { clusterIP } = await world.derived(from);
+      return (await world.netns.try(`p${from}`, ["curl", "-s", "-m", "3", `http://${clusterIP}/`])).out;
     };
-    const calls = async (count: number): Promise<readonly string[]> => {
+    const calls = async (count: number, from: "east" | "west" = "west"): Promise<readonly string[]> => {
       const answers: string[] = [];
-      for (let turn = 0; turn < count; turn++) answers.push(await call());
+      for (let turn = 0; turn < count; turn++) answers.push(await call(from));
       return [...new Set(answers)].sort();
     };
     /** The second pod, called from its own node: from the address that faces it. */
@@ -101,6 +101,38 @@ describe.skipIf(reason !== undefined)(
       world.netns.run("neast2", "nft delete table inet isthmus");
       await until("both are called", WAIT_MS, async () =>
         (await calls(8)).join() === ["cart of east", FROM_AFAR].join() ? true : undefined,
+      );
+    });
+
+    it("is within the caller's own cluster where that exports the service, alone or with others", {
+      timeout: 3 * WAIT_MS,
+    }, async () => {
+      const { api } = world.cluster("east");
+      const own = { address: IPV4_PLAN.pod, node: "neast" };
+      await world.tellEndpoints(api, "cart", [own]);
+      await until("east calls itself", WAIT_MS, async () =>
+        (await call("east")) === "cart of east" ? true : undefined,
+      );
+      await world.exportCart("west");
+      await until("west calls itself", WAIT_MS, async () =>
+        (await call("west")) === "cart of west" ? true : undefined,
+      );
+      expect(await calls(12, "west")).toEqual(["cart of west"]);
+      expect(await calls(12, "east")).toEqual(["cart of east"]);
+    });
+
+    it("is in another cluster when the caller's own has no endpoint any more, and at home when it has again", {
+      timeout: 3 * WAIT_MS,
+    }, async () => {
+      const { api, node } = world.cluster("west");
+      await world.tellEndpoints(api, "cart", []);
+      await until("west calls east", WAIT_MS, async () =>
+        (await call("west")) === "cart of east" ? true : undefined,
+      );
+      expect(await calls(12, "west")).toEqual(["cart of east"]);
+      await world.tellEndpoints(api, "cart", [{ address: IPV4_PLAN.pod, node }]);
+      await until("west calls itself again", WAIT_MS, async () =>
+        (await call("west")) === "cart of west" ? true : undefined,
       );
     });
   },
