@@ -83,6 +83,8 @@ export class Netns {
 
   attach(bridge: string, space: string, device: string, address: string): void {
     const outer = `${this.#prefix}${device}o`;
+    // With its namespace it would go later: when the last connection there is forgotten.
+    this.#links.push(outer);
     sh(`ip link add ${outer} type veth peer name ${device} netns ${this.name(space)}`);
     sh(`ip link set ${outer} master ${this.name(bridge)} up`);
     this.run(space, `ip addr add ${address} dev ${device}`);
