@@ -11,16 +11,17 @@ const OTHER_RUNTIMES: readonly SceneRuntime[] = ["node-dynamodb", "lambda-dynamo
  * fault stays in `npm test`: test/README.md names them.
  */
 const LONG_FAULTS: readonly string[] = [
-  "far-gateway",
-  "grpc-restart",
-  "half-broken-registry",
-  "registry-writes",
-  "restored-registry",
-  "rotated-keys",
-  "traffic-rules",
-  "two-gateways",
-  "up-on-dynamodb",
-].map((name) => `test/fault/${name}.test.ts`);
+  "fault/far-gateway",
+  "fault/grpc-restart",
+  "fault/half-broken-registry",
+  "fault/registry-writes",
+  "fault/restored-registry",
+  "fault/rotated-keys",
+  "fault/traffic-rules",
+  "fault/two-gateways",
+  "fault/up-on-dynamodb",
+  "kubernetes/killed",
+].map((name) => `test/${name}.test.ts`);
 
 const missing = dynamoDbMissing();
 if (missing !== undefined) process.stderr.write(`${OTHER_RUNTIMES.join(", ")}: ${missing}\n`);
