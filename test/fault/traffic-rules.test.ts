@@ -142,6 +142,8 @@ describe("a limit of 100/s that two gateways share", () => {
       targetRefs: [{ kind: "ServiceImport", name: "cart" }],
       limit: { requests: 100, unit: "Second" },
     });
+    // Both gateways are given their first tokens when the rule comes: load within that moment has them on top.
+    await pause(300);
     // Asked for and answered in one window: what was let through before it, and is answered in it, is not its own.
     let [from, passed] = [performance.now(), 0];
     const running = load((askedAt) => {

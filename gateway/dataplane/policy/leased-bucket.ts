@@ -19,7 +19,6 @@ export class LeasedBucket {
   #asked = 0;
   #fallback: TokenBucket | undefined;
   #part = 0;
-  #isUsed = false;
 
   /** Starts without a leader, with nothing of the limit. */
   constructor(rate: Rate, now: number) {
@@ -34,7 +33,6 @@ export class LeasedBucket {
 
   /** Takes one token; answers 0, or after how many milliseconds it is worth trying again. */
   take(now: number): number {
-    this.#isUsed = true;
     if (this.#held >= 1) {
       this.#held -= 1;
       return 0;
@@ -54,9 +52,8 @@ export class LeasedBucket {
     return { wanted: this.#asked, held: this.#held };
   }
 
-  /** Until the first request one token is enough: what lies with many whom nobody asks would be a burst of its own. */
   get #target(): number {
-    return !this.#isUsed ? 1 : Math.max(1, Math.floor(this.#rate.perMs * LEASE_MS));
+    return Math.max(1, Math.floor(this.#rate.perMs * LEASE_MS));
   }
 
   granted(tokens: number): void {
