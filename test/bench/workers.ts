@@ -110,4 +110,9 @@ function cpuMicros({ east, west }: WorkerWorld): number {
   return descendants(readAllStats(), roots).reduce((sum, pid) => sum + (readStat(pid)?.cpuMicros ?? 0), 0);
 }
 
-process.exitCode = await main(Number(process.argv[2] ?? 3));
+const rounds = Number(process.argv[2] ?? 3);
+if (Number.isInteger(rounds) && rounds > 0) process.exitCode = await main(rounds);
+else {
+  process.stderr.write("error: that is no number of rounds\nfix: node test/bench/workers.ts 3\n");
+  process.exitCode = 64;
+}
