@@ -114,11 +114,11 @@ describe.skipIf(reason !== undefined)(
         (await call("east")) === "cart of east" ? true : undefined,
       );
       await world.exportCart("west");
-      await until("west calls itself", WAIT_MS, async () =>
-        (await call("west")) === "cart of west" ? true : undefined,
-      );
-      expect(await calls(12, "west")).toEqual(["cart of west"]);
-      expect(await calls(12, "east")).toEqual(["cart of east"]);
+      // What became ready takes over along a ramp (decision 17): for a moment some calls still go to the other cluster.
+      for (const name of ["west", "east"] as const)
+        await until(`${name} calls nobody but itself`, WAIT_MS, async () =>
+          (await calls(12, name)).join() === `cart of ${name}` ? true : undefined,
+        );
     });
 
     it("is in another cluster when the caller's own has no endpoint any more, and at home when it has again", {
