@@ -6,7 +6,7 @@ import { STATE_FILES } from "../../gateway/discovery/index.ts";
 import type { KubeClient } from "./api/client.ts";
 import { type ApiFailure, failureOf } from "./api/failure.ts";
 import { asKubeObject, type KubeObject } from "./api/object.ts";
-import { apiVersionOf, CONFIG_MAPS, pathOf, SECRETS } from "./api/resource-type.ts";
+import { apiVersionOf, CONFIG_MAPS, pathOf, type ResourceType, SECRETS } from "./api/resource-type.ts";
 import { textMap } from "./digest/fields.ts";
 import { FIELD_MANAGER, LABEL, SYSTEM_NAMESPACE } from "./labels.ts";
 
@@ -15,6 +15,8 @@ import { FIELD_MANAGER, LABEL, SYSTEM_NAMESPACE } from "./labels.ts";
  * read it. What is not secret of it stands in a ConfigMap of the same name, for agents and controllers.
  */
 export const CLUSTER_SECRET = "isthmus-cluster";
+const AT = { namespace: SYSTEM_NAMESPACE, name: CLUSTER_SECRET };
+const METADATA = { ...AT, labels: { [LABEL.managedBy]: LABEL.manager } };
 
 const NAMES = Object.values(STATE_FILES);
 const PUBLIC_NAMES = NAMES.filter((name) => name !== STATE_FILES.key);
@@ -24,7 +26,7 @@ export type StateFiles = { readonly [name: string]: string };
 export async function readClusterSecret(
   client: KubeClient,
 ): Promise<Result<StateFiles | undefined, ApiFailure>> {
-  const path = pathOf(SECRETS, { namespace: SYSTEM_NAMESPACE, name: CLUSTER_SECRET });
+  const path = pathOf(SECRETS, AT);
   const answer = await client.request({ method: "GET", path });
   if (!answer.ok) return answer.error.kind === "not_found" ? ok(undefined) : answer;
   const object = asKubeObject(answer.value);
@@ -44,7 +46,7 @@ export function stateFilesOf(secret: KubeObject): StateFiles | undefined {
 export async function readClusterConfig(
   client: KubeClient,
 ): Promise<Result<StateFiles | undefined, ApiFailure>> {
-  const path = pathOf(CONFIG_MAPS, { namespace: SYSTEM_NAMESPACE, name: CLUSTER_SECRET });
+  const path = pathOf(CONFIG_MAPS, AT);
   const answer = await client.request({ method: "GET", path });
   if (!answer.ok) return answer.error.kind === "not_found" ? ok(undefined) : answer;
   const object = asKubeObject(answer.value);
@@ -66,21 +68,12 @@ export async function writeClusterConfig(
   const data = Object.fromEntries(
     PUBLIC_NAMES.map((name) => [name, readFileSync(join(stateDir, name), "utf8")]),
   );
-  const at = { namespace: SYSTEM_NAMESPACE, name: CLUSTER_SECRET };
-  const body = {
+  return applyOurs(client, CONFIG_MAPS, {
     apiVersion: apiVersionOf(CONFIG_MAPS),
     kind: CONFIG_MAPS.kind,
-    metadata: { ...at, labels: { [LABEL.managedBy]: LABEL.manager } },
+    metadata: METADATA,
     data,
-  };
-  const answer = await client.request({
-    method: "PATCH",
-    path: pathOf(CONFIG_MAPS, at),
-    query: { fieldManager: FIELD_MANAGER, force: "true" },
-    body,
-    contentType: "application/apply-patch+yaml",
   });
-  return answer.ok ? ok(undefined) : answer;
 }
 
 /** Every gateway says the same, since all of them join with one key; applying what is there already changes nothing. */
@@ -88,11 +81,20 @@ export async function writeClusterSecret(
   client: KubeClient,
   stateDir: string,
 ): Promise<Result<undefined, ApiFailure>> {
+  const files = NAMES.map((name) => [name, readFileSync(join(stateDir, name), "utf8")] as const);
+  return applyOurs(client, SECRETS, secretOf(files));
+}
+
+async function applyOurs(
+  client: KubeClient,
+  type: ResourceType,
+  body: object,
+): Promise<Result<undefined, ApiFailure>> {
   const answer = await client.request({
     method: "PATCH",
-    path: pathOf(SECRETS, { namespace: SYSTEM_NAMESPACE, name: CLUSTER_SECRET }),
+    path: pathOf(type, AT),
     query: { fieldManager: FIELD_MANAGER, force: "true" },
-    body: secretOf(NAMES.map((name) => [name, readFileSync(join(stateDir, name), "utf8")])),
+    body,
     contentType: "application/apply-patch+yaml",
   });
   return answer.ok ? ok(undefined) : answer;
@@ -114,8 +116,7 @@ export async function reserveClusterKey(
   });
   if (created.ok) return ok(pem);
   if (created.error.kind !== "conflict") return created;
-  const path = pathOf(SECRETS, { namespace: SYSTEM_NAMESPACE, name: CLUSTER_SECRET });
-  const found = await client.request({ method: "GET", path });
+  const found = await client.request({ method: "GET", path: pathOf(SECRETS, AT) });
   if (!found.ok) return found;
   const data = textMap(asKubeObject(found.value)?.["data"]);
   const theirs = Buffer.from(data[STATE_FILES.key] ?? "", "base64").toString("utf8");
@@ -127,11 +128,7 @@ function secretOf(files: readonly (readonly [name: string, text: string])[]) {
     apiVersion: apiVersionOf(SECRETS),
     kind: SECRETS.kind,
     type: "Opaque",
-    metadata: {
-      namespace: SYSTEM_NAMESPACE,
-      name: CLUSTER_SECRET,
-      labels: { [LABEL.managedBy]: LABEL.manager },
-    },
+    metadata: METADATA,
     data: Object.fromEntries(files.map(([name, text]) => [name, Buffer.from(text).toString("base64")])),
   };
 }

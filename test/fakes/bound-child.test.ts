@@ -1,18 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { expect, it, onTestFinished } from "vitest";
+import { alive } from "./federation.ts";
 import { until } from "./until.ts";
 
 const BOUND_CHILD = new URL("./bound-child.ts", import.meta.url).href;
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** A process that has a child, as a test's worker has an API server; `then` is what it does afterwards. */
 async function parent(then: string) {
@@ -30,18 +22,18 @@ async function parent(then: string) {
   const pid = Number(line);
   onTestFinished(() => {
     child.kill("SIGKILL");
-    if (isAlive(pid)) process.kill(pid, "SIGKILL");
+    if (alive(pid)) process.kill(pid, "SIGKILL");
   });
   return { process: child, pid };
 }
 
 it("is gone soon after the process that started it was killed, or left without a word", async () => {
   const killed = await parent("setInterval(() => {}, 1_000);");
-  expect(isAlive(killed.pid)).toBe(true);
+  expect(alive(killed.pid)).toBe(true);
   killed.process.kill("SIGKILL");
-  await until("its child is gone", 10_000, () => (isAlive(killed.pid) ? undefined : true));
+  await until("its child is gone", 10_000, () => (alive(killed.pid) ? undefined : true));
   const left = await parent("process.exit(0);");
-  await until("its child is gone", 10_000, () => (isAlive(left.pid) ? undefined : true));
+  await until("its child is gone", 10_000, () => (alive(left.pid) ? undefined : true));
 });
 
 it("keeps nobody from ending", async () => {

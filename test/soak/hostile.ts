@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { rssMiB } from "../bench/proc.ts";
 import { startDnsServer } from "../fakes/dns-server.ts";
-import { type Federation, startFederation } from "../fakes/federation.ts";
+import { alive, type Federation, startFederation } from "../fakes/federation.ts";
 import { describeAnswer, requestOnce } from "../fakes/load.ts";
 import { until } from "../fakes/until.ts";
 import { type AttackOrder, type AttackReport, startAttack } from "./attackers.ts";
@@ -241,7 +241,7 @@ async function run(federation: Federation, ports: Ports, name: string, scale: nu
     ["no good request failed", during.failed.length === 0],
     [`p99 of good callers at most ${MAX_P99_MS} ms`, during.p99 <= MAX_P99_MS],
     [`every process grew by at most ${scenario.maxGrowthMiB} MiB`, grown <= scenario.maxGrowthMiB],
-    ["no process ended", processes.every(({ pid }) => isAlive(pid))],
+    ["no process ended", processes.every(({ pid }) => alive(pid))],
   ];
   const limit = scenario.endsWithinMs;
   const all =
@@ -293,15 +293,6 @@ async function goodCaller(
 
 function describe({ requests, p50, p99, failed }: Good): string {
   return `${requests} requests, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, failed ${failed.length} ${[...new Set(failed)].join(", ")}`;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 process.exitCode = await main(process.argv.slice(2));
