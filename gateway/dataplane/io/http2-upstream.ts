@@ -86,7 +86,10 @@ export class Http2Upstream implements ByteSink {
   }
 
   request(fields: readonly string[], ended: boolean, handler: StreamHandler): Stream | undefined {
-    return this.#session.connection.request(fields, ended, handler);
+    const stream = this.#session.connection.request(fields, ended, handler);
+    // nginx does it after each answer that it gave without reading the request's body (RFC 9113 §8.1).
+    if (stream !== undefined) this.#conduct.mayReset();
+    return stream;
   }
 
   /** No request after those under way. */

@@ -45,8 +45,8 @@ export class SessionConduct {
     this.#resets = this.#resetting.burst;
   }
 
-  /** A request had its answer. */
-  answered(): void {
+  /** One more reset is no offence: a workload let a request finish, or a service was asked and may have answered already. */
+  mayReset(): void {
     if (this.#resets < this.#resetting.burst) this.#resets += 1;
   }
 
