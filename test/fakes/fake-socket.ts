@@ -2,6 +2,8 @@ import { EventEmitter } from "node:events";
 
 /** A client's connection without a network: what is written to it and done with it is kept. */
 export class FakeSocket extends EventEmitter {
+  /** TCP_NODELAY was asked for. */
+  sendsAtOnce = false;
   destroyed = false;
   writableNeedDrain = false;
   writableLength = 0;
@@ -27,6 +29,10 @@ export class FakeSocket extends EventEmitter {
     this.acts.push("destroy");
     this.destroyed = true;
   }
+  setNoDelay(): void {
+    this.sendsAtOnce = true;
+  }
+
   resetAndDestroy(): void {
     this.acts.push("reset");
     this.destroyed = true;

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { entryEnvironment } from "../../../test/fakes/entry-environment.ts";
 import { FakeSocket } from "../../../test/fakes/fake-socket.ts";
 import { CART, id } from "../../../test/fakes/rules.ts";
+import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts";
 import { Entry } from "./entry.ts";
 import { Http1Connection, type Http1Host } from "./http1-connection.ts";
 import type { Http1Exchange } from "./http1-exchange.ts";
@@ -46,6 +47,12 @@ function scene() {
   };
 }
 
+function parsedHead(): ResponseHead {
+  const outcome = parseResponseHead(OK, 0, OK.length, { method: "GET" });
+  if (outcome.kind !== "head") throw new Error("no head");
+  return outcome.head;
+}
+
 describe("a workload's HTTP/1.1 connection", () => {
   it("reads no more of a body while its stream takes no more", () => {
     const { writable, socket, send, connection } = scene();
@@ -54,6 +61,21 @@ describe("a workload's HTTP/1.1 connection", () => {
     expect(socket.isPaused).toBe(true);
     connection.resumeRequest();
     expect(socket.isPaused).toBe(false);
+  });
+
+  it("is not delayed by the kernel from its first answer on, if another may follow", () => {
+    const { socket, send, answer } = scene();
+    send(GET);
+    expect(socket.sendsAtOnce).toBe(false);
+    answer();
+    expect(socket.sendsAtOnce).toBe(true);
+  });
+
+  it("is not delayed by the kernel while an answer comes in pieces", () => {
+    const { socket, send, connection } = scene();
+    send(LAST);
+    connection.writeResponseHead(parsedHead());
+    expect(socket.sendsAtOnce).toBe(true);
   });
 
   it("is let go at once after the answer to a client that said it sends no more", () => {

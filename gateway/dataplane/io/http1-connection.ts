@@ -134,10 +134,12 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
     this.#ticket.answered(head.status, this.#upstream?.endpoint);
     const edits = this.#routed?.routed.edits.response;
     const edited = edits === undefined ? head.forwardable : editFields(head.forwardable, edits);
+    if (buffer === undefined) this.#sendAtOnce();
     this.#downstream.respond(head, edited + this.#sessionFields(), buffer, bodyAt, end);
   }
 
   writeInterim(head: string): void {
+    this.#sendAtOnce();
     this.#downstream.inform(head);
   }
 
@@ -154,6 +156,7 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
   }
 
   upgraded(): void {
+    this.#sendAtOnce();
     this.#routed?.end();
     this.record.answered(101);
     const early = this.#downstream.upgrade();
@@ -517,7 +520,13 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
     this.record.end(true);
     this.#forget();
     this.#leave();
+    this.#sendAtOnce();
     this.#downstream.becomeIdle();
+  }
+
+  /** A first answer in one piece waits for nothing in any case, so that TCP_NODELAY would be a system call in vain (decision 61). */
+  #sendAtOnce(): void {
+    this.socket.setNoDelay(true);
   }
 
   #finish(): void {

@@ -27,8 +27,8 @@ describe("what a turn gathers", () => {
     expect(await turnsUntilRun(() => {})).toBe(2);
   });
 
-  it("waits for eight turns at most, however many connections come", async () => {
-    expect(await turnsUntilRun(holdTurn)).toBe(9);
+  it("waits for 32 turns at most, however many connections come", async () => {
+    expect(await turnsUntilRun(holdTurn)).toBe(33);
     await turnsUntilRun(() => {});
   });
 

@@ -74,9 +74,8 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
     this.declared = declared;
     this.#onDetected = onDetected;
     this.coarseNow = env.now();
-    this.#server = net.createServer(
-      { allowHalfOpen: true, noDelay: true, highWaterMark: READER_BUFFER_BYTES },
-      (socket) => this.#accept(socket),
+    this.#server = net.createServer({ allowHalfOpen: true, highWaterMark: READER_BUFFER_BYTES }, (socket) =>
+      this.#accept(socket),
     );
     this.#server.maxConnections = maxConnections;
     const crowded = problem("overloaded", `more than ${maxConnections} connections of one workload`);
@@ -205,6 +204,7 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
   }
 
   #openHttp2(socket: Socket): Http2Connection {
+    socket.setNoDelay(true);
     const connection = new Http2Connection(socket, this);
     this.#http2.add(connection);
     if (this.draining) connection.drain();
@@ -212,6 +212,7 @@ export class WorkloadListener implements Http1Host, Http2Host, DetectionHost {
   }
 
   #openTcp(socket: Socket, onServerFirst?: () => void): TcpConnection {
+    socket.setNoDelay(true);
     const onClosed = (closed: TcpConnection): void => {
       this.#tcp.delete(closed);
       this.#onClosed(closed.socket);
