@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ErrorCode } from "../../gateway/dataplane/http2/error-code.ts";
 import { Flag, FrameType, PREFACE } from "../../gateway/dataplane/http2/frame.ts";
 import { frame } from "../fakes/h2-frames.ts";
-import { block, framesOf, GET, headersFrame, uint32 } from "../fakes/http2-sides.ts";
+import { block, framesOf, GET, headersFrame, uint32, wholeFrames } from "../fakes/http2-sides.ts";
 import { type Mesh, startMesh } from "../fakes/mesh.ts";
 import { dialRaw, type RawSocket } from "../fakes/raw-socket.ts";
 import { until } from "../fakes/until.ts";
@@ -555,7 +555,7 @@ describe("HTTP/2 of a workload's listener, as RFC 9113 and RFC 7541 want it", ()
     server.close();
   });
 
-  const received = (): Frames => framesOf(whole(Buffer.from(client.text, "latin1")));
+  const received = (): Frames => framesOf(wholeFrames(Buffer.from(client.text, "latin1")));
   const has = (what: string, test: (frames: Frames) => boolean): Promise<true> =>
     until(what, 5_000, () => (test(received()) ? true : undefined));
   const hasAnswer = (stream: number): Promise<true> =>
@@ -610,11 +610,3 @@ describe("HTTP/2 of a workload's listener, as RFC 9113 and RFC 7541 want it", ()
     client.destroy();
   });
 });
-
-/** Without the part of a frame that is still on its way. */
-function whole(bytes: Buffer): Buffer {
-  let at = 0;
-  while (at + 9 <= bytes.length && at + 9 + bytes.readUIntBE(at, 3) <= bytes.length)
-    at += 9 + bytes.readUIntBE(at, 3);
-  return bytes.subarray(0, at);
-}

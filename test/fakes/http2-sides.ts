@@ -177,6 +177,14 @@ export function framesOf(bytes: Buffer): readonly Seen[] {
   return seen;
 }
 
+/** Without the part of a frame that is still on its way. */
+export function wholeFrames(bytes: Buffer): Buffer {
+  let at = 0;
+  while (at + 9 <= bytes.length && at + 9 + bytes.readUIntBE(at, 3) <= bytes.length)
+    at += 9 + bytes.readUIntBE(at, 3);
+  return bytes.subarray(0, at);
+}
+
 export const resetsOf = (bytes: Buffer) =>
   framesOf(bytes)
     .filter(({ type }) => type === FrameType.rstStream)

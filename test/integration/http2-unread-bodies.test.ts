@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Flag, FrameType, PREFACE } from "../../gateway/dataplane/http2/frame.ts";
 import { frame, resetStream, settings } from "../fakes/h2-frames.ts";
-import { headersFrame, OK } from "../fakes/http2-sides.ts";
+import { framesOf, headersFrame, OK, wholeFrames } from "../fakes/http2-sides.ts";
 import { type Mesh, startMesh } from "../fakes/mesh.ts";
 
 /** Answers each head at once and says NO_ERROR to its stream, as nginx does when it has no use for the body (RFC 9113 §8.1). */
@@ -14,19 +14,18 @@ function answerHeads(socket: Socket): void {
   socket.write(settings());
   socket.on("error", () => {});
   socket.on("data", (chunk: Buffer) => {
-    const dropped = Math.min(skipped, chunk.length);
-    skipped -= dropped;
-    rest = Buffer.concat([rest, chunk.subarray(dropped)]);
-    const answers: Buffer[] = [];
-    for (let end = 9 + (rest.length < 9 ? 0 : rest.readUIntBE(0, 3)); rest.length >= end; ) {
-      const stream = rest.readUInt32BE(5);
-      if (rest[3] === FrameType.headers) {
-        const body = frame(FrameType.data, Flag.endStream, stream, Buffer.from("hello"));
-        answers.push(headersFrame(stream, OK), body, resetStream(stream, http2.constants.NGHTTP2_NO_ERROR));
-      }
-      rest = rest.subarray(end);
-      end = 9 + (rest.length < 9 ? 0 : rest.readUIntBE(0, 3));
-    }
+    rest = Buffer.concat([rest, chunk]);
+    if (rest.length < skipped) return;
+    const frames = wholeFrames(rest.subarray(skipped));
+    rest = rest.subarray(skipped + frames.length);
+    skipped = 0;
+    const answers = framesOf(frames)
+      .filter(({ type }) => type === FrameType.headers)
+      .flatMap(({ stream }) => [
+        headersFrame(stream, OK),
+        frame(FrameType.data, Flag.endStream, stream, Buffer.from("hello")),
+        resetStream(stream, http2.constants.NGHTTP2_NO_ERROR),
+      ]);
     socket.write(Buffer.concat(answers));
   });
 }

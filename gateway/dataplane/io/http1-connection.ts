@@ -524,7 +524,7 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
     this.#downstream.becomeIdle();
   }
 
-  /** A first answer in one piece waits for nothing in any case, so that TCP_NODELAY would be a system call in vain (decision 61). */
+  /** A first answer in one piece waits for nothing in any case, so that TCP_NODELAY would be a system call in vain (decision 54). */
   #sendAtOnce(): void {
     this.socket.setNoDelay(true);
   }

@@ -25,7 +25,7 @@ export class Http2Connection implements Bagged {
   readonly #exchanges = new Bag<Http2Exchange>();
   readonly #onFinished = (exchange: Http2Exchange): void => {
     this.#exchanges.delete(exchange);
-    if (exchange.wasAnswered) this.#conduct.mayReset();
+    if (exchange.wasAnswered) this.#conduct.allowReset();
     this.#idleSinceMs = this.#host.coarseNow;
   };
   #idleSinceMs: number;

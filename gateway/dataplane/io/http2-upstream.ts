@@ -88,7 +88,7 @@ export class Http2Upstream implements ByteSink {
   request(fields: readonly string[], ended: boolean, handler: StreamHandler): Stream | undefined {
     const stream = this.#session.connection.request(fields, ended, handler);
     // nginx does it after each answer that it gave without reading the request's body (RFC 9113 §8.1).
-    if (stream !== undefined) this.#conduct.mayReset();
+    if (stream !== undefined) this.#conduct.allowReset();
     return stream;
   }
 

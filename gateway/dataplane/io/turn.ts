@@ -17,7 +17,8 @@ export function atTurnEnd(task: TurnTask): void {
 // itself for ever waits for the next one.
 const MAX_PASSES = 4;
 
-// Each takes 20 to 50 µs, so that what else arrives meanwhile waits for a millisecond or two.
+// A connection's first request comes a turn or two after it. Each turn takes 20 to 50 µs, so that what else arrives meanwhile waits
+// for a millisecond or two.
 const MAX_HELD_TURNS = 32;
 let isArriving = false;
 let heldTurns = 0;

@@ -66,7 +66,7 @@ describe("the conduct of a tunnel peer", () => {
   it("of a workload may reset as much as it lets finish, and some more", () => {
     const conduct = new SessionConduct("workload");
     conduct.notice("control");
-    const hedging = () => (conduct.mayReset(), conduct.notice("peer-reset"));
+    const hedging = () => (conduct.allowReset(), conduct.notice("peer-reset"));
     expect(repeat(100_000, hedging)).toEqual([]);
     expect(repeat(499, () => conduct.notice("peer-reset"))).toEqual([]);
     expect(conduct.notice("peer-reset")).toMatchObject({ name: "http2_abuse" });

@@ -46,7 +46,7 @@ export class SessionConduct {
   }
 
   /** One more reset is no offence: a workload let a request finish, or a service was asked and may have answered already. */
-  mayReset(): void {
+  allowReset(): void {
     if (this.#resets < this.#resetting.burst) this.#resets += 1;
   }
 

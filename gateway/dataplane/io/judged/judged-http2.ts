@@ -76,7 +76,7 @@ export class JudgedHttp2 implements Bagged {
   #onRequest(stream: Stream, fields: readonly string[], ended: boolean, isTooLarge: boolean): StreamHandler {
     const exchange = new JudgedExchange(stream, this.#host, ended, (wasAnswered) => {
       this.#exchanges.delete(exchange);
-      if (wasAnswered) this.#conduct.mayReset();
+      if (wasAnswered) this.#conduct.allowReset();
     });
     this.#exchanges.add(exchange);
     exchange.start(fields, isTooLarge);
