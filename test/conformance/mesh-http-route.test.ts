@@ -152,9 +152,10 @@ describe.each(["HTTP/1.1", "HTTP/2"] as const)("Gateway API mesh conformance, by
     expect([unmatched.status, unmatched.headers["isthmus-code"]]).toEqual([404, "ISTH-3201"]);
     const conditions = world.route(trafficRoute([{ backendRefs: [V1, { name: "cart", version: "v9" }] }]));
     expect(conditions).toContain("ResolvedRefs False BackendNotFound");
-    const counts = await shares(world, 100);
-    expect(counts.get("500")).toBeGreaterThanOrEqual(49);
-    expect(counts.get("cart-v1")).toBeGreaterThanOrEqual(49);
+    const { "cart-v1": served = 0, ...others } = Object.fromEntries(await shares(world, 100));
+    // Of a hundred draws a half is missed by two at most: entry-dice.test.ts.
+    expect(Math.abs(served - 50)).toBeLessThanOrEqual(2);
+    expect(others).toEqual({ 500: 100 - served });
   });
 
   it("a route gives a caller nothing that its owner does not permit", async () => {
