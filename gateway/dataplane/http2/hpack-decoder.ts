@@ -49,8 +49,10 @@ interface Remembered {
 const NONE_ADDED: TableEntry[] = [];
 
 // Peers repeat a few heads all the time, each of some dozen octets once names and values stand in the table.
-const MAX_REMEMBERED = 8;
 const MAX_REMEMBERED_BYTES = 256;
+
+// Each with two places: a head and the trailers that follow it may fall into one set, and would drive each other out.
+const SETS = 8;
 
 /**
  * HPACK decoding (RFC 7541) of one direction of a connection. A list beyond the limits is still decoded to its end, since the
@@ -59,7 +61,8 @@ const MAX_REMEMBERED_BYTES = 256;
 export class HpackDecoder {
   /** The last block. */
   block: FieldBlock = { fields: [], isIllegal: false, isTooLarge: false };
-  readonly #remembered: (Remembered | undefined)[] = [];
+  /** Of each set the block that came last, in the second half the one before. */
+  readonly #remembered: (Remembered | undefined)[] = Array.from({ length: 2 * SETS });
   readonly #limits: HeaderLimits;
   readonly #table = new DynamicTable(DEFAULT_TABLE_BYTES);
   readonly #maxTableBytes: number;
@@ -80,9 +83,9 @@ export class HpackDecoder {
 
   /** Decodes a whole header block; `false` for a COMPRESSION_ERROR, after which the connection is lost. */
   decode(buffer: Buffer, start: number, end: number): boolean {
-    const slot = slotOf(buffer, start, end);
-    const known = slot < 0 ? undefined : this.#remembered[slot];
-    if (known !== undefined && this.#stillHolds(known) && isSame(known, buffer, start, end)) {
+    const set = setOf(buffer, start, end);
+    const known = set < 0 ? undefined : this.#recall(set, buffer, start, end);
+    if (known !== undefined && this.#stillHolds(known)) {
       for (const entry of known.added) this.#table.add(entry);
       if (!known.isRepeated) keepFields(known.block.fields);
       known.isRepeated = true;
@@ -93,20 +96,33 @@ export class HpackDecoder {
     this.#isResized = false;
     this.#refersToTable = false;
     if (!this.#decode(buffer, start, end)) return false;
-    if (slot >= 0) this.#remember(slot, buffer, start, end);
+    if (set >= 0) this.#remember(set, buffer, start, end);
     return true;
+  }
+
+  #recall(set: number, buffer: Buffer, start: number, end: number): Remembered | undefined {
+    const last = this.#remembered[set];
+    if (last === undefined || isSame(last, buffer, start, end)) return last;
+    const before = this.#remembered[set + SETS];
+    if (before === undefined || !isSame(before, buffer, start, end)) return undefined;
+    this.#remembered[set] = before;
+    this.#remembered[set + SETS] = last;
+    return before;
   }
 
   #stillHolds({ generation }: Remembered): boolean {
     return generation === undefined || generation === this.#table.generation;
   }
 
-  #remember(slot: number, buffer: Buffer, start: number, end: number): void {
+  #remember(set: number, buffer: Buffer, start: number, end: number): void {
     const added = this.#added;
     if (this.#isResized || (this.#refersToTable && added.length > 0)) return;
     const generation = this.#refersToTable ? this.#table.generation : undefined;
     const octets = Buffer.from(buffer.subarray(start, end));
-    this.#remembered[slot] = { octets, generation, added, block: this.block, isRepeated: false };
+    const last = this.#remembered[set];
+    // One that no longer holds is replaced where it stands.
+    if (last !== undefined && !isSame(last, buffer, start, end)) this.#remembered[set + SETS] = last;
+    this.#remembered[set] = { octets, generation, added, block: this.block, isRepeated: false };
   }
 
   #decode(buffer: Buffer, start: number, end: number): boolean {
@@ -219,12 +235,12 @@ export class HpackDecoder {
   }
 }
 
-/** Where a block would be remembered; -1: nowhere. */
-function slotOf(buffer: Buffer, start: number, end: number): number {
+/** The set in which a block would be remembered; -1: none. */
+function setOf(buffer: Buffer, start: number, end: number): number {
   const length = end - start;
   if (length <= 0 || length > MAX_REMEMBERED_BYTES) return -1;
   const middle = buffer[start + (length >>> 1)] ?? 0;
-  return (31 * length + 7 * (buffer[start] ?? 0) + 3 * middle + (buffer[end - 1] ?? 0)) % MAX_REMEMBERED;
+  return (31 * length + 7 * (buffer[start] ?? 0) + 3 * middle + (buffer[end - 1] ?? 0)) % SETS;
 }
 
 function isSame({ octets }: Remembered, buffer: Buffer, start: number, end: number): boolean {

@@ -216,6 +216,24 @@ describe("blocks that come again", () => {
     expect(new Set(blocks).size).toBe(1);
   });
 
+  it("are remembered in turns, as a head and its trailers, whatever octets they have", () => {
+    fc.assert(
+      fc.property(fc.string({ maxLength: 40 }), fc.string({ maxLength: 40 }), (head, trailers) => {
+        const decoder = new HpackDecoder(LIMITS);
+        const blocks = [head, trailers].map((text) => {
+          const value = Buffer.from(text);
+          return Buffer.concat([Buffer.of(0x00, 1, 0x7a, value.length), value]);
+        });
+        const round = () => blocks.map((block) => decoded(decoder, block));
+        round();
+        const [[first, second], again] = [round(), round()];
+        expect(again[0]).toBe(first);
+        expect(again[1]).toBe(second);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
   it("mean what the table then says, however often and in whatever order they come", () => {
     const list = fc.array(
       fc.tuple(fc.constantFrom("a", "b", "c"), fc.constantFrom("1", "2", "x".repeat(1_500))),
