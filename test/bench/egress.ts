@@ -9,7 +9,8 @@ import { until } from "../fakes/until.ts";
 import { HOP_NAME, makeCertificates } from "./certificates.ts";
 import type { Chain, RunningChain, Site } from "./chain.ts";
 import { Children, freePorts, isInstalled, waitForPort } from "./children.ts";
-import { type ActiveChain, measureSection, runLoad, type Sample } from "./measure.ts";
+import { runLoad } from "./load.ts";
+import { type ActiveChain, measureSection, type Sample } from "./measure.ts";
 import { parseOptions } from "./options.ts";
 import { isReady } from "./peers/isthmus.ts";
 

@@ -1,20 +1,15 @@
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Chain, Hop, RunningChain, Site } from "./chain.ts";
+import {
+  answeredByProxies,
+  halfLoadPauseMs,
+  type Load,
+  loadsOf,
+  PACED_CONNECTIONS,
+  runLoad,
+} from "./load.ts";
 import type { Options, Section } from "./options.ts";
 import { busyMicros, descendants, readAllStats, readStat, rssMiB } from "./proc.ts";
-import { parseH2load } from "./h2load.ts";
-import { parseWrk, type WrkResult } from "./wrk.ts";
-
-export interface Load {
-  readonly section: Section;
-  readonly connections: number;
-  readonly path: string;
-  readonly headers: readonly string[];
-  /** Mean pause of each connection between two requests. */
-  readonly meanPauseMs?: number;
-}
 
 interface Measured {
   readonly requests: number;
@@ -47,31 +42,6 @@ const EDGE_SECONDS = 0.5;
 // V8 optimizes what runs often; a kind of load that is new to a chain gets time for it. Every chain gets the same.
 const FIRST_WARM_UP_SECONDS = 3;
 
-// 64 connections that pause 16 ms on average offer a little under 4,000 requests a second: a load every chain can carry.
-const PACED = { connections: 64, meanPauseMs: 16 };
-
-const GRPC_FIELDS = ["content-type: application/grpc", "te: trailers", "grpc-timeout: 10S"];
-
-/** What one section puts on a chain; the main table has one load per number of connections. */
-export function loadsOf(section: Section, options: Options): Load[] {
-  const plain = { section, path: "/", headers: [] };
-  switch (section) {
-    case "requests":
-      return options.connections.map((connections) => ({ ...plain, connections }));
-    // 64 requests at a time, as the main table's middle column has them.
-    case "http2":
-      return [{ ...plain, connections: 64 }];
-    case "grpc":
-      return [{ ...plain, path: "/bench.Echo/Unary", headers: GRPC_FIELDS, connections: 64 }];
-    case "paced":
-      return [{ ...plain, ...PACED }];
-    case "bulk":
-      return [{ ...plain, path: "/bulk", connections: 8 }];
-    case "connections":
-      return [{ ...plain, headers: ["Connection: close"], connections: 64 }];
-  }
-}
-
 /** Interleaved: a disturbance of the machine meets all chains of a round, and ratios are taken within a round. */
 export async function measureSection(
   site: Site,
@@ -87,6 +57,7 @@ export async function measureSection(
       ? running.http2Port !== undefined
       : running.port !== undefined && (chain.http || section !== "connections"),
   );
+  const pausesMs = section === "paced" ? await pausesOf(site, eligible, progress) : undefined;
   for (let round = 0; round < options.rounds; round++) {
     for (const load of loadsOf(section, options)) {
       // Every other round runs backwards, so that no chain always follows the same neighbour.
@@ -94,11 +65,34 @@ export async function measureSection(
         progress(
           `${section} · round ${round + 1}/${options.rounds} · ${load.connections} connections · ${active.chain.id}`,
         );
-        samples.push(await measureOnce(site, active, load, round, options));
+        const meanPauseMs = pausesMs?.get(active.chain.hops);
+        const paced = meanPauseMs === undefined ? load : { ...load, meanPauseMs };
+        samples.push(await measureOnce(site, active, paced, round, options));
       }
     }
   }
   return samples;
+}
+
+/**
+ * By the number of hops, the pauses with which a load is half of what nginx carries over as many (where it does not take part,
+ * of what the first chain does): all chains of a length get the same.
+ */
+async function pausesOf(
+  site: Site,
+  chains: readonly ActiveChain[],
+  progress: (text: string) => void,
+): Promise<ReadonlyMap<number, number>> {
+  const pauses = new Map<number, number>();
+  for (const [hops, alike] of Map.groupBy(chains, ({ chain }) => chain.hops)) {
+    const yardstick = alike.find(({ chain }) => chain.peer === "nginx") ?? alike[0];
+    if (yardstick === undefined) continue;
+    progress(`paced · what ${yardstick.chain.id} carries`);
+    const load = { section: "requests", connections: PACED_CONNECTIONS, path: "/", headers: [] } as const;
+    const { requests, seconds } = await runLoad(site, yardstick.running, load, FIRST_WARM_UP_SECONDS);
+    pauses.set(hops, halfLoadPauseMs(requests / seconds));
+  }
+  return pauses;
 }
 
 /**
@@ -115,16 +109,20 @@ async function measureOnce(
   const warmUp = round === 0 ? Math.max(FIRST_WARM_UP_SECONDS, options.warmUpSeconds) : options.warmUpSeconds;
   await runLoad(site, running, load, warmUp);
   const families = running.hops.map(family);
+  const before = await countRequests(site.backendPort);
   const underLoad = runLoad(site, running, load, options.seconds + 2 * EDGE_SECONDS);
   const window = async (): Promise<Measured> => {
     await sleep(EDGE_SECONDS * 1000);
-    const before = await reading(site, running, families);
+    const from = await reading(site, running, families);
     await sleep(options.seconds * 1000);
-    return difference(before, await reading(site, running, families));
+    return difference(from, await reading(site, running, families));
   };
   const [result, measured] = await Promise.all([underLoad, window()]);
   const { section, connections } = load;
-  const { p50Ms, p99Ms, errors } = result;
+  // Two readings were requests themselves, and the one here.
+  const reached = (await countRequests(site.backendPort)) - before - 3;
+  const { p50Ms, p99Ms } = result;
+  const errors = result.errors + answeredByProxies(result, reached);
   return { ...measured, chain: chain.id, section, connections, round, p50Ms, p99Ms, errors };
 }
 
@@ -185,54 +183,4 @@ function cpuMicros(pids: readonly number[]): number {
 
 export function rssOfHops(running: RunningChain): number[] {
   return running.hops.map((hop) => family(hop).reduce((sum, pid) => sum + rssMiB(pid), 0));
-}
-
-export function runLoad(site: Site, running: RunningChain, load: Load, seconds: number): Promise<WrkResult> {
-  const isHttp2 = load.section === "http2" || load.section === "grpc";
-  return isHttp2
-    ? runH2load(site, running.http2Port ?? 0, load, seconds)
-    : runWrk(site, running.port ?? 0, load, seconds);
-}
-
-const HTTP2_CONNECTIONS = 8;
-
-/** As many requests at a time as the load has connections, on eight HTTP/2 connections. */
-async function runH2load(site: Site, port: number, load: Load, seconds: number): Promise<WrkResult> {
-  const streams = String(Math.max(1, load.connections / HTTP2_CONNECTIONS));
-  const args = ["-c", String(HTTP2_CONNECTIONS), "-m", streams, "-D", String(Math.ceil(seconds))];
-  for (const header of load.headers) args.push("-H", header);
-  if (load.section === "grpc") args.push("-d", grpcMessage(site));
-  const url = `http://127.0.0.1:${port}${load.path}`;
-  return parseH2load(await output(site, "h2load", [...args, url]));
-}
-
-/** A message of 100 octets behind its five octets of prefix. */
-function grpcMessage(site: Site): string {
-  const file = join(site.children.directory, "message.grpc");
-  writeFileSync(file, Buffer.concat([Buffer.of(0, 0, 0, 0, 100), Buffer.alloc(100, "m")]));
-  return file;
-}
-
-async function output(site: Site, command: string, args: readonly string[]): Promise<string> {
-  const started = site.children.start(site.cpu.load, command, [...args]);
-  let text = "";
-  started.process.stdout?.on("data", (chunk: Buffer) => {
-    text += chunk.toString();
-  });
-  await new Promise((resolve) => started.process.once("close", resolve));
-  return text + started.complaint();
-}
-
-async function runWrk(site: Site, port: number, load: Load, seconds: number): Promise<WrkResult> {
-  const args = ["-t1", `-c${load.connections}`, `-d${seconds}s`, "--timeout", "10s", "--latency"];
-  for (const header of load.headers) args.push("-H", header);
-  if (load.meanPauseMs !== undefined) args.push("-s", pauseScript(site, load.meanPauseMs));
-  return parseWrk(await output(site, "wrk", [...args, `http://127.0.0.1:${port}${load.path}`]));
-}
-
-/** Random pauses: with equal ones all connections fall into step and arrive as one burst. */
-function pauseScript(site: Site, meanMs: number): string {
-  const file = join(site.children.directory, "pause.lua");
-  writeFileSync(file, `function delay() return math.random(0, ${2 * meanMs}) end\n`);
-  return file;
 }

@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 import { makeCertificates } from "./certificates.ts";
 import type { Site } from "./chain.ts";
 import { Children, freePorts, isInstalled } from "./children.ts";
-import { type Load, runLoad } from "./measure.ts";
+import { type Load, runLoad } from "./load.ts";
 import { federationYaml } from "./peers/federation-yaml.ts";
 import { type RunningFederation, startFederation } from "./peers/isthmus.ts";
 import { startBackend } from "./peers/nginx.ts";

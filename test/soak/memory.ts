@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { makeCertificates } from "../bench/certificates.ts";
 import type { Hop, RunningChain, Site } from "../bench/chain.ts";
 import { Children, isInstalled } from "../bench/children.ts";
-import { runLoad } from "../bench/measure.ts";
+import { runLoad } from "../bench/load.ts";
 import { startIsthmus } from "../bench/peers/isthmus.ts";
 import { startBackend } from "../bench/peers/nginx.ts";
 import { rssMiB } from "../bench/proc.ts";
