@@ -9,6 +9,7 @@ import {
   runLoad,
 } from "./load.ts";
 import type { Options, Section } from "./options.ts";
+import { countRequests } from "./peers/nginx.ts";
 import { busyMicros, descendants, readAllStats, readStat, rssMiB } from "./proc.ts";
 
 interface Measured {
@@ -157,14 +158,6 @@ function difference(from: Reading, to: Reading): Measured {
     asideMicros,
     otherMicros: Math.max(0, to.core - from.core - own),
   };
-}
-
-async function countRequests(backendPort: number): Promise<number> {
-  const response = await fetch(`http://127.0.0.1:${backendPort}/count`);
-  // " accepts handled requests\n 12 12 345 \n": the third figure.
-  const counts = /^\s*\d+ \d+ (\d+)\s*$/m.exec(await response.text());
-  if (counts === null) throw new Error("the backend gave no count of its requests");
-  return Number(counts[1]);
 }
 
 /** A hop's process and its workers: nginx serves from a child. */

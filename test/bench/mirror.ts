@@ -9,15 +9,16 @@
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { cpus } from "node:os";
-import { parseArgs } from "node:util";
 import { makeCertificates } from "./certificates.ts";
 import type { Site } from "./chain.ts";
 import { Children, freePorts, isInstalled } from "./children.ts";
 import { type Load, runLoad } from "./load.ts";
 import { federationYaml } from "./peers/federation-yaml.ts";
 import { type RunningFederation, startFederation } from "./peers/isthmus.ts";
-import { startBackend } from "./peers/nginx.ts";
-import { descendants, readAllStats, readStat } from "./proc.ts";
+import { countRequests, startBackend } from "./peers/nginx.ts";
+import { familyMicros } from "./proc.ts";
+import { median } from "./summary.ts";
+import { toolOptions } from "../tool-options.ts";
 import type { WrkResult } from "./wrk.ts";
 
 const CONNECTIONS = 64;
@@ -105,15 +106,7 @@ interface Bench {
   readonly rounds: number;
 }
 
-async function requests(site: Site): Promise<number> {
-  const response = await fetch(`http://127.0.0.1:${site.backendPort}/count`);
-  return Number(/^\s*\d+ \d+ (\d+)\s*$/m.exec(await response.text())?.[1] ?? Number.NaN);
-}
-
-function cpuMicros({ hops }: RunningFederation): number {
-  const pids = hops.flatMap(({ pid }) => descendants(readAllStats(), [pid]));
-  return pids.reduce((sum, pid) => sum + (readStat(pid)?.cpuMicros ?? 0), 0);
-}
+const cpuMicros = ({ hops }: RunningFederation): number => familyMicros(hops.map(({ pid }) => pid));
 
 function run(bench: Bench, service: string, load: Load, seconds = bench.seconds): Promise<WrkResult> {
   const { site, federation } = bench;
@@ -130,16 +123,13 @@ interface Cost {
 }
 
 async function cost(bench: Bench, service: string, load: Load): Promise<Cost> {
-  const [cpu, count] = [cpuMicros(bench.federation), await requests(bench.site)];
+  const [cpu, count] = [cpuMicros(bench.federation), await countRequests(bench.site.backendPort)];
   const { requests: originals, errors } = await run(bench, service, load);
   if (errors > 0) process.stdout.write(`${service}: ${errors} of ${originals} requests failed\n`);
   const spent = cpuMicros(bench.federation) - cpu;
-  const arrived = (await requests(bench.site)) - count - 1;
+  const arrived = (await countRequests(bench.site.backendPort)) - count - 1;
   return { each: spent / originals, carried: spent / arrived, copies: (arrived - originals) / originals };
 }
-
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 
 /** Answers whether the bar holds. */
 async function compareCost(bench: Bench, protocol: string, load: Load, suffix: string): Promise<boolean> {
@@ -200,13 +190,11 @@ async function main(): Promise<number> {
     );
     return 69;
   }
-  const { values } = parseArgs({
-    options: {
-      agents: { type: "boolean", default: false },
-      rounds: { type: "string", default: "5" },
-      seconds: { type: "string", default: "3" },
-      "no-latency": { type: "boolean", default: false },
-    },
+  const { agents, rounds, seconds, ...skip } = toolOptions("npm run bench:mirror --", {
+    agents: false,
+    rounds: 5,
+    seconds: 3,
+    "no-latency": false,
   });
   const children = new Children();
   const stalled = createServer((socket: Socket) => void socket.pause().on("error", () => {}));
@@ -224,20 +212,15 @@ async function main(): Promise<number> {
       slow: await listen(slow),
       stalled: await listen(stalled),
     };
-    const federation = await startFederation(site, "mirror", yaml(values.agents, targets));
-    const bench = {
-      site,
-      federation,
-      rounds: Number(values.rounds),
-      seconds: Number(values.seconds),
-    };
+    const federation = await startFederation(site, "mirror", yaml(agents, targets));
+    const bench = { site, federation, rounds, seconds };
     const http1: Load = { section: "requests", connections: CONNECTIONS, path: "/", headers: [] };
     const http2: Load = { ...http1, section: "http2" };
     const verdicts = [
       await compareCost(bench, "HTTP/1.1", http1, ""),
       await compareCost(bench, "HTTP/2", http2, "2"),
     ];
-    if (!values["no-latency"])
+    if (!skip["no-latency"])
       await compareLatency(bench, "HTTP/1.1", { ...http1, section: "paced", meanPauseMs: PAUSE_MS }, "");
     const holds = verdicts.every(Boolean);
     process.stdout.write(`bar of 5 % added CPU: ${holds ? "holds" : "missed"}\n`);

@@ -77,3 +77,8 @@ export function rssMiB(pid: number): number {
     return 0;
   }
 }
+
+/** CPU time of these processes and of all that descend from them, without those that have ended. */
+export function familyMicros(roots: readonly number[]): number {
+  return descendants(readAllStats(), roots).reduce((sum, pid) => sum + (readStat(pid)?.cpuMicros ?? 0), 0);
+}

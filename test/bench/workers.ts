@@ -3,16 +3,17 @@
  * Prints CPU time per request of all their processes, and the ratio: with as many connections in all, where each worker gathers
  * half as much per turn, and with as many for each worker. The bar is for workers that may use every core, which is what they are
  * for; squeezed into one core they also take its caches from each other, and that is shown beside it, without a verdict.
- * `node test/bench/workers.ts [rounds]`
+ * `npm run bench:workers -- --rounds 5`
  */
 import { cpus } from "node:os";
 import { startWorkerWorld, type WorkerWorld } from "../fakes/workers.ts";
 import { makeCertificates } from "./certificates.ts";
 import { Children, isInstalled } from "./children.ts";
 import { startBackend } from "./peers/nginx.ts";
-import { descendants, readAllStats, readStat } from "./proc.ts";
+import { familyMicros } from "./proc.ts";
 import { type Bar, judgeWorkers, type WorkersRound } from "./summary.ts";
 import { parseWrk } from "./wrk.ts";
+import { toolOptions } from "../tool-options.ts";
 
 /** Connections of the one worker, and of the two. */
 const LOADS = [
@@ -127,13 +128,7 @@ async function load(world: WorkerWorld, connections: number, seconds: number, ch
 
 /** Of all processes of both gateways, the ones that supervise included. */
 function cpuMicros({ east, west }: WorkerWorld): number {
-  const roots = [east.process.pid ?? 0, west.process.pid ?? 0];
-  return descendants(readAllStats(), roots).reduce((sum, pid) => sum + (readStat(pid)?.cpuMicros ?? 0), 0);
+  return familyMicros([east.process.pid ?? 0, west.process.pid ?? 0]);
 }
 
-const rounds = Number(process.argv[2] ?? 3);
-if (Number.isInteger(rounds) && rounds > 0) process.exitCode = await main(rounds);
-else {
-  process.stderr.write("error: that is no number of rounds\nfix: node test/bench/workers.ts 3\n");
-  process.exitCode = 64;
-}
+process.exitCode = await main(toolOptions("npm run bench:workers --", { rounds: 3 }).rounds);

@@ -6,21 +6,18 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { Random } from "../fuzz/random.ts";
 import { type AuditEntry, checkHistory } from "./history.ts";
 import { Instances } from "./instances.ts";
 import { clientOf, contentOf, Writer } from "./writers.ts";
+import { toolOptions } from "../tool-options.ts";
 
 const WRITERS = 4;
 const ACTIONS = new Set(["resource.apply", "resource.delete", "cluster.register"]);
 const WRITING_MS = 600;
 
-const { values } = parseArgs({
-  options: { rounds: { type: "string", default: "10" }, seed: { type: "string", default: "20261125" } },
-});
-const rounds = Number(values.rounds);
-const random = new Random(Number(values.seed));
+const { rounds, seed } = toolOptions("npm run chaos:disk --", { rounds: 10, seed: 20261125 });
+const random = new Random(seed);
 if (spawnSync("strace", ["-V"], { stdio: "ignore" }).status !== 0) {
   console.log("skipped: no strace here");
   process.exit(0);

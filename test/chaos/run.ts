@@ -5,7 +5,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import type { RegistryClient } from "../../federation/cli/registry-client.ts";
 import { startDynamoDbLocal } from "../fakes/dynamodb-local.ts";
 import { Random } from "../fuzz/random.ts";
@@ -13,22 +12,19 @@ import { checkHistory, type AuditEntry } from "./history.ts";
 import { type Instance, Instances, type StoreName } from "./instances.ts";
 import { joinAs, snapshotOf } from "./member.ts";
 import { clientOf, contentOf, serviceNames, Writer } from "./writers.ts";
+import { toolOptions } from "../tool-options.ts";
 
 const WRITERS = 8;
 /** Between two kills at most; an instance with the AWS client takes longer to serve. */
 const PAUSE_MS = { sqlite: 300, dynamodb: 700 } as const;
 const ACTIONS = new Set(["resource.apply", "resource.delete", "cluster.register"]);
 
-const { values } = parseArgs({
-  options: {
-    store: { type: "string", default: "sqlite" },
-    rounds: { type: "string", default: "20" },
-    seed: { type: "string", default: "20261125" },
-  },
+const { store, rounds, seed } = toolOptions("npm run chaos --", {
+  store: ["sqlite", "dynamodb"] as const satisfies readonly StoreName[],
+  rounds: 20,
+  seed: 20261125,
 });
-const rounds = Number(values.rounds);
-const store: StoreName = values.store === "dynamodb" ? "dynamodb" : "sqlite";
-const random = new Random(Number(values.seed));
+const random = new Random(seed);
 const directory = mkdtempSync(join(tmpdir(), "isthmus-chaos-"));
 const dynamoDb = store === "dynamodb" ? await startDynamoDbLocal() : undefined;
 const alive = new Map<Instance, RegistryClient>();

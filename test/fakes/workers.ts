@@ -4,7 +4,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findFreePorts } from "../../federation/cli/up/ports.ts";
-import { type Federation, ISTHMUS, startFederation, twoClusters } from "./federation.ts";
+import { alive, type Federation, ISTHMUS, startFederation, twoClusters } from "./federation.ts";
 import { type Address } from "./http-wire.ts";
 import { type RegistryProcess, startRegistryProcess } from "./registry-process.ts";
 import { until } from "./until.ts";
@@ -36,7 +36,7 @@ export async function startWorkerWorld(
   const up = await startFederation(twoClusters({ cart, agents: false }), directory);
   const web = up.address("web");
   process.kill(up.upPid, "SIGINT");
-  await until("up is gone", 10_000, () => (isGone(up.upPid) ? true : undefined));
+  await until("up is gone", 10_000, () => (alive(up.upPid) ? undefined : true));
   const registry = await startRegistryProcess(join(directory, "state/registry"), {
     ISTHMUS_FEDERATION: "test.mesh",
   });
@@ -84,13 +84,4 @@ async function stop(up: Federation, registry: RegistryProcess, gateways: readonl
   );
   await registry.end("SIGINT");
   await up.stop();
-}
-
-function isGone(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch {
-    return true;
-  }
 }

@@ -2,17 +2,12 @@
  * Fuzzes our HTTP/2: `npm run fuzz:http2 -- --rounds 1000 --seed 7`. A round is 40 connections of random frames and 40 random
  * messages each way with node:http2. Exit code 1 and the seed of the round where something went wrong.
  */
-import { parseArgs } from "node:util";
 import { surviveFrames } from "./http2-frames.ts";
 import { anyMessage, askNode, askUs, difference } from "./http2-peers.ts";
 import { Random } from "./random.ts";
+import { toolOptions } from "../tool-options.ts";
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "200" },
-    seed: { type: "string", default: String(Date.now()) },
-  },
-});
+const { rounds, seed: first } = toolOptions("npm run fuzz:http2 --", { rounds: 200, seed: Date.now() });
 
 const PER_ROUND = 40;
 
@@ -27,8 +22,6 @@ async function round(seed: number): Promise<readonly string[]> {
   return wrong.filter((found) => found !== undefined);
 }
 
-const first = Number(values.seed);
-const rounds = Number(values.rounds);
 const began = performance.now();
 let failures = 0;
 for (let at = 0; at < rounds && failures < 10; at++) {

@@ -69,6 +69,15 @@ const gone = (cluster: KubeCluster, name: string): Promise<true> =>
     (await cluster.api.get(IMPORTS, "shop", name)) === undefined ? true : undefined,
   );
 
+/** Exported by east first, and then by west with another number for the same port. */
+async function clash(name: string): Promise<void> {
+  await serve(east, name, { ports: [{ name: "http", port: 80 }] });
+  await exportIt(east, name);
+  await condition(east, name, "Ready", "True");
+  await serve(west, name, { ports: [{ name: "http", port: 8080 }] });
+  await exportIt(west, name);
+}
+
 const specOf = (made: KubeObject) =>
   made.spec as { [field: string]: unknown; ports: { name: string; port: number }[]; ips?: string[] };
 
@@ -168,11 +177,7 @@ describe("MCS conformance, required", () => {
   });
 
   it("conflicting ports are resolved by the oldest export, and each export tells of the conflict", async () => {
-    await serve(east, "clash", { ports: [{ name: "http", port: 80 }] });
-    await exportIt(east, "clash");
-    await condition(east, "clash", "Ready", "True");
-    await serve(west, "clash", { ports: [{ name: "http", port: 8080 }] });
-    await exportIt(west, "clash");
+    await clash("clash");
     for (const cluster of [east, west]) {
       expect((await condition(cluster, "clash", "Conflict", "True")).reason).toBe("PortConflict");
       expect(specOf(await imported(cluster, "clash")).ports).toMatchObject([{ name: "http", port: 80 }]);
@@ -180,10 +185,12 @@ describe("MCS conformance, required", () => {
   });
 
   it("re-creating the oldest export does not flip the winner", async () => {
-    await east.api.remove(EXPORTS, "shop", "clash");
-    await imported(west, "clash", (made) => specOf(made).ports[0]?.port === 8080);
-    await exportIt(east, "clash");
-    await imported(west, "clash", (made) => specOf(made).ports[0]?.port === 80);
+    await clash("again");
+    await condition(west, "again", "Conflict", "True");
+    await east.api.remove(EXPORTS, "shop", "again");
+    await imported(west, "again", (made) => specOf(made).ports[0]?.port === 8080);
+    await exportIt(east, "again");
+    await imported(west, "again", (made) => specOf(made).ports[0]?.port === 80);
   });
 
   it("exporting a headless service makes a ServiceImport of type Headless", async () => {
@@ -228,9 +235,12 @@ describe("MCS conformance, optional", () => {
   });
 
   it("same port name, different numbers: routed to endpoints that really have the port (StrictPortConflict)", async () => {
-    const [won] = await slicesOf(west, "clash", "east");
+    await clash("numbers");
+    await condition(west, "numbers", "Conflict", "True");
+    await endpoint(west, "numbers", "east");
+    const [won] = await slicesOf(west, "numbers", "east");
     expect(won?.ports).toHaveLength(1);
-    expect(await slicesOf(west, "clash", "west")).toEqual([]);
+    expect(await slicesOf(west, "numbers", "west")).toEqual([]);
   });
 
   it("different port names, same number: routed to endpoints that really have the port (StrictPortConflict)", async () => {

@@ -6,7 +6,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { createApp } from "../../federation/http/app.ts";
 import { SILENT_LOGGER } from "../../federation/model/log.ts";
 import type { AppliedResource } from "../../federation/model/resource.ts";
@@ -35,6 +34,7 @@ import {
   signMemberRequest,
 } from "../../federation/trust/index.ts";
 import { unwrap } from "../fakes/pki.ts";
+import { toolOptions } from "../tool-options.ts";
 
 const EXPORTS_PER_CLUSTER = 10;
 /** Importers of each export: a hundred imports per cluster. */
@@ -42,8 +42,7 @@ const CONSUMERS = 10;
 const BATCH = 500;
 const FEDERATION = "demo.mesh";
 
-const { values } = parseArgs({ options: { clusters: { type: "string", default: "1000" } } });
-const total = Number(values.clusters);
+const { clusters: total } = toolOptions("npm run scale --", { clusters: 1_000 });
 
 const clock: Clock = {
   now: () => Date.now(),

@@ -1,6 +1,6 @@
 // Longer than other files: a scenario, its run and its bars are read together.
 /**
- * Thousands of ill-behaved callers at once, and how good ones fare meanwhile: `npm run soak:hostile -- [--only slowEgress,…]
+ * Thousands of ill-behaved callers at once, and how good ones fare meanwhile: `npm run soak:hostile -- [--only slowEgress]
  * [--scale 1]`. Every attacker runs in a process of its own; gateways and agents are real ones, started by `isthmus up`.
  */
 import { createServer } from "node:http";
@@ -8,13 +8,13 @@ import { readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { rssMiB } from "../bench/proc.ts";
 import { startDnsServer } from "../fakes/dns-server.ts";
 import { alive, type Federation, startFederation } from "../fakes/federation.ts";
 import { describeAnswer, requestOnce } from "../fakes/load.ts";
 import { until } from "../fakes/until.ts";
 import { type AttackOrder, type AttackReport, startAttack } from "./attackers.ts";
+import { toolOptions } from "../tool-options.ts";
 
 const HOST = "partner.example.com";
 const CART = "cart.shop.svc.clusterset.local";
@@ -97,19 +97,13 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
 };
 
-async function main(args: readonly string[]): Promise<number> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: { only: { type: "string" }, scale: { type: "string" }, agents: { type: "string" } },
+async function main(): Promise<number> {
+  const { only, scale, agents } = toolOptions("npm run soak:hostile --", {
+    only: ["all", ...Object.keys(SCENARIOS)],
+    scale: 1,
+    agents: ["true", "false"],
   });
-  const names = values.only?.split(",") ?? Object.keys(SCENARIOS);
-  const scale = Number(values.scale ?? "1");
-  if (!(scale > 0) || names.some((name) => SCENARIOS[name] === undefined)) {
-    process.stderr.write(
-      `Usage: npm run soak:hostile -- [--only ${Object.keys(SCENARIOS).join(",")}] [--scale 1] [--agents false]\n`,
-    );
-    return 64;
-  }
+  const names = only === "all" ? Object.keys(SCENARIOS) : [only];
   const dns = await startDnsServer(3600);
   dns.answer(HOST, ["127.0.0.1"]);
   const big = Buffer.alloc(16 * 1024 * 1024);
@@ -119,7 +113,7 @@ async function main(args: readonly string[]): Promise<number> {
   });
   await new Promise<void>((resolve) => backend.listen(0, "127.0.0.1", resolve));
   const { port } = backend.address() as AddressInfo;
-  const federation = await startFederation(documents(port, values.agents !== "false"), undefined, {
+  const federation = await startFederation(documents(port, agents === "true"), undefined, {
     ISTHMUS_DNS_SERVERS: dns.address,
   });
   try {
@@ -295,4 +289,4 @@ function describe({ requests, p50, p99, failed }: Good): string {
   return `${requests} requests, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, failed ${failed.length} ${[...new Set(failed)].join(", ")}`;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main();

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { makeCertificates } from "../bench/certificates.ts";
 import type { Hop, RunningChain, Site } from "../bench/chain.ts";
 import { Children, isInstalled } from "../bench/children.ts";
@@ -11,8 +10,7 @@ import { table } from "../bench/report.ts";
 import type { WrkResult } from "../bench/wrk.ts";
 import { openIdleConnections } from "./idle-connections.ts";
 import { type Point, slope } from "./trend.ts";
-
-const USAGE = "Usage: npm run soak -- [--minutes 10] [--idle 1000]\n";
+import { toolOptions } from "../tool-options.ts";
 
 const MAX_RSS_MIB = 110;
 // V8's heap breathes by a few MiB; a leak of one byte for every request at 10,000 requests/s would show as 0.6 MiB/min.
@@ -35,17 +33,8 @@ interface Watched {
   readonly points: readonly Point[];
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: { minutes: { type: "string" }, idle: { type: "string" } },
-  });
-  const minutes = Number(values.minutes ?? "10");
-  const idle = Number(values.idle ?? "1000");
-  if (!(minutes > 0) || !Number.isInteger(idle) || idle < 0) {
-    process.stderr.write(USAGE);
-    return 64;
-  }
+async function main(): Promise<number> {
+  const { minutes, idle } = toolOptions("npm run soak --", { minutes: 10, idle: 1_000 });
   const absent = ["wrk", "nginx", "openssl"].filter((tool) => !isInstalled(tool));
   if (process.platform !== "linux" || absent.length > 0) {
     process.stderr.write(
@@ -138,4 +127,4 @@ function report(watched: readonly Watched[], results: readonly WrkResult[], fact
   return rows.every((row) => row.holds) && errors === 0 && facts.lost === 0 ? 0 : 1;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main();

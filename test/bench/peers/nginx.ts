@@ -177,3 +177,12 @@ export const NGINX_CHAINS: readonly Chain[] = [
   nginxGrpcChain(2),
   nginxGrpcChain(4),
 ];
+
+/** How many requests the backend has had, this one included. */
+export async function countRequests(backendPort: number): Promise<number> {
+  const response = await fetch(`http://127.0.0.1:${backendPort}/count`);
+  // " accepts handled requests\n 12 12 345 \n": the third figure.
+  const counts = /^\s*\d+ \d+ (\d+)\s*$/m.exec(await response.text());
+  if (counts === null) throw new Error("the backend gave no count of its requests");
+  return Number(counts[1]);
+}
