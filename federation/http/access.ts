@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import type { Problem } from "../model/problem.ts";
 import { systemRole, type SystemRole } from "../model/spiffe-id.ts";
-import type { Role } from "../model/wire/api.ts";
+import { MAX_MEMBER_REQUEST_BYTES, type Role } from "../model/wire/api.ts";
 import type { Result } from "../model/result.ts";
 import type { Caller } from "../registry/authority.ts";
 import type { Registry } from "../registry/registry.ts";
@@ -42,7 +42,7 @@ export async function requireMember(
   cluster: string,
   roles: readonly SystemRole[] = ["gateway", "agent", "controller"],
 ): Promise<MemberAccess> {
-  const body = c.req.method === "GET" ? NOTHING : await readBody(c);
+  const body = c.req.method === "GET" ? NOTHING : await readBody(c, MAX_MEMBER_REQUEST_BYTES);
   const caller = await authenticate(registry, c, body);
   if (caller.kind !== "member") throw problemError("forbidden", "only the cluster's own members may do this");
   const role = systemRole(caller.id);

@@ -180,6 +180,25 @@ describe("being a member", () => {
     });
   });
 
+  test("takes the report of a member with ten thousand listeners, and no larger one", async () => {
+    const { send, join } = await scene();
+    const east = await join("east");
+    const listener = (at: number, padding = 0) => ({
+      workload: "ns/shop/sa/web",
+      service: `service-${at}${"x".repeat(padding)}.shop`,
+      port: 80,
+      address: `127.0.${at >> 8}.${at & 255}:18080`,
+      protocol: { name: "http", why: "declared as http" } as const,
+    });
+    const report = (padding?: number) => ({
+      as: east.credential(),
+      body: memberReport({ listeners: Array.from({ length: 10_000 }, (_, at) => listener(at, padding)) }),
+    });
+    const path = "/v1/clusters/east/members/gateway-1";
+    expect(await send("PUT", path, report())).toMatchObject({ status: 204 });
+    expect(await send("PUT", path, report(300))).toMatchObject({ status: 413, json: { code: "ISTH-5007" } });
+  });
+
   test("shows what each member applied and when it was last heard", async () => {
     const { send, join, clock } = await scene();
     const east = await join("east");

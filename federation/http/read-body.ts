@@ -1,17 +1,17 @@
 import type { Context } from "hono";
 import type * as z from "zod";
 import type { Issue } from "../model/problem.ts";
+import { MAX_REQUEST_BYTES } from "../model/wire/api.ts";
 import { decode } from "../model/wire/decode.ts";
 import { isNestedDeeper } from "./json-depth.ts";
 import { problemError } from "./problem-error.ts";
 
-const MAX_BODY_BYTES = 1024 * 1024;
 /** Ours go nine deep. */
 const MAX_DEPTH = 64;
 const NOTHING = new Uint8Array();
 
 /** The body's bytes, counted as they come: a length that is declared may be a lie, or missing. */
-export async function readBody(c: Context, maxBytes = MAX_BODY_BYTES): Promise<Uint8Array> {
+export async function readBody(c: Context, maxBytes = MAX_REQUEST_BYTES): Promise<Uint8Array> {
   if (Number(c.req.header("content-length") ?? "0") > maxBytes) throw tooLarge(maxBytes);
   const stream = c.req.raw.body;
   if (stream === null) return NOTHING;

@@ -476,7 +476,7 @@ export const PROBLEMS = {
   request_too_large: {
     code: "ISTH-5007",
     title: "the request is too large",
-    fix: "send at most 1 MiB at a time",
+    fix: "send it in parts",
   },
   store_unavailable: {
     code: "ISTH-5008",

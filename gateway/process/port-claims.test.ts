@@ -19,10 +19,18 @@ describe("port claims", () => {
     expect(successor.isShared(15_009)).toBe(false);
   });
 
+  it("of one port do not depend on how many there are of others", () => {
+    const claims = openPortClaims(stateDir, 10, () => true);
+    for (const port of [15_008, 15_009, 15_010]) claims.claim(port);
+    const asked: number[] = [];
+    openPortClaims(stateDir, 11, (pid) => asked.push(pid) > 0).isShared(15_009);
+    expect(asked).toEqual([10]);
+  });
+
   it("does not share the port of a dead process, and forgets its claim", () => {
     openPortClaims(stateDir, 10, () => true).claim(15_008);
     expect(openPortClaims(stateDir, 11, () => false).isShared(15_008)).toBe(false);
-    expect(readdirSync(join(stateDir, "ports"))).toEqual([]);
+    expect(readdirSync(join(stateDir, "ports", "15008"))).toEqual([]);
   });
 
   it("knows its own process to be alive and an impossible one not", () => {

@@ -134,6 +134,23 @@ export function runStoreConformance(name: string, make: () => StorePlace | Promi
       expect(unwrap(await store.audit({ after: 5, limit: 2 }))).toEqual([]);
     });
 
+    test("keeps the heartbeat of a member with ten thousand listeners", async () => {
+      const place = await make();
+      const store = await openAt(place);
+      const plain = heartbeat("gateway-1", 1);
+      const listeners = Array.from({ length: 10_000 }, (_, at) => ({
+        workload: "ns/shop/sa/web",
+        service: `service-${at}.shop`,
+        port: 80,
+        address: `127.0.${at >> 8}.${at & 255}:18080`,
+        protocol: { name: "http", why: "declared as http" } as const,
+      }));
+      const large = { ...plain, status: { ...plain.status, listeners } } as StoredMember;
+      expect(unwrap(await store.saveMembers([large]))).toBe(true);
+      const again = await reopen(place, store);
+      expect(unwrap(await again.members())).toEqual([large]);
+    });
+
     test("keeps the last heartbeat of each member until it is forgotten", async () => {
       const place = await make();
       const store = await openAt(place);

@@ -1,7 +1,7 @@
 import { PROBLEMS } from "../../model/problem.ts";
 import { type Condition, type Resource, sourceClusters, type WithStatus } from "../../model/resource.ts";
 import { serviceKey } from "../../model/service.ts";
-import { importedService } from "../input/cross-check.ts";
+import { importedService } from "../input/file-index.ts";
 import { type CheckResult, passed } from "./result.ts";
 
 const CATEGORY = "services";

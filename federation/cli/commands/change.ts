@@ -1,6 +1,7 @@
 import { type AppliedResource, sourceClusters } from "../../model/resource.ts";
 import { ok, type Result } from "../../model/result.ts";
 import type { ApplyResponse, ApplyResult } from "../../model/wire/api.ts";
+import { applyInLots } from "../apply-lots.ts";
 import { EXIT } from "../exit.ts";
 import { type Failure, fail } from "../failure.ts";
 import { resourceName } from "../input/resource-file.ts";
@@ -39,7 +40,7 @@ export async function applyAndTell(
   next: readonly string[],
 ): Promise<Outcome> {
   const dryRun = invocation.flags.has("dryRun");
-  const answer = await registry.apply(resources, { dryRun });
+  const answer = await applyInLots(registry, resources, dryRun);
   if (!answer.ok) return answer;
   const changes = changesOf(answer.value, resources, invocation.terminal.program);
   return tellAndWait(invocation, registry, { changes, dryRun, next });
@@ -82,9 +83,10 @@ function changesOf(
   resources: readonly AppliedResource[],
   program: string,
 ): readonly Change[] {
+  const sent = new Map(resources.map((resource) => [resourceName(resource), resource]));
   return results.map((result) => {
     const name = resourceName(result);
-    const resource = resources.find((candidate) => resourceName(candidate) === name);
+    const resource = sent.get(name);
     const unmet = result.conditions.find((condition) => condition.status !== "True");
     const undo = undoOf(result, program);
     return {

@@ -10,7 +10,7 @@ import { ok } from "../../model/result.ts";
 import { serviceKey } from "../../model/service.ts";
 import { connect } from "../connection.ts";
 import { EXIT } from "../exit.ts";
-import { importedService } from "../input/cross-check.ts";
+import { importedService } from "../input/file-index.ts";
 import { type Command, hint } from "../invocation.ts";
 import { renderListing } from "../output/format.ts";
 import { conditionMessage, conditionWord } from "./condition.ts";

@@ -12,7 +12,7 @@ import { serviceKey, type ServiceName } from "../../model/service.ts";
 import { workloadSpiffeId } from "../../model/spiffe-id.ts";
 import { matchWorkload } from "../../model/workload-pattern.ts";
 import { isFresh } from "../check/cluster-checks.ts";
-import { importedService } from "../input/cross-check.ts";
+import { importedService } from "../input/file-index.ts";
 import { type Probe, planProbes } from "../check/probes.ts";
 import { type CheckResult, passed } from "../check/result.ts";
 

@@ -3,10 +3,9 @@ import type { AppliedResource, ServiceExportResource, ServiceImportResource } fr
 import { sourcePattern } from "../../model/egress-policy.ts";
 import { serviceKey } from "../../model/service.ts";
 import { parseSpiffeId } from "../../model/spiffe-id.ts";
-import { servicesOf, staticWorkloadName } from "../../model/static-cluster.ts";
-import type { LocalCluster, LocalFederation } from "../../model/wire/local-federation.ts";
 import { nearest } from "../../model/wire/nearest.ts";
 import { matchWorkload } from "../../model/workload-pattern.ts";
+import { type FileIndex, importedService } from "./file-index.ts";
 
 /**
  * What one document says about another. A name that nothing in the file has is a mistake; halves that do not meet (yet) are
@@ -17,13 +16,8 @@ export interface CrossCheck {
   readonly warnings: readonly Issue[];
 }
 
-export function crossCheck(
-  resource: AppliedResource,
-  federation: LocalFederation,
-  all: readonly AppliedResource[],
-): CrossCheck {
-  const names = federation.spec.clusters.map((cluster) => cluster.name);
-  const findings: Findings = { mistakes: [], warnings: [], clusters: federation.spec.clusters, names, all };
+export function crossCheck(resource: AppliedResource, file: FileIndex): CrossCheck {
+  const findings: Findings = { mistakes: [], warnings: [], file };
   checkCluster(findings, "metadata.cluster", resource.metadata.cluster);
   switch (resource.kind) {
     case "ServiceExport":
@@ -52,17 +46,15 @@ export function crossCheck(
 interface Findings {
   readonly mistakes: Issue[];
   readonly warnings: Issue[];
-  readonly clusters: readonly LocalCluster[];
-  readonly names: readonly string[];
-  readonly all: readonly AppliedResource[];
+  readonly file: FileIndex;
 }
 
 function checkExport(findings: Findings, { metadata, spec }: ServiceExportResource): void {
-  const owner = findings.clusters.find((cluster) => cluster.name === metadata.cluster);
-  const services = owner === undefined ? undefined : clusterServices(owner);
-  if (services !== undefined && !services.includes(serviceKey(metadata))) {
+  const services = findings.file.clusters.get(metadata.cluster)?.services;
+  if (services !== undefined && !services.has(serviceKey(metadata))) {
     const message = `cluster ${metadata.cluster} has no service ${serviceKey(metadata)}`;
-    findings.mistakes.push(issue("metadata.name", message, nearest(serviceKey(metadata), services)));
+    const suggestion = nearest(serviceKey(metadata), [...services.keys()]);
+    findings.mistakes.push(issue("metadata.name", message, suggestion));
   }
   spec.consumers.forEach((consumer, index) => {
     const path = `spec.consumers[${index}]`;
@@ -77,26 +69,20 @@ function checkImport(findings: Findings, resource: ServiceImportResource): void 
   const { cluster: owner, also } = resource.spec.from;
   checkCluster(findings, "spec.from.cluster", owner);
   also?.forEach((name, index) => checkCluster(findings, `spec.from.also[${index}]`, name));
-  if (!findings.names.includes(owner) || exportOf(resource, findings.all) !== undefined) return;
+  if (!findings.file.clusters.has(owner) || findings.file.exportOf(resource) !== undefined) return;
   const message = `cluster ${owner} does not export ${serviceKey(importedService(resource))} to ${resource.metadata.cluster}; the import waits for that`;
   findings.warnings.push(issue("spec.from", message));
 }
 
-function checkCluster({ names, mistakes }: Findings, path: string, name: string): void {
-  if (names.includes(name)) return;
-  mistakes.push(issue(path, `there is no cluster ${name} in this file`, nearest(name, names)));
+function checkCluster({ file, mistakes }: Findings, path: string, name: string): void {
+  if (file.clusters.has(name)) return;
+  const suggestion = nearest(name, [...file.clusters.keys()]);
+  mistakes.push(issue(path, `there is no cluster ${name} in this file`, suggestion));
 }
 
-function checkPattern(
-  { clusters, warnings }: Findings,
-  path: string,
-  cluster: string,
-  pattern: string,
-): void {
-  const owner = clusters.find(({ name }) => name === cluster);
-  if (owner === undefined) return;
-  const workloads = owner.workloads.map(staticWorkloadName);
-  if (workloads.some((name) => patternFits(pattern, name))) return;
+function checkPattern({ file, warnings }: Findings, path: string, cluster: string, pattern: string): void {
+  const workloads = file.clusters.get(cluster)?.workloads;
+  if (workloads === undefined || workloads.some((name) => patternFits(pattern, name))) return;
   const message = `"${pattern}" fits no workload of cluster ${cluster}`;
   warnings.push(issue(path, message, nearest(pattern, workloads)));
 }
@@ -104,41 +90,6 @@ function checkPattern(
 function patternFits(pattern: string, workload: string): boolean {
   const id = parseSpiffeId(`spiffe://any/${workload}`);
   return id.ok && matchWorkload(pattern, id.value);
-}
-
-function clusterServices(cluster: LocalCluster): readonly string[] {
-  return localServices(cluster).map(serviceKey);
-}
-
-export function localServices({ name, workloads }: LocalCluster) {
-  return servicesOf({
-    apiVersion: "isthmus.dev/v1alpha1",
-    kind: "StaticCluster",
-    metadata: { name },
-    spec: { gateways: [], agents: [], workloads },
-  });
-}
-
-/** The service at its owner: the import's own name, unless it is an alias. */
-export function importedService({ metadata, spec }: ServiceImportResource) {
-  return { namespace: spec.from.namespace ?? metadata.namespace, name: spec.from.name ?? metadata.name };
-}
-
-/** The export that makes the import work; of its first source unless another is named. */
-export function exportOf(
-  resource: ServiceImportResource,
-  all: readonly AppliedResource[],
-  owner = resource.spec.from.cluster,
-): ServiceExportResource | undefined {
-  const { namespace, name } = importedService(resource);
-  return all.find(
-    (candidate): candidate is ServiceExportResource =>
-      candidate.kind === "ServiceExport" &&
-      candidate.metadata.cluster === owner &&
-      candidate.metadata.namespace === namespace &&
-      candidate.metadata.name === name &&
-      candidate.spec.consumers.some((consumer) => consumer.cluster === resource.metadata.cluster),
-  );
 }
 
 function issue(path: string, message: string, suggestion?: string): Issue {

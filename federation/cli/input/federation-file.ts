@@ -2,6 +2,7 @@ import type { AppliedResource } from "../../model/resource.ts";
 import { decodeLocalFederation, type LocalFederation } from "../../model/wire/local-federation.ts";
 import { crossCheck } from "./cross-check.ts";
 import { isRecord, parseDocuments, type SourceObject } from "./documents.ts";
+import { FileIndex } from "./file-index.ts";
 import type { Mistake } from "./mistake.ts";
 import { decodeResources } from "./resource-file.ts";
 
@@ -39,8 +40,9 @@ export function readFederation(file: string, text: string): ReadFederation {
     return { mistakes: [...mistakes, ...federation.error.map(source.mistake)], warnings: [] };
   const resources = decoded.resources.map(({ resource }) => resource);
   const warnings: Mistake[] = [];
+  const index = new FileIndex(federation.value, resources);
   for (const { resource, source: place } of decoded.resources) {
-    const found = crossCheck(resource, federation.value, resources);
+    const found = crossCheck(resource, index);
     mistakes.push(...found.mistakes.map(place.mistake));
     warnings.push(...found.warnings.map(place.mistake));
   }

@@ -2,6 +2,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import type { AppliedKind, AppliedResource } from "../../model/resource.ts";
 import { type Failure, fail } from "../failure.ts";
 import { ok, type Result } from "../../model/result.ts";
+import { applyInLots } from "../apply-lots.ts";
 import type { RegistryClient } from "../registry-client.ts";
 
 type Reference = Parameters<RegistryClient["delete"]>[0];
@@ -18,7 +19,7 @@ export async function applyFile(
   const before = await readReferences(file);
   const now = resources.map(({ kind, metadata }) => referenceOf(kind, metadata));
   if (resources.length > 0) {
-    const applied = await registry.apply(resources);
+    const applied = await applyInLots(registry, resources);
     if (!applied.ok) return applied;
   }
   const kept = new Set(now.map(nameOf));

@@ -204,7 +204,7 @@ export class Federation {
       const left = this.#deadline - now();
       if (left <= 0) {
         return fail("upstream_timeout", `not ready within ${Math.round(this.#options.timeoutMs / 1000)} s`, {
-          why: awaited.join("; "),
+          why: firstOf(awaited),
           fix: `read the logs in ${this.plan.stateDir}/logs, or give it longer with --timeout`,
           exit: 124,
         });
@@ -222,4 +222,12 @@ export class Federation {
       };
     });
   }
+}
+
+const MAX_NAMED = 5;
+
+/** The first few of what may be thousands. */
+function firstOf(words: readonly string[]): string {
+  const more = words.length - MAX_NAMED;
+  return [...words.slice(0, MAX_NAMED), ...(more > 0 ? [`and ${more} more`] : [])].join("; ");
 }

@@ -1,9 +1,9 @@
 import { formatAddress, parseAddress } from "../../model/address.ts";
 import { type AppliedResource, sourceClusters, type WorkloadListenerStatus } from "../../model/resource.ts";
 import { serviceKey } from "../../model/service.ts";
-import { type StaticCluster, staticWorkloadName } from "../../model/static-cluster.ts";
+import type { StaticCluster } from "../../model/static-cluster.ts";
 import type { LocalCluster, LocalFederation, LocalRegistry } from "../../model/wire/local-federation.ts";
-import { exportOf, importedService, localServices } from "../input/cross-check.ts";
+import { FileIndex, importedService } from "../input/file-index.ts";
 
 export type Role = "registry" | "gateway" | "agent";
 
@@ -61,6 +61,7 @@ export function planFederation(
   ports: readonly number[],
 ): FederationPlan {
   const free = ports.values();
+  const file = new FileIndex(federation, resources);
   const wanted = registryAddress(federation);
   const listen = { host: wanted.host, port: wanted.port === 0 ? take(free) : wanted.port };
   const registryUrl = `http://${formatAddress({ host: reachable(listen.host), port: listen.port })}`;
@@ -84,10 +85,10 @@ export function planFederation(
       },
     },
     clusters: federation.spec.clusters.map((cluster) =>
-      planCluster(cluster, resources, stateDir, registryUrl, free),
+      planCluster(cluster, ownersOfImports(cluster.name, resources, file), stateDir, registryUrl, free),
     ),
     resources,
-    imports: expectedImports(federation, resources),
+    imports: expectedImports(file, resources),
   };
 }
 
@@ -102,7 +103,7 @@ function storeSettings({ store, table, endpoint }: LocalRegistry): Record<string
 
 function planCluster(
   cluster: LocalCluster,
-  resources: readonly AppliedResource[],
+  owners: readonly string[],
   stateDir: string,
   registry: string,
   free: Iterator<number>,
@@ -111,7 +112,6 @@ function planCluster(
   const servicesFile = `${clusterDir}/services.yaml`;
   const gateways = addresses(cluster.gateways, free);
   const agents = addresses(agentsOf(cluster), free);
-  const owners = ownersOfImports(cluster.name, resources);
   const member = (role: "gateway" | "agent", listen: string, index: number): ProcessSpec => ({
     name: `${cluster.name}-${role}-${index + 1}`,
     role,
@@ -145,30 +145,29 @@ function planCluster(
 }
 
 /** One address per workload, imported service and port, for imports whose owner exports them. */
-function expectedImports(
-  federation: LocalFederation,
-  resources: readonly AppliedResource[],
-): readonly ExpectedImport[] {
+function expectedImports(file: FileIndex, resources: readonly AppliedResource[]): readonly ExpectedImport[] {
   return resources.flatMap((resource) => {
-    if (resource.kind !== "ServiceImport" || exportOf(resource, resources) === undefined) return [];
+    if (resource.kind !== "ServiceImport" || file.exportOf(resource) === undefined) return [];
     const { metadata, spec } = resource;
-    const owner = federation.spec.clusters.find((cluster) => cluster.name === spec.from.cluster);
-    const importer = federation.spec.clusters.find((cluster) => cluster.name === metadata.cluster);
-    if (owner === undefined || importer === undefined) return [];
+    const { cluster } = metadata;
     const key = serviceKey(importedService(resource));
-    const ports = localServices(owner).find((service) => serviceKey(service) === key)?.ports ?? [];
-    const workloads = [...new Set(importer.workloads.map(staticWorkloadName))];
+    const ports = file.clusters.get(spec.from.cluster)?.services.get(key)?.ports ?? [];
+    const workloads = file.clusters.get(cluster)?.workloads ?? [];
     return workloads.flatMap((workload) =>
-      ports.map(({ port }) => ({ cluster: importer.name, workload, service: serviceKey(metadata), port })),
+      ports.map(({ port }) => ({ cluster, workload, service: serviceKey(metadata), port })),
     );
   });
 }
 
 /** Clusters whose services this one imports and may use. */
-function ownersOfImports(cluster: string, resources: readonly AppliedResource[]): readonly string[] {
+function ownersOfImports(
+  cluster: string,
+  resources: readonly AppliedResource[],
+  file: FileIndex,
+): readonly string[] {
   const owners = resources.flatMap((resource) =>
     resource.kind === "ServiceImport" && resource.metadata.cluster === cluster
-      ? sourceClusters(resource).filter((owner) => exportOf(resource, resources, owner) !== undefined)
+      ? sourceClusters(resource).filter((owner) => file.exportOf(resource, owner) !== undefined)
       : [],
   );
   return [...new Set(owners)].filter((owner) => owner !== cluster);

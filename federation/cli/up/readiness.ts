@@ -20,8 +20,9 @@ export function missingProcesses(
   for (const { spec, running, listeners } of views) {
     if (!running) missing.push(`${spec.name} is not ready`);
     else if (spec.servesWorkloads) {
-      const own = imports.filter((expected) => expected.cluster === spec.cluster);
-      for (const expected of own.filter((one) => addressIn(listeners, one) === undefined)) {
+      const addresses = addressesOf(listeners);
+      for (const expected of imports) {
+        if (expected.cluster !== spec.cluster || addresses.has(describeImport(expected))) continue;
         missing.push(`${spec.name} has no address for ${describeImport(expected)}`);
       }
     }
@@ -55,25 +56,23 @@ export function importAddresses(
   views: readonly ProcessView[],
   imports: readonly ExpectedImport[],
 ): readonly ImportAddress[] {
+  const serving = views
+    .filter(({ spec }) => spec.servesWorkloads)
+    .map(({ spec, listeners }) => ({ cluster: spec.cluster, addresses: addressesOf(listeners) }));
   return imports.flatMap((expected) => {
-    for (const { spec, listeners } of views) {
-      if (!spec.servesWorkloads || spec.cluster !== expected.cluster) continue;
-      const address = addressIn(listeners, expected);
+    for (const { cluster, addresses } of serving) {
+      const address = cluster === expected.cluster ? addresses.get(describeImport(expected)) : undefined;
       if (address !== undefined) return [{ ...expected, address }];
     }
     return [];
   });
 }
 
-function addressIn(
-  listeners: readonly WorkloadListenerStatus[],
-  { workload, service, port }: ExpectedImport,
-): string | undefined {
-  return listeners.find(
-    (listener) => listener.workload === workload && listener.service === service && listener.port === port,
-  )?.address;
+/** By the import's description: there may be thousands, and they are asked about again and again. */
+function addressesOf(listeners: readonly WorkloadListenerStatus[]): ReadonlyMap<string, string> {
+  return new Map(listeners.map((listener) => [describeImport(listener), listener.address]));
 }
 
-function describeImport({ workload, service, port }: ExpectedImport): string {
+function describeImport({ workload, service, port }: Omit<ExpectedImport, "cluster">): string {
   return `${workload} to ${service}:${port}`;
 }

@@ -45,7 +45,12 @@ type Frozen<T> = unknown extends T
       ? readonly Frozen<Item>[]
       : { readonly [K in keyof T]: Frozen<T[K]> };
 
-const MAX_APPLIED = 1_000;
+/** Of one request to apply; more are several requests. */
+export const MAX_APPLIED = 1_000;
+/** Of a request's body. */
+export const MAX_REQUEST_BYTES = 1024 * 1024;
+/** Of a member's: 10,000 listeners or declared resources take 1.5 to 2.5 MiB. Lambda takes 6 MB, of which base64 is a third. */
+export const MAX_MEMBER_REQUEST_BYTES = 4 * 1024 * 1024;
 const MAX_SERVICES = 5_000;
 /** Kubernetes has no limit of its own; above it a service is left out rather than all of them refused. */
 const MAX_PORTS = 1_000;

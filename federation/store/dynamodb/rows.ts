@@ -1,3 +1,4 @@
+import { gunzipSync, gzipSync } from "node:zlib";
 import type { TransactWriteItem } from "@aws-sdk/client-dynamodb";
 import type { MemberStatus } from "../../model/resource.ts";
 import type { Change, LoggedChange, StoredRequest } from "../../registry/change.ts";
@@ -89,12 +90,20 @@ export function memberRow({ cluster, member, sequence, status }: StoredMember): 
   const key = keyOf({ pk: memberPk(cluster), sk: memberSk(cluster, member) });
   return status === undefined
     ? { ...key, seq, expires: { N: String(Math.ceil(sequence / 1_000) + FORGOTTEN_KEPT_S) } }
-    : { ...key, seq, value: { S: JSON.stringify(status) } };
+    : { ...key, seq, ...statusValue(JSON.stringify(status)) };
+}
+
+/** An item has at most 400 KB, and every KB of one is paid for: what a member with thousands of listeners tells is packed. */
+const MAX_PLAIN_LENGTH = 16_384;
+
+function statusValue(text: string): Row {
+  return text.length > MAX_PLAIN_LENGTH ? { packed: { B: gzipSync(text) } } : { value: { S: text } };
 }
 
 export function memberOf(row: Row): StoredMember {
   const [cluster = "", member = ""] = (row["sk"]?.S ?? "").split("/");
   const stored = { cluster, member, sequence: Number(row["seq"]?.N ?? 0) };
-  const text = row["value"]?.S;
+  const packed = row["packed"]?.B;
+  const text = packed === undefined ? row["value"]?.S : gunzipSync(packed).toString("utf8");
   return text === undefined ? stored : { ...stored, status: JSON.parse(text) as MemberStatus };
 }
