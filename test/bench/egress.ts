@@ -12,6 +12,7 @@ import { Children, freePorts, isInstalled, waitForPort } from "./children.ts";
 import { runLoad } from "./load.ts";
 import { type ActiveChain, measureSection, type Sample } from "./measure.ts";
 import { parseOptions } from "./options.ts";
+import { costRatio } from "./summary.ts";
 import { isReady } from "./peers/isthmus.ts";
 
 const CLI = join(import.meta.dirname, "../../federation/cli/bin/isthmus.cjs");
@@ -71,9 +72,8 @@ function report(samples: readonly Sample[], asserts: boolean): number {
   }
   let failed = samples.some(({ errors }) => errors > 0);
   for (const { chain, against, most } of BARS) {
-    const found = ratios(samples, chain, against);
-    if (found.length === 0) continue;
-    const ratio = median(found);
+    const ratio = costRatio(samples, chain, against);
+    if (ratio === undefined) continue;
     const holds = ratio <= most;
     failed ||= !holds;
     process.stdout.write(
@@ -81,22 +81,6 @@ function report(samples: readonly Sample[], asserts: boolean): number {
     );
   }
   return asserts && failed ? 1 : 0;
-}
-
-/** Within a round: what disturbs the machine meets both. */
-function ratios(samples: readonly Sample[], chain: string, against: string): number[] {
-  const cost = ({ hopMicros, requests }: Sample) => hopMicros.reduce((sum, one) => sum + one, 0) / requests;
-  return samples
-    .filter((sample) => sample.chain === chain)
-    .flatMap((sample) => {
-      const other = samples.find(({ chain: id, round }) => id === against && round === sample.round);
-      return other === undefined ? [] : [cost(sample) / cost(other)];
-    });
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
 /** 100 bytes over TLS, by HTTP/1.1 or HTTP/2 as the client offers; the count of requests on a plain port. */

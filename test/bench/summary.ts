@@ -129,6 +129,7 @@ const HTTP2_LIMIT = 0.7;
 const LATENCY_LIMIT = 1;
 const CONNECTIONS_LIMIT = 1;
 const WORKERS_LIMIT = 1.15;
+const GROWTH_LIMIT = 1.1;
 
 export function judge(rows: readonly Row[]): Bar[] {
   return REQUEST_LIMITS.flatMap(({ chain, name, limit }) => {
@@ -166,6 +167,23 @@ export function judgeWorkers(name: string, rounds: readonly WorkersRound[]): Bar
   const isClean = rounds.length > 0 && rounds.every(({ errors }) => errors === 0);
   const ratio = isClean ? median(rounds.map(({ one, two }) => two / one)) : undefined;
   return measuredBar(name, WORKERS_LIMIT, ratio);
+}
+
+/** What a request costs by one chain in ratio to another: the median of the rounds' own ratios. */
+export function costRatio(samples: readonly Sample[], chain: string, against: string): number | undefined {
+  const ratios = samples
+    .filter((sample) => sample.chain === chain)
+    .flatMap((sample) => {
+      const other = samples.find(({ chain: id, round }) => id === against && round === sample.round);
+      return other === undefined ? [] : [wholeCost(sample) / wholeCost(other)];
+    });
+  return ratios.length === 0 ? undefined : median(ratios);
+}
+
+/** What more of something may add to the cost of few. */
+export function judgeGrowth(name: string, base: string, samples: readonly Sample[]): Bar {
+  const isClean = samples.every(({ errors }) => errors === 0);
+  return measuredBar(name, GROWTH_LIMIT, isClean ? costRatio(samples, name, base) : undefined);
 }
 
 /** µs per request of one worker and of two, and the requests that failed. */

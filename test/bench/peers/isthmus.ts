@@ -5,7 +5,8 @@ import type { Started } from "../children.ts";
 import { federationYaml } from "./federation-yaml.ts";
 
 const CLI = join(import.meta.dirname, "../../../federation/cli/bin/isthmus.cjs");
-const READY_TIMEOUT_MS = 60_000;
+// Ten thousand services take 12 s on two idle cores.
+const READY_TIMEOUT_MS = 120_000;
 
 /** The line `isthmus up -o json` prints once the whole federation serves. */
 interface Ready {
@@ -113,6 +114,7 @@ export async function startFederation(site: Site, id: string, yaml: string): Pro
   const file = join(directory, "federation.yaml");
   writeFileSync(file, yaml);
   const args = [CLI, "up", "-f", file, "--state", join(directory, "state"), "-o", "json"];
+  args.push("--timeout", `${READY_TIMEOUT_MS / 1_000}s`);
   const started = site.children.start(site.cpu.proxies, process.execPath, args);
   const ready: unknown = JSON.parse(await firstLine(started));
   if (!isReady(ready)) throw new Error(`isthmus up printed something else than its ready line`);
