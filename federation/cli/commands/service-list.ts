@@ -85,8 +85,12 @@ export function serviceRows(resources: readonly WithStatus<Resource>[]): readonl
   );
   const known = new Map(services.map((item) => [keyOf(item.metadata), item]));
   const owned = [...services, ...exports.filter((item) => !known.has(keyOf(item.metadata)))];
+  const shared = {
+    exports: new Map(exports.map((item) => [keyOf(item.metadata), item])),
+    importers: importersOf(imports),
+  };
   const rows = [
-    ...owned.map(({ metadata }) => ownRow(metadata, known, exports, imports)),
+    ...owned.map(({ metadata }) => ownRow(metadata, known, shared)),
     ...imports.map((item) => importRow(item, known)),
   ];
   return rows.toSorted((a, b) => compare(a.cluster, b.cluster) || compare(a.service, b.service));
@@ -98,25 +102,39 @@ interface Name {
   readonly name: string;
 }
 
+/** By the service at its owner. */
+interface Shared {
+  readonly exports: ReadonlyMap<string, WithStatus<ServiceExportResource>>;
+  readonly importers: ReadonlyMap<string, readonly string[]>;
+}
+
+/** The clusters that import each service, one entry for each import. */
+function importersOf(imports: readonly ServiceImportResource[]): Shared["importers"] {
+  const importers = new Map<string, string[]>();
+  for (const item of imports) {
+    for (const cluster of new Set(sourceClusters(item))) {
+      const key = keyOf({ cluster, ...importedService(item) });
+      const known = importers.get(key);
+      if (known === undefined) importers.set(key, [item.metadata.cluster]);
+      else known.push(item.metadata.cluster);
+    }
+  }
+  return importers;
+}
+
 function ownRow(
   metadata: Name,
   services: ReadonlyMap<string, ServiceResource>,
-  exports: readonly WithStatus<ServiceExportResource>[],
-  imports: readonly ServiceImportResource[],
+  { exports, importers }: Shared,
 ): ServiceRow {
   const key = keyOf(metadata);
-  const exported = exports.find((item) => keyOf(item.metadata) === key);
-  const importedBy = imports
-    .filter((item) =>
-      sourceClusters(item).some((cluster) => keyOf({ cluster, ...importedService(item) }) === key),
-    )
-    .map((item) => item.metadata.cluster);
+  const exported = exports.get(key);
   return {
     cluster: metadata.cluster,
     service: serviceKey(metadata),
     ports: portsOf(services.get(key)),
     exportedTo: exported?.spec.consumers.map((consumer) => consumer.cluster) ?? [],
-    importedBy,
+    importedBy: importers.get(key) ?? [],
     status: exported === undefined ? "-" : conditionWord(exported.status.conditions),
     message: exported === undefined ? "" : conditionMessage(exported.status.conditions),
   };
