@@ -43,7 +43,7 @@ export class Http2Endpoint implements EndpointWay {
   readonly #session: Http2Upstream;
 
   constructor(endpoint: Socket, onGone: () => void) {
-    this.#session = new Http2Upstream(endpoint, onGone);
+    this.#session = new Http2Upstream(endpoint, onGone, false);
   }
 
   take(): UpstreamExchange | undefined {

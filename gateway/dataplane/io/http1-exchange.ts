@@ -7,6 +7,8 @@ import type { Http1Stream } from "./http1-stream.ts";
 /** One request and its response, as the stream that carries them sees it. */
 export interface Http1Exchange {
   readonly request: Pick<RequestHead, "method" | "upgrade" | "minor">;
+  /** What an HTTP/2 client says it is. */
+  readonly scheme?: string | undefined;
   /** The whole request was handed to the stream. */
   readonly requestDone: boolean;
   /** Where the response's body goes. */
@@ -33,5 +35,6 @@ export interface Http1Exchange {
   upgraded(): void;
   finishUpgraded(): void;
   responseDone(): void;
-  upstreamFailed(stream: Http1Stream, reason: Problem): void;
+  /** `rstCode`: by which the far server reset its HTTP/2 stream. */
+  upstreamFailed(stream: Http1Stream, reason: Problem, rstCode?: number): void;
 }

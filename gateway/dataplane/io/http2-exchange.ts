@@ -28,7 +28,7 @@ import {
   type RequestFacts,
   withoutClaims,
 } from "./http2-fields.ts";
-import { grpcRefusal, grpcTrailers, refusalFields } from "./http2-refusal.ts";
+import { breakOff, grpcRefusal, grpcTrailers, refusalFields } from "./http2-refusal.ts";
 import type { Http2Pool } from "./http2-pool.ts";
 import type { Http2Upstream } from "./http2-upstream.ts";
 import type { Mirrors } from "./mirrors.ts";
@@ -459,22 +459,12 @@ export class Http2Exchange implements StreamHandler, Bagged {
     this.#asking.end(grpcTrailers(reason, DEADLINE_EXCEEDED));
   }
 
-  /**
-   * Before the answer's head: a refusal; after it, half an answer must not look whole. `code`: of RST_STREAM, where the service or
-   * the client is the cause; else a gRPC client hears why in trailers.
-   */
+  /** Before the answer's head: a refusal; after it, half an answer must not look whole. */
   #fail(reason: Problem, code?: number): void {
     this.#drop();
     if (!this.#responded) return this.#refuse(reason);
     this.#record.refused(reason);
-    const asking = this.#asking;
-    const isMisleading = code === ErrorCode.noError || code === ErrorCode.refusedStream;
-    const cut = isMisleading ? ErrorCode.internalError : (code ?? ErrorCode.cancel);
-    if (!this.#isGrpc || code !== undefined) return asking.reset(cut);
-    asking.end(grpcTrailers(reason, grpcStatusOf(localReply(reason.name).http, reason.name)));
-    // One that does not read what came before does not keep the stream for it.
-    if (!asking.isClosed && asking.pendingBytes > 0)
-      setTimeout(() => asking.reset(cut), STALLED_READER_MS).unref();
+    breakOff(this.#asking, this.#isGrpc, reason, code);
   }
 
   #refuse(reason: Problem, { status, grpcCode, retryAfterS }: RefusalDetails = {}): void {

@@ -1,5 +1,9 @@
 import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
-import { grpcMessage } from "../policy/grpc.ts";
+import { ErrorCode } from "../http2/error-code.ts";
+import type { Stream } from "../http2/stream.ts";
+import { grpcMessage, grpcStatusOf } from "../policy/grpc.ts";
+import { localReply } from "../policy/local-reply.ts";
+import { STALLED_READER_MS } from "./client-patience.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 
 /** A trailers-only answer. */
@@ -18,6 +22,20 @@ export function grpcTrailers(reason: Problem, grpcStatus: number): readonly stri
     TUNNEL_HEADER.code,
     code,
   ];
+}
+
+/**
+ * Ends an answer that has begun and must not look whole. `code`: of RST_STREAM, where the service or the client is the cause; else a
+ * gRPC client hears why in trailers.
+ */
+export function breakOff(asking: Stream, isGrpc: boolean, reason: Problem, code?: number): void {
+  const isMisleading = code === ErrorCode.noError || code === ErrorCode.refusedStream;
+  const cut = isMisleading ? ErrorCode.internalError : (code ?? ErrorCode.cancel);
+  if (!isGrpc || code !== undefined) return asking.reset(cut);
+  asking.end(grpcTrailers(reason, grpcStatusOf(localReply(reason.name).http, reason.name)));
+  // One that does not read what came before does not keep the stream for it.
+  if (!asking.isClosed && asking.pendingBytes > 0)
+    setTimeout(() => asking.reset(cut), STALLED_READER_MS).unref();
 }
 
 export function refusalFields(

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { type Problem, problem } from "../../../../federation/model/problem.ts";
 import type { ResponseHead } from "../../http1/response-head.ts";
-import type { ConnectionOptions } from "../../http2/connection.ts";
+import { type ConnectionOptions, NO_CONTENT } from "../../http2/connection.ts";
 import { ErrorCode } from "../../http2/error-code.ts";
 import { keepFields } from "../../http2/kept-fields.ts";
 import type { Stream, StreamHandler } from "../../http2/stream.ts";
@@ -28,20 +28,30 @@ const CONNECTION: ConnectionOptions = {
 const MAX_HEADS = 32;
 const MAX_HEAD_BYTES = 2_048;
 
-/** One HTTP/2 connection to an external host: many requests of one caller share its records and wake-ups. */
+/** Where its value stands in what `requestFields` answers. */
+const SCHEME = 3;
+
+/** One HTTP/2 connection to a far server: many requests of one caller share its records and wake-ups. */
 export class Http2Upstream {
   idleSinceMs = 0;
   readonly #session: Http2Session;
   readonly #socket: Socket;
   readonly #onGone: () => void;
+  readonly #isSecured: boolean;
   readonly #heads = new Map<string, readonly string[]>();
   #draining = false;
   #gone = false;
+  /** The connection is gone, and with it what was under way. */
+  isLost = false;
 
-  /** `socket` has agreed on h2; `onGone` runs once when no more requests can be opened. */
-  constructor(socket: Socket, onGone: () => void) {
+  /**
+   * `socket` has agreed on h2; `onGone` runs once when no more requests can be opened. `isSecured`: requests are asked by https,
+   * whatever the client asked by.
+   */
+  constructor(socket: Socket, onGone: () => void, isSecured: boolean) {
     this.#socket = socket;
     this.#onGone = onGone;
+    this.#isSecured = isSecured;
     this.#session = new Http2Session(CONNECTION, socketTransport(socket), {
       onReady: ignore,
       onPong: ignore,
@@ -63,11 +73,12 @@ export class Http2Upstream {
   }
 
   /** A client's requests mostly have the same head: taking it apart once is enough. */
-  fieldsOf(head: string): readonly string[] {
+  fieldsOf(head: string, asked: string | undefined): readonly string[] {
+    const scheme = this.#isSecured ? "https" : (asked ?? "http");
     const known = this.#heads.get(head);
-    if (known !== undefined) return known;
+    if (known !== undefined && known[SCHEME] === scheme) return known;
     if (this.#heads.size >= MAX_HEADS || head.length > MAX_HEAD_BYTES) this.#heads.clear();
-    const fields = keepFields(requestFields(head));
+    const fields = keepFields(requestFields(head, scheme));
     this.#heads.set(head, fields);
     return fields;
   }
@@ -89,6 +100,7 @@ export class Http2Upstream {
 
   #lost(): void {
     this.#draining = true;
+    this.isLost = true;
     this.#session.lost();
     this.#socket.destroy();
     this.#leave();
@@ -122,8 +134,10 @@ class Http2Exchange implements UpstreamExchange, StreamHandler, TurnTask {
 
   begin(exchange: Http1Exchange, head: string): void {
     this.#exchange = exchange;
-    const fields = this.#upstream.fieldsOf(head);
+    const fields = this.#upstream.fieldsOf(head, exchange.scheme);
     this.#stream = this.#session.connection.request(fields, exchange.requestDone, this);
+    if (this.#stream !== undefined && exchange.request.method === "HEAD")
+      this.#stream.expectedBytes = NO_CONTENT;
     if (this.#stream === undefined)
       queueMicrotask(() => this.#fail(problem("draining", "the connection takes no more requests")));
   }
@@ -215,6 +229,7 @@ class Http2Exchange implements UpstreamExchange, StreamHandler, TurnTask {
       refused
         ? problem("draining", "the external host took no more requests on this connection")
         : problem("upstream_reset", "the external host ended before its response was complete"),
+      this.#upstream.isLost ? undefined : stream.rstCode,
     );
   }
 
@@ -245,11 +260,11 @@ class Http2Exchange implements UpstreamExchange, StreamHandler, TurnTask {
     this.#upstream.drain();
   }
 
-  #fail(reason: Problem): void {
+  #fail(reason: Problem, rstCode?: number): void {
     const exchange = this.#exchange;
     this.#exchange = undefined;
     this.#isDone = true;
-    exchange?.upstreamFailed(this as never, reason);
+    exchange?.upstreamFailed(this as never, reason, rstCode);
   }
 }
 

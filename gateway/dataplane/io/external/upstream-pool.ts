@@ -79,7 +79,8 @@ export class UpstreamPool implements StreamHome, ExchangePool {
       this.#speaksHttp1 = true;
       return ok(new Http1Way(new Http1Stream(stream, this, true)));
     }
-    const session: Http2Upstream = new Http2Upstream(stream as ExternalStream, () => this.#forget(session));
+    const onGone = (): void => this.#forget(session);
+    const session: Http2Upstream = new Http2Upstream(stream as ExternalStream, onGone, true);
     session.idleSinceMs = this.#now();
     if (!this.#retired) this.#sessions.push(session);
     const opened = session.open();

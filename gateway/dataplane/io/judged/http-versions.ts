@@ -16,10 +16,10 @@ const LEFT_OUT = new Set([
 ]);
 
 /** A judged HTTP/1.1 request head, without its final empty line, as the fields of an HTTP/2 request. */
-export function requestFields(head: string): string[] {
+export function requestFields(head: string, scheme: string): string[] {
   const lines = head.split("\r\n");
   const [method = "", path = ""] = (lines[0] ?? "").split(" ");
-  const fields = [":method", method, ":scheme", "https", ":authority", "", ":path", path];
+  const fields = [":method", method, ":scheme", scheme, ":authority", "", ":path", path];
   for (let index = 1; index < lines.length; index++) {
     const [name, value] = fieldOf(lines[index] ?? "");
     if (name === "host") fields[5] = value;
@@ -86,7 +86,7 @@ function makeResponseHead(
   const bodyless = status < 200 || status === 204 || status === 304 || request.method === "HEAD";
   const body = bodyless ? NO_BODY : framingOf(length, ended, request.minor);
   if (!bodyless && length === undefined) {
-    if (body.kind === "length") text += "content-length: 0\r\n";
+    if (body.kind === "length" && request.minor === 1) text += "content-length: 0\r\n";
     else if (body.kind === "chunked") text += "transfer-encoding: chunked\r\n";
   }
   return {
@@ -128,10 +128,11 @@ export function headText(fields: readonly string[], authority: string, ended: bo
   return `${method} ${path} HTTP/1.1\r\nhost: ${authority}\r\n${rest}\r\n`;
 }
 
-/** An answer's head as HTTP/2 writes it. */
-export function responseFields({ status, forwardable }: ResponseHead): readonly string[] {
-  const fields = [":status", String(status)];
-  for (const line of forwardable.split("\r\n").slice(1)) {
+/** An answer's head, without its final empty line, as HTTP/2 writes it. */
+export function responseFields(head: string): readonly string[] {
+  const [line = "", ...lines] = head.split("\r\n");
+  const fields = [":status", line.split(" ")[1] ?? ""];
+  for (const line of lines) {
     const [name, value] = fieldOf(line);
     if (name !== "" && !LEFT_OUT.has(name)) fields.push(name, value);
   }

@@ -1,4 +1,4 @@
-import { type Problem, problem } from "../../../../federation/model/problem.ts";
+import { type Problem, type ProblemName, problem } from "../../../../federation/model/problem.ts";
 import { DEFAULT_HEAD_LIMITS } from "../../http1/outcome.ts";
 import { parseRequestHead, type RequestHead } from "../../http1/request-head.ts";
 import type { ResponseHead } from "../../http1/response-head.ts";
@@ -10,7 +10,7 @@ import type { Bagged } from "../bag.ts";
 import { PATIENT_READER_MS, REQUEST_TIMEOUT_MS } from "../client-patience.ts";
 import type { Http1Exchange } from "../http1-exchange.ts";
 import { authorityOf, fieldValue, isPath, withoutClaims } from "../http2-fields.ts";
-import { grpcRefusal, refusalFields } from "../http2-refusal.ts";
+import { breakOff, grpcRefusal, refusalFields } from "../http2-refusal.ts";
 import { problemDocument } from "../problem-reply.ts";
 import type { JudgingHost, RequestRoute } from "./judging-host.ts";
 import { headText, responseFields, trailerText } from "./http-versions.ts";
@@ -21,6 +21,7 @@ export class JudgedExchange implements StreamHandler, Http1Exchange, Bagged {
   bagSlot = -1;
   /** `minor`: an answer's body comes bare, without chunks. */
   request: Http1Exchange["request"] = { method: "GET", upgrade: undefined, minor: 0 };
+  scheme: string | undefined;
   requestDone: boolean;
   readonly body = {
     write: (bytes: Buffer, start: number, end: number) => this.#asking.write(bytes, start, end),
@@ -49,6 +50,7 @@ export class JudgedExchange implements StreamHandler, Http1Exchange, Bagged {
 
   start(fields: readonly string[], isTooLarge: boolean): void {
     this.#isGrpc = isGrpc(fieldValue(fields, "content-type"));
+    this.scheme = fieldValue(fields, ":scheme");
     const authority = authorityOf(fields);
     const path = fieldValue(fields, ":path") ?? "";
     if (isTooLarge) return this.#refuse(problem("http_head_too_large", "the request's fields are too many"));
@@ -78,7 +80,7 @@ export class JudgedExchange implements StreamHandler, Http1Exchange, Bagged {
     route.pool.acquire(false, (result) => {
       if (this.#isOver) return result.ok ? result.value.abort() : undefined;
       if (result.ok) this.#begin(result.value, route);
-      else if (this.#host.passesLoss === true) this.#passLoss(problem("draining", result.error.detail));
+      else if (this.#host.passesLoss === true) this.#passLoss("draining");
       else this.#refuse(result.error);
     });
   }
@@ -158,11 +160,13 @@ export class JudgedExchange implements StreamHandler, Http1Exchange, Bagged {
     this.#responded = true;
     this.#host.answered(head.status);
     const isBare = head.body.kind === "none" || (head.body.kind === "length" && head.body.length === 0);
-    this.#asking.headers(responseFields(head), isBare);
+    this.#asking.headers(responseFields(head.forwardable), isBare);
     if (buffer !== undefined && end > bodyAt) this.#asking.write(buffer, bodyAt, end);
   }
 
-  writeInterim(): void {}
+  writeInterim(head: string): void {
+    this.#asking.headers(responseFields(head), false);
+  }
 
   trailers(fields: readonly string[]): void {
     this.#trailers = withoutClaims(fields);
@@ -193,29 +197,29 @@ export class JudgedExchange implements StreamHandler, Http1Exchange, Bagged {
     if (!this.requestDone && this.#asking.endSent) this.#asking.reset(ErrorCode.noError);
   }
 
-  upstreamFailed(_stream: unknown, reason: Problem): void {
+  upstreamFailed(_stream: unknown, reason: Problem, rstCode?: number): void {
     this.#upstream = undefined;
-    if (this.#host.passesLoss === true) this.#passLoss(reason);
-    else this.#fail(reason);
+    if (this.#host.passesLoss !== true) return this.#fail(reason, rstCode);
+    if (!this.#responded) return this.#passLoss(reason.name, rstCode);
+    this.#over();
+    breakOff(this.#asking, this.#isGrpc, reason, rstCode);
   }
 
   // ---- endings ------------------------------------------------------------------------------------------------------
 
-  #fail(reason: Problem): void {
+  #fail(reason: Problem, code?: number): void {
     this.#upstream?.abort();
     this.#upstream = undefined;
     if (!this.#responded) return this.#refuse(reason);
     this.#host.refused(reason, this.#head);
     this.#over();
-    this.#asking.reset(ErrorCode.internalError);
+    breakOff(this.#asking, this.#isGrpc, reason, code);
   }
 
   /** Refused streams were certainly not processed (RFC 9113 §8.7): whoever asked may ask elsewhere. */
-  #passLoss({ name }: Problem): void {
+  #passLoss(name: ProblemName, code: number = ErrorCode.internalError): void {
     this.#over();
-    this.#asking.reset(
-      name === "draining" && !this.#responded ? ErrorCode.refusedStream : ErrorCode.internalError,
-    );
+    this.#asking.reset(name === "draining" ? ErrorCode.refusedStream : code);
   }
 
   #refuse(reason: Problem): void {

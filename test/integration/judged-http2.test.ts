@@ -1,0 +1,160 @@
+import { once } from "node:events";
+import http2 from "node:http2";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import * as grpc from "@grpc/grpc-js";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { Snapshot } from "../../federation/model/snapshot.ts";
+import { ErrorCode } from "../../gateway/dataplane/http2/error-code.ts";
+import { FrameType, PREFACE } from "../../gateway/dataplane/http2/frame.ts";
+import { ECHO, echoClient } from "../fakes/grpc-echo.ts";
+import { frame } from "../fakes/h2-frames.ts";
+import { framesOf, headersFrame, OK, uint32, wholeFrames } from "../fakes/http2-sides.ts";
+import { type Mesh, startMesh } from "../fakes/mesh.ts";
+
+/** An AuthorizationPolicy that names a path has the requests read by the last hop; what it lets in must come through as if it had not. */
+describe.each([{ judged: false }, { judged: true }])(
+  "HTTP/2, requests read where they arrive: $judged",
+  ({ judged }) => {
+    let mesh: Mesh;
+    let server: http2.Http2Server;
+    const sockets: Socket[] = [];
+    let respond: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void;
+    beforeAll(async () => {
+      server = http2.createServer();
+      server.on("connection", (socket) => sockets.push(socket));
+      server.on("session", (session) => session.on("error", () => {}));
+      server.on("stream", (stream, headers) => {
+        stream.on("error", () => {});
+        respond(stream, headers);
+      });
+      server.listen(0, "127.0.0.1");
+      await once(server, "listening");
+      const { port } = server.address() as AddressInfo;
+      const change = judged ? withPathPolicy : (snapshot: Snapshot) => snapshot;
+      mesh = await startMesh({ agents: true, endpoint: `127.0.0.1:${port}`, change });
+    });
+    afterAll(() => {
+      mesh.close();
+      server.close();
+    });
+    beforeEach(() => {
+      respond = (stream) => stream.respond({ ":status": 200 }, { endStream: true });
+    });
+
+    const address = () => mesh.address("ns/shop/sa/web");
+
+    async function ask(fields: http2.OutgoingHttpHeaders) {
+      const session = http2.connect(`http://${address()}`);
+      session.on("error", () => {});
+      const stream = session.request({ ":path": "/", ...fields });
+      stream.on("error", () => {});
+      const interim: (number | undefined)[] = [];
+      let head: http2.IncomingHttpHeaders & http2.IncomingHttpStatusHeader = {};
+      stream.on("headers", (received) => interim.push(received[":status"]));
+      stream.once("response", (received) => (head = received));
+      stream.resume();
+      await new Promise<void>((resolve) => stream.once("close", () => resolve()));
+      session.destroy();
+      return { head, interim };
+    }
+
+    it("has the length of an answer to HEAD passed on", async () => {
+      respond = (stream) => stream.respond({ ":status": 200, "content-length": 77 }, { endStream: true });
+      const { head } = await ask({ ":method": "HEAD" });
+      expect(head).toMatchObject({ ":status": 200, "content-length": "77" });
+    });
+
+    it("has interim answers passed on", async () => {
+      respond = (stream) => {
+        stream.additionalHeaders({ ":status": 103, link: "</a>" });
+        stream.respond({ ":status": 200 }, { endStream: true });
+      };
+      expect(await ask({})).toMatchObject({ interim: [103], head: { ":status": 200 } });
+    });
+
+    it.each(["http", "https"])("has the scheme %s told to the service", async (scheme) => {
+      let seen: unknown;
+      respond = (stream, headers) => {
+        seen = headers[":scheme"];
+        stream.respond({ ":status": 200 }, { endStream: true });
+      };
+      await ask({ ":scheme": scheme });
+      expect(seen).toBe(scheme);
+    });
+
+    it("has no field added to an answer that is a head alone", async () => {
+      const { head } = await ask({});
+      expect(Object.keys(head).sort()).toEqual([":status", "date"]);
+    });
+
+    it.each(["resetAndDestroy", "destroy"] as const)(
+      "has a gRPC stream end as UNAVAILABLE when the service's connection is lost by %s",
+      async (lose) => {
+        respond = (stream) => {
+          stream.respond({ ":status": 200, "content-type": "application/grpc" });
+          stream.write(Buffer.of(0, 0, 0, 0, 1, 0x61));
+        };
+        const client = echoClient(address());
+        const { path, requestSerialize, responseDeserialize } = ECHO.serverStream;
+        const call = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, "1 1");
+        call.on("error", () => {});
+        call.once("data", () => sockets.forEach((socket) => void socket[lose]()));
+        const ended = await new Promise((resolve) => call.once("status", resolve));
+        client.close();
+        expect(ended).toMatchObject({
+          code: grpc.status.UNAVAILABLE,
+          details: expect.stringContaining("ISTH-3005"),
+        });
+      },
+    );
+  },
+);
+
+it.each([{ judged: false }, { judged: true }])(
+  "has the code passed on by which a service breaks off an answer, requests read where they arrive: $judged",
+  async ({ judged }) => {
+    let breakOff: (() => void) | undefined;
+    const service = createServer((socket) => {
+      let received = Buffer.alloc(0);
+      socket.on("error", () => {});
+      socket.write(frame(FrameType.settings, 0, 0));
+      socket.on("data", (chunk: Buffer) => {
+        received = Buffer.concat([received, chunk]);
+        const frames = framesOf(wholeFrames(received.subarray(PREFACE.length)));
+        const asked = frames.find(({ type }) => type === FrameType.headers);
+        if (asked === undefined || breakOff !== undefined) return;
+        socket.write(headersFrame(asked.stream, OK));
+        breakOff = () =>
+          void socket.write(frame(FrameType.rstStream, 0, asked.stream, uint32(ErrorCode.enhanceYourCalm)));
+      });
+    });
+    service.listen(0, "127.0.0.1");
+    await once(service, "listening");
+    const { port } = service.address() as AddressInfo;
+    const change = judged ? withPathPolicy : (snapshot: Snapshot) => snapshot;
+    const mesh = await startMesh({ agents: true, endpoint: `127.0.0.1:${port}`, change });
+    const session = http2.connect(`http://${mesh.address("ns/shop/sa/web")}`);
+    const stream = session.request({ ":path": "/" });
+    stream.on("error", () => {});
+    stream.once("response", () => breakOff?.());
+    stream.resume();
+    await new Promise<void>((resolve) => stream.once("close", () => resolve()));
+    session.destroy();
+    mesh.close();
+    service.close();
+    expect(stream.rstCode).toBe(ErrorCode.enhanceYourCalm);
+  },
+);
+
+function withPathPolicy(snapshot: Snapshot): Snapshot {
+  const policy = {
+    name: "shop/admin",
+    namespace: "shop",
+    services: [],
+    ports: [],
+    action: "deny",
+    mode: "enforce",
+    to: [{ paths: [{ type: "PathPrefix", value: "/admin" }] }],
+  } as const;
+  return snapshot.exports.length === 0 ? snapshot : { ...snapshot, authorization: [policy] };
+}
