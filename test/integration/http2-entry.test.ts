@@ -297,6 +297,31 @@ describe("a workload that speaks HTTP/2", () => {
     expect((await ask({ ":path": "/" })).head[":status"]).toBe(200);
   });
 
+  it("may PING for each piece of data, as its service may, by which gRPC measures the way", async () => {
+    let byService = 0;
+    respond = (stream) => {
+      stream.respond({ ":status": 200 });
+      stream.on("data", (chunk: Buffer) => {
+        stream.session?.ping(() => (byService += 1));
+        stream.write(chunk);
+      });
+      stream.once("end", () => stream.end());
+    };
+    const session = http2.connect(`http://${entry()}`);
+    session.on("error", () => {});
+    const stream = session.request({ ":method": "POST", ":path": "/" });
+    stream.on("error", () => {});
+    for (let round = 0; round < 500; round++) {
+      stream.write("piece");
+      await once(stream, "data");
+      await new Promise((resolve) => session.ping(resolve));
+    }
+    stream.end();
+    await once(stream, "end");
+    session.destroy();
+    expect([stream.rstCode, byService]).toEqual([0, 500]);
+  });
+
   it("passes h2load", async () => {
     const { stdout } = await run("h2load", ["-n", "2000", "-c", "2", "-m", "20", `http://${entry()}/`]);
     expect(stdout).toContain("2000 succeeded, 0 failed");

@@ -8,6 +8,7 @@ import {
   GET,
   goawayOf,
   headersFrame,
+  OK,
   resetsOf,
   served,
   Side,
@@ -285,6 +286,22 @@ describe("a peer that breaks the protocol", () => {
     server.give(frame(FrameType.rstStream, 0, 1, uint32(8)));
     const idle = "idle-frame";
     expect(server.notices).toEqual([idle, idle, idle, idle, "control", "control", "peer-reset"]);
+  });
+
+  it("by PING is noticed otherwise where it follows DATA of ours, by which gRPC measures the way", () => {
+    const server = served();
+    server.give(open);
+    server.notices.length = 0;
+    const ping = frame(FrameType.ping, 0, 0, Buffer.alloc(8));
+    const asked = server.requests[0]?.stream;
+    asked?.headers(OK, false);
+    asked?.write(Buffer.from("xx"), 0, 1);
+    asked?.write(Buffer.from("xx"), 1, 2);
+    server.give(ping);
+    server.give(ping);
+    asked?.end();
+    server.give(ping);
+    expect(server.notices).toEqual(["measuring-ping", "control", "measuring-ping"]);
   });
 
   it("survives any frames, and lets go of everything in the end", () => {

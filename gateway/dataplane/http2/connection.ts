@@ -50,8 +50,8 @@ export interface ConnectionHost {
   noticed(event: Notice): void;
 }
 
-/** PING or SETTINGS · a frame to no purpose · RST_STREAM from the peer · a stream that we had to reset. */
-export type Notice = "control" | "idle-frame" | "peer-reset" | "stream-error";
+/** PING or SETTINGS · the first PING after DATA of ours · a frame to no purpose · RST_STREAM from the peer · a stream that we had to reset. */
+export type Notice = "control" | "measuring-ping" | "idle-frame" | "peer-reset" | "stream-error";
 
 // A header block longer than the list that it may decode to is padding or an attack.
 const MAX_CONTINUATIONS = 32;
@@ -89,6 +89,8 @@ export class Connection implements FrameSink {
   #peerDrains = false;
   #isAwake = false;
   #sendWindow = DEFAULT_WINDOW_BYTES;
+  /** Since the peer's last PING. */
+  #hasSentData = false;
   #receiveWindow: number;
   #taken = 0;
   #nextId: number;
@@ -241,6 +243,7 @@ export class Connection implements FrameSink {
     if (allowed <= 0 || this.#isDead) return 0;
     stream.sendWindow -= allowed;
     this.#sendWindow -= allowed;
+    this.#hasSentData = true;
     const last = start + allowed;
     for (let at = start; at < last; ) {
       const next = Math.min(last, at + this.#sentMaxFrame);
@@ -254,6 +257,7 @@ export class Connection implements FrameSink {
 
   sendEnd(stream: Stream): void {
     if (this.#isDead) return;
+    this.#hasSentData = true;
     this.output.head(FrameType.data, Flag.endStream, stream.id, 0);
     this.#wake();
   }
@@ -619,7 +623,8 @@ export class Connection implements FrameSink {
     if (id !== 0) return this.fault(ErrorCode.protocolError, "PING of a stream");
     if (end - start !== 8) return this.fault(ErrorCode.frameSizeError, "PING of a length that cannot be");
     if ((flags & Flag.ack) !== 0) return this.#host.pong();
-    this.#host.noticed("control");
+    this.#host.noticed(this.#hasSentData ? "measuring-ping" : "control");
+    this.#hasSentData = false;
     if (this.#isDead) return;
     this.output.head(FrameType.ping, Flag.ack, 0, 8);
     this.output.copy(buffer, start, end);

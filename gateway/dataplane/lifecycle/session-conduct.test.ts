@@ -36,6 +36,14 @@ describe("the conduct of a tunnel peer", () => {
     expect(repeat(100_000, () => conduct.notice("peer-reset"))).toMatchObject([{ name: "http2_abuse" }]);
   });
 
+  it("is good while it measures the way of what is sent to it, which says something, too", () => {
+    const conduct = new SessionConduct("tunnel");
+    conduct.notice("control");
+    const measuring = () => conduct.notice("measuring-ping") ?? conduct.tick();
+    expect(repeat(10_000, measuring)).toEqual([]);
+    expect(repeat(10_000, () => conduct.notice("measuring-ping"))).toEqual([]);
+  });
+
   it("is over when it floods with PING or SETTINGS, and stays good at a bearable rate", () => {
     const conduct = new SessionConduct("tunnel");
     const bearable = () => repeat(20, () => conduct.notice("control"))[0] ?? conduct.tick();

@@ -8,7 +8,8 @@ const SILENT_TICKS = 30;
 // Good peers judge by the same rules before they ask, so refusals are few, but for the moment in which a rule changes
 // under load; a flood goes on.
 const REFUSALS: Allowance = { burst: 4_096, perTick: 500 };
-// PING and SETTINGS, which cost an answer each.
+// PING and SETTINGS, which cost an answer each; but not the PING by which gRPC measures the way of each piece of data that comes
+// when the one before is answered.
 const CONTROLS: Allowance = { burst: 200, perTick: 20 };
 // A workload crowd that leaves at once resets as many streams as a session may have; a flood goes on (CVE-2023-44487).
 const RESETS: Allowance = { burst: 4_096, perTick: 500 };
@@ -51,8 +52,13 @@ export class SessionConduct {
   }
 
   /** What the connection noticed. Streams that the rules refused count as `stream-error` too. */
-  notice(event: "control" | "idle-frame" | "peer-reset" | "stream-error"): Problem | undefined {
+  notice(
+    event: "control" | "measuring-ping" | "idle-frame" | "peer-reset" | "stream-error",
+  ): Problem | undefined {
     switch (event) {
+      case "measuring-ping":
+        this.#quietTicks = 0;
+        return undefined;
       case "control":
         this.#greeted = true;
         this.#quietTicks = 0;

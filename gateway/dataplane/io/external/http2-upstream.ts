@@ -227,8 +227,8 @@ class Http2Exchange implements UpstreamExchange, StreamHandler, TurnTask {
     const refused = stream.rstCode === ErrorCode.refusedStream;
     this.#fail(
       refused
-        ? problem("draining", "the external host took no more requests on this connection")
-        : problem("upstream_reset", "the external host ended before its response was complete"),
+        ? problem("draining", "the far server took no more requests on this connection")
+        : problem("upstream_reset", "the far server ended before its response was complete"),
       this.#upstream.isLost ? undefined : stream.rstCode,
     );
   }
