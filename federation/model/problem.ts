@@ -325,7 +325,7 @@ export const PROBLEMS = {
   },
   upstream_malformed: {
     code: "ISTH-3011",
-    title: "the service answered something that is not HTTP/1.1",
+    title: "the service answered something that is no valid HTTP",
     fix: "declare the port as tcp, or mend the workload",
   },
   tunnel_abuse: {

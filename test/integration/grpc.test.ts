@@ -219,6 +219,23 @@ describe("gRPC by hand", () => {
     },
   );
 
+  it.each(["head", "trailers"] as const)("says what was wrong with %s of too many fields", async (part) => {
+    let calls = 0;
+    behave = (stream) => {
+      calls += 1;
+      const many = Object.fromEntries(Array.from({ length: 200 }, (_, at) => [`x-${at}`, "v"]));
+      const fields = { ":status": 200, "content-type": "application/grpc" };
+      if (part === "head") return stream.respond({ ...fields, ...many });
+      stream.respond(fields, { waitForTrailers: true });
+      stream.once("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0", ...many }));
+      stream.end(Buffer.of(0, 0, 0, 0, 1, 65));
+    };
+    const { head, trailers } = await ask({});
+    const said = part === "head" ? head : trailers;
+    expect([said?.["grpc-status"], said?.["isthmus-code"], calls]).toEqual(["14", "ISTH-3011", 1]);
+    expect(said?.["grpc-message"]).toContain("more than 110 fields");
+  });
+
   it("breaks any other answer off, so that half of it does not look whole", async () => {
     behave = (stream) => {
       stream.respond({ ":status": 200 });

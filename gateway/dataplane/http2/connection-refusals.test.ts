@@ -346,6 +346,16 @@ describe("an answer that breaks the protocol", () => {
     expect(asked.closedWith).toBe(ErrorCode.protocolError);
   });
 
+  it("by more fields than are taken loses its stream, which says so", () => {
+    const client = new Side("client");
+    client.give(frame(FrameType.settings, 0, 0));
+    const asked = client.open();
+    client.take();
+    client.give(headersFrame(1, [...OK, ...Array.from({ length: 100 }, (_, at) => `x-${at}`)]));
+    expect(resetsOf(client.take())).toEqual([[1, ErrorCode.protocolError]]);
+    expect(asked.stream?.fault).toBe("more than 50 fields or 8192 bytes of them");
+  });
+
   it("by content before its head loses its stream, by a stream of its own everything", () => {
     const client = new Side("client");
     client.give(frame(FrameType.settings, 0, 0));

@@ -343,9 +343,11 @@ export class Connection implements FrameSink {
     if (length === 0 && (flags & Flag.endStream) === 0) this.#host.noticed("idle-frame");
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.endReceived) return this.#onLateFrame(stream, id);
-    if (!this.#isServer && !stream.headReceived) return this.#refuse(stream, ErrorCode.protocolError);
+    if (!this.#isServer && !stream.headReceived)
+      return this.#refuse(stream, ErrorCode.protocolError, "content before the head");
     stream.receiveWindow -= length;
-    if (stream.receiveWindow < 0) return this.#refuse(stream, ErrorCode.flowControlError);
+    if (stream.receiveWindow < 0)
+      return this.#refuse(stream, ErrorCode.flowControlError, "content beyond the window");
     this.#dataStream = stream;
   }
 
@@ -355,7 +357,7 @@ export class Connection implements FrameSink {
     this.#dataContent += end - start;
     stream.receivedBytes += end - start;
     if (stream.expectedBytes >= 0 && stream.receivedBytes > stream.expectedBytes)
-      return this.#refuse(stream, ErrorCode.protocolError);
+      return this.#refuse(stream, ErrorCode.protocolError, "content beyond its length");
     stream.deliver(buffer, start, end);
   }
 
@@ -505,17 +507,20 @@ export class Connection implements FrameSink {
   #onResponse(stream: Stream, ended: boolean): void {
     const { block } = this.#decoder;
     const { fields, isIllegal, isTooLarge } = block;
-    if (isTooLarge || isIllegal || !(block.isResponse ??= malformedResponse(fields) === undefined))
-      return this.#refuse(stream, ErrorCode.protocolError);
+    if (isTooLarge) return this.#refuse(stream, ErrorCode.protocolError, this.#tooLarge());
+    if (isIllegal || !(block.isResponse ??= malformedResponse(fields) === undefined))
+      return this.#refuse(stream, ErrorCode.protocolError, "a malformed head");
     const status = fields[1] ?? "";
     const isInterim = status.charCodeAt(0) === 0x31;
-    if (isInterim && ended) return this.#refuse(stream, ErrorCode.protocolError);
+    if (isInterim && ended)
+      return this.#refuse(stream, ErrorCode.protocolError, "nothing after an interim answer");
     if (!isInterim) {
       const length =
         status === "204" || status === "304" || stream.expectedBytes === NO_CONTENT
           ? -1
           : (block.contentLength ??= contentLength(fields));
-      if (length === -2 || (ended && length > 0)) return this.#refuse(stream, ErrorCode.protocolError);
+      if (length === -2 || (ended && length > 0))
+        return this.#refuse(stream, ErrorCode.protocolError, "a length that is none, or not the content's");
       stream.headReceived = true;
       stream.expectedBytes = length;
       stream.endReceived = ended;
@@ -528,7 +533,9 @@ export class Connection implements FrameSink {
     const { block } = this.#decoder;
     const { fields, isIllegal, isTooLarge } = block;
     const isSound = (block.isTrailers ??= malformedTrailers(fields) === undefined);
-    if (!ended || isTooLarge || isIllegal || !isSound) return this.#refuse(stream, ErrorCode.protocolError);
+    if (isTooLarge) return this.#refuse(stream, ErrorCode.protocolError, this.#tooLarge());
+    if (!ended || isIllegal || !isSound)
+      return this.#refuse(stream, ErrorCode.protocolError, "malformed trailers");
     stream.receivedTrailers = fields;
     this.#onEnd(stream);
   }
@@ -536,14 +543,14 @@ export class Connection implements FrameSink {
   #onEnd(stream: Stream): void {
     if (stream.isClosed) return;
     if (stream.expectedBytes >= 0 && stream.receivedBytes !== stream.expectedBytes)
-      return this.#refuse(stream, ErrorCode.protocolError);
+      return this.#refuse(stream, ErrorCode.protocolError, "content short of its length");
     stream.endReceived = true;
     stream.deliverEnd();
   }
 
   /** DATA or HEADERS for a stream whose peer has ended it, that is over, or that never was. */
   #onLateFrame(stream: Stream | undefined, id: number): void {
-    if (stream !== undefined) return this.#refuse(stream, ErrorCode.streamClosed);
+    if (stream !== undefined) return this.#refuse(stream, ErrorCode.streamClosed, "frames after the end");
     if (this.#forgotten.has(id)) return;
     const isOwn = (id % 2 === 0) === this.#isServer;
     const isIdle = isOwn ? id >= this.#nextId : id > this.#lastPeerId;
@@ -592,13 +599,14 @@ export class Connection implements FrameSink {
     const stream = this.#streams.get(id);
     // For a stream that is over it may have been under way (RFC 9113 §5.1).
     if (stream === undefined) return this.#demandKnown(id);
-    if (octets === 0) return this.#refuse(stream, ErrorCode.protocolError);
+    if (octets === 0) return this.#refuse(stream, ErrorCode.protocolError, "a window update of 0");
     this.#widen(stream, octets);
   }
 
   #widen(stream: Stream, octets: number): void {
     stream.sendWindow += octets;
-    if (stream.sendWindow > MAX_WINDOW_BYTES) return this.#refuse(stream, ErrorCode.flowControlError);
+    if (stream.sendWindow > MAX_WINDOW_BYTES)
+      return this.#refuse(stream, ErrorCode.flowControlError, "a window beyond 2^31-1");
     if (stream.pendingBytes > 0 && stream.sendWindow > 0) this.awaitTurn(stream);
   }
 
@@ -714,8 +722,14 @@ export class Connection implements FrameSink {
   }
 
   /** The peer's mistake on one stream. */
-  #refuse(stream: Stream, code: number): void {
+  #tooLarge(): string {
+    const { fields, listBytes } = this.#options.headers;
+    return `more than ${fields} fields or ${listBytes} bytes of them`;
+  }
+
+  #refuse(stream: Stream, code: number, fault: string): void {
     if (stream.isClosed) return;
+    stream.fault = fault;
     this.resetStream(stream, code);
     this.#host.noticed("stream-error");
   }

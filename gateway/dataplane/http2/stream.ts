@@ -48,6 +48,8 @@ export class Stream {
   /** Of the connection's table. */
   nextInTable: Stream | undefined;
   rstCode: number | undefined;
+  /** By what the peer broke the protocol; we reset the stream for it. */
+  fault: string | undefined;
   /** From content-length; -1: not said. */
   expectedBytes = -1;
   receivedBytes = 0;

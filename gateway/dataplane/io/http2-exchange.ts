@@ -222,8 +222,8 @@ export class Http2Exchange implements StreamHandler, Bagged {
     }
     const reason = this.#lossOf(stream);
     this.#ticket.failed(reason, this.#upstream?.endpoint);
-    if (this.#responded)
-      return this.#fail(reason, this.#upstream?.isLost === true ? undefined : stream.rstCode);
+    const isByService = stream.fault === undefined && this.#upstream?.isLost !== true;
+    if (this.#responded) return this.#fail(reason, isByService ? stream.rstCode : undefined);
     this.#noteFailure(failureClass(reason.name), this.#upstream?.endpoint);
     if (this.#routed?.routed.rule.retry !== undefined) return this.#tryFailed(reason);
     if (this.#target !== undefined && this.#mayRepeat(reason)) return this.#attempt(this.#target, true);
@@ -436,6 +436,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
   }
 
   #lossOf(stream: Stream): Problem {
+    if (stream.fault !== undefined) return problem("upstream_malformed", stream.fault);
     if (stream.rstCode === ErrorCode.refusedStream)
       return problem("draining", "the service takes no more streams on this connection");
     const upstream = this.#upstream;

@@ -224,6 +224,8 @@ class Http2Exchange implements UpstreamExchange, StreamHandler, TurnTask {
 
   onClosed(stream: Stream): void {
     if (this.#isDone) return;
+    const { fault } = stream;
+    if (fault !== undefined) return this.#fail(problem("upstream_malformed", fault));
     const refused = stream.rstCode === ErrorCode.refusedStream;
     this.#fail(
       refused

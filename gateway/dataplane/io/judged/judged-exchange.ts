@@ -12,7 +12,7 @@ import type { Http1Exchange } from "../http1-exchange.ts";
 import { authorityOf, fieldValue, isPath, withoutClaims } from "../http2-fields.ts";
 import { breakOff, grpcRefusal, refusalFields } from "../http2-refusal.ts";
 import { problemDocument } from "../problem-reply.ts";
-import type { JudgingHost, RequestRoute } from "./judging-host.ts";
+import { type JudgingHost, passesOn, type RequestRoute } from "./judging-host.ts";
 import { headText, responseFields, trailerText } from "./http-versions.ts";
 import type { UpstreamExchange } from "./upstream-exchange.ts";
 
@@ -199,7 +199,7 @@ export class JudgedExchange implements StreamHandler, Http1Exchange, Bagged {
 
   upstreamFailed(_stream: unknown, reason: Problem, rstCode?: number): void {
     this.#upstream = undefined;
-    if (this.#host.passesLoss !== true) return this.#fail(reason, rstCode);
+    if (!passesOn(this.#host, reason)) return this.#fail(reason, rstCode);
     if (!this.#responded) return this.#passLoss(reason.name, rstCode);
     this.#over();
     breakOff(this.#asking, this.#isGrpc, reason, rstCode);

@@ -11,7 +11,7 @@ import { Http1Downstream, type RequestServer } from "../http1-downstream.ts";
 import type { Http1Exchange } from "../http1-exchange.ts";
 import { renderProblem } from "../problem-reply.ts";
 import { abort, ignore, type RelayEnd } from "../relay.ts";
-import type { JudgingHost, RequestRoute, Takeover } from "./judging-host.ts";
+import { type JudgingHost, passesOn, type RequestRoute, type Takeover } from "./judging-host.ts";
 import type { UpstreamExchange } from "./upstream-exchange.ts";
 
 // With more endpoints gone than that, the next request knows better.
@@ -136,7 +136,7 @@ export class JudgedHttp1 implements Http1Exchange, RequestServer, Bagged {
 
   upstreamFailed(stream: { readonly reused: boolean }, reason: Problem): void {
     this.#upstream = undefined;
-    if (this.#downstream.hasResponded || this.#host.passesLoss === true) return abort(this.socket);
+    if (this.#downstream.hasResponded || passesOn(this.#host, reason)) return abort(this.socket);
     if (!this.#mayRepeat(stream, reason)) return this.#refuse(reason);
     this.#repeats += 1;
     if (this.#route !== undefined) this.#acquire(this.#route);

@@ -22,6 +22,11 @@ export interface Takeover {
   readonly takeOver: (end: RelayEnd, early: Buffer) => void;
 }
 
+/** Whether it is for the client to know what to do about `reason`: a service that answers what is no HTTP does so to every try. */
+export function passesOn({ passesLoss }: JudgingHost, { name }: Problem): boolean {
+  return passesLoss === true && name !== "upstream_malformed";
+}
+
 export interface JudgingHost extends DownstreamHost {
   readonly counters: { readonly up: Counter; readonly down: Counter };
   /** The client is a hop of ours that knows better what to do about a far connection that is lost: it is told as it is. */

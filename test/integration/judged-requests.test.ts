@@ -7,9 +7,11 @@ import type { Snapshot } from "../../federation/model/snapshot.ts";
 import { ErrorCode } from "../../gateway/dataplane/http2/error-code.ts";
 import { FrameType, PREFACE } from "../../gateway/dataplane/http2/frame.ts";
 import { ECHO, echoClient } from "../fakes/grpc-echo.ts";
+import { startEdge } from "../fakes/edge-scene.ts";
 import { frame } from "../fakes/h2-frames.ts";
 import { framesOf, headersFrame, OK, uint32, wholeFrames } from "../fakes/http2-sides.ts";
 import { type Mesh, startMesh } from "../fakes/mesh.ts";
+import type { RawSocket } from "../fakes/raw-socket.ts";
 
 /** An AuthorizationPolicy that names a path has the requests read by the last hop; what it lets in must come through as if it had not. */
 describe.each([{ judged: false }, { judged: true }])(
@@ -52,10 +54,11 @@ describe.each([{ judged: false }, { judged: true }])(
       let head: http2.IncomingHttpHeaders & http2.IncomingHttpStatusHeader = {};
       stream.on("headers", (received) => interim.push(received[":status"]));
       stream.once("response", (received) => (head = received));
-      stream.resume();
+      let text = "";
+      stream.on("data", (chunk: Buffer) => (text += chunk.toString()));
       await new Promise<void>((resolve) => stream.once("close", () => resolve()));
       session.destroy();
-      return { head, interim };
+      return { head, interim, text };
     }
 
     it("has the length of an answer to HEAD passed on", async () => {
@@ -87,6 +90,18 @@ describe.each([{ judged: false }, { judged: true }])(
       expect(Object.keys(head).sort()).toEqual([":status", "date"]);
     });
 
+    it("says what was wrong with more fields than are taken, and asks for them once", async () => {
+      let calls = 0;
+      respond = (stream) => {
+        calls += 1;
+        const many = Object.fromEntries(Array.from({ length: 200 }, (_, at) => [`x-${at}`, "v"]));
+        stream.respond({ ":status": 200, ...many }, { endStream: true });
+      };
+      const { head, text } = await ask({});
+      expect([head[":status"], calls]).toEqual([502, 1]);
+      expect(text).toMatch(/ISTH-3011.*more than 1[01]0 fields/);
+    });
+
     it.each(["resetAndDestroy", "destroy"] as const)(
       "has a gRPC stream end as UNAVAILABLE when the service's connection is lost by %s",
       async (lose) => {
@@ -107,6 +122,27 @@ describe.each([{ judged: false }, { judged: true }])(
         });
       },
     );
+  },
+);
+
+it.each([{ judged: false }, { judged: true }])(
+  "says what is no HTTP/1.1 and asks for it once, requests read where they arrive: $judged",
+  async ({ judged }) => {
+    const asked: RawSocket[] = [];
+    const change = judged ? withPathPolicy : (snapshot: Snapshot) => snapshot;
+    const scene = await startEdge({
+      agents: true,
+      change,
+      script: (connection) => {
+        asked.push(connection);
+        connection.send("SSH-2.0-OpenSSH_9.2\r\n");
+      },
+    });
+    const client = (await scene.dial()).send("GET / HTTP/1.1\r\nhost: cart.shop\r\n\r\n");
+    await client.receives("HTTP/1.1 502 ");
+    await client.receives("ISTH-3011");
+    await scene.stop();
+    expect(asked).toHaveLength(1);
   },
 );
 
