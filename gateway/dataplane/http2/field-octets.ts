@@ -17,11 +17,15 @@ export function isLegalName(name: string): boolean {
   return true;
 }
 
+/** Its grammar has spaces anywhere, and gRPC's libraries send them ("not found: " of nothing) as they take them (PROTOCOL-HTTP2). */
+const GRPC_MESSAGE = "grpc-message";
+
 /** No NUL, CR, LF or other control character but HTAB, no white space at either end. */
-export function isLegalValue(value: string): boolean {
+export function isLegalValue(name: string, value: string): boolean {
   const { length } = value;
   if (length === 0) return true;
-  if (isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(length - 1))) return false;
+  const hasBlankEnd = isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(length - 1));
+  if (hasBlankEnd && name !== GRPC_MESSAGE) return false;
   for (let at = 0; at < length; at++) {
     const octet = value.charCodeAt(at);
     if ((octet < 0x20 && octet !== 0x09) || octet === 0x7f) return false;

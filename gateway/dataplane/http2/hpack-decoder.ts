@@ -170,7 +170,7 @@ export class HpackDecoder {
     const value = this.#string();
     if (!this.#ok) return;
     const nameIsLegal = named === undefined ? isLegalName(name) : named.isLegal || isLegalName(name);
-    const entry = { name, value, isLegal: nameIsLegal && isLegalValue(value) };
+    const entry = { name, value, isLegal: nameIsLegal && isLegalValue(name, value) };
     if (keep) {
       this.#table.add(entry);
       if (this.#added === NONE_ADDED) this.#added = [];

@@ -1,3 +1,4 @@
+// Longer than other files: the examples of RFC 7541, and everything that is none.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HpackDecoder } from "./hpack-decoder.ts";
@@ -121,6 +122,17 @@ describe("the HPACK decoder", () => {
     expect(decoder.block.isIllegal).toBe(true);
     decode(decoder, "82");
     expect(decoder.block.isIllegal).toBe(false);
+  });
+
+  it("takes the spaces at the ends of a gRPC status message, but no line feed", () => {
+    const decoder = new HpackDecoder(LIMITS);
+    const legal = (value: string) => {
+      const block = Buffer.from(new HpackEncoder().encode(["grpc-message", value]));
+      expect(decoder.decode(block, 0, block.length)).toBe(true);
+      return [decoder.block.isIllegal, decoder.block.fields[1]];
+    };
+    expect(legal(" not found: ")).toEqual([false, " not found: "]);
+    expect(legal("not found:\n")[0]).toBe(true);
   });
 
   it("keeps nothing of a list beyond its limits, but keeps its table in step", () => {
