@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type EdgeScene, startEdge } from "../fakes/edge-scene.ts";
 import { answering, getRequest, okResponse, type RawSocket } from "../fakes/raw-socket.ts";
@@ -156,6 +157,40 @@ describe("a workload's bad answer at the HTTP edge", () => {
     await client.isGone();
     expect(client.text).toMatch(/^HTTP\/1\.1 413 [^]*connection: close\r\n\r\nno$/);
     await scene.workload.connections.at(-1)?.isGone();
+    await nextIsServed();
+  });
+
+  const UPLOAD = `POST / HTTP/1.1\r\nHost: cart.shop\r\nContent-Length: 8000000\r\n\r\n${"b".repeat(8_000_000)}`;
+
+  /** Leaves most of the request unread, so that the kernel resets what is still to be written when the connection is closed. */
+  const answerAndClose = (answer: string, close: (socket: Socket) => unknown): void => {
+    scene.workload.script = (connection) => {
+      scene.workload.script = () => {};
+      connection.socket.pause();
+      connection.socket.write(answer, () => close(connection.socket));
+    };
+  };
+
+  it("delivers the answer of a workload that closes without having read all of the body", async () => {
+    for (let round = 0; round < 20; round++) {
+      answerAndClose("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno", (socket) => socket.destroy());
+      const uploading = (await scene.dial()).send(UPLOAD);
+      await uploading.receives("HTTP/1.1 ");
+      expect(uploading.text, `round ${round}`).toMatch(/^HTTP\/1\.1 413 [^]*no$/);
+      uploading.destroy();
+    }
+    await nextIsServed();
+  });
+
+  it("takes no half of an answer without a length for a whole one, though the body could not be written", async () => {
+    for (let round = 0; round < 20; round++) {
+      answerAndClose("HTTP/1.1 200 OK\r\n\r\nhalf", (socket) => socket.resetAndDestroy());
+      const uploading = (await scene.dial()).send(UPLOAD);
+      await until("it is over", 5_000, () => (uploading.closed || uploading.ended ? true : undefined));
+      if (uploading.text.startsWith("HTTP/1.1 200"))
+        expect(uploading).toMatchObject({ ended: false, reset: true });
+      uploading.destroy();
+    }
     await nextIsServed();
   });
 

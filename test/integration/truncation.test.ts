@@ -32,6 +32,14 @@ describe.each([{ agents: false }, { agents: true }])(
       expect(client).toMatchObject({ reset: true, ended: false });
     });
 
+    it("passes the workload's reset on after its half-close", async () => {
+      workloadSide()?.socket.end();
+      await client.isGone();
+      workloadSide()?.socket.resetAndDestroy();
+      await until("the client is told", 5_000, () => (client.send("more").closed ? true : undefined));
+      expect(client.reset).toBe(true);
+    });
+
     it("passes the client's reset on as a reset", async () => {
       client.socket.resetAndDestroy();
       await closed("the workload's connection", workloadSide());
