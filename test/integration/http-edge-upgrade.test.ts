@@ -60,6 +60,18 @@ describe.each([{ agents: false }, { agents: true }])(
       expect(scene.workload.seen()).not.toContain("hello");
     });
 
+    it("tells the workload that the client had said all before the switch", async () => {
+      scene.workload.script = (connection) => void setTimeout(() => connection.send(SWITCH), 50);
+      client.send(`${ASK}frame`).socket.end();
+      await client.receives("\r\n\r\n");
+      const [workloadSide] = scene.workload.connections.slice(-1);
+      await workloadSide?.receives(/\r\n\r\nframe$/);
+      await workloadSide?.isGone();
+      expect(workloadSide).toMatchObject({ ended: true, reset: false });
+      workloadSide?.send("bye").socket.end();
+      await client.receives(/bye$/);
+    });
+
     it("ends in good order from either side", async () => {
       client.send(ASK);
       await client.receives("\r\n\r\n");

@@ -11,7 +11,7 @@ import { startEdge } from "../fakes/edge-scene.ts";
 import { frame } from "../fakes/h2-frames.ts";
 import { framesOf, headersFrame, OK, uint32, wholeFrames } from "../fakes/http2-sides.ts";
 import { type Mesh, startMesh } from "../fakes/mesh.ts";
-import type { RawSocket } from "../fakes/raw-socket.ts";
+import { getRequest, type RawSocket } from "../fakes/raw-socket.ts";
 
 /** An AuthorizationPolicy that names a path has the requests read by the last hop; what it lets in must come through as if it had not. */
 describe.each([{ judged: false }, { judged: true }])(
@@ -143,6 +143,28 @@ it.each([{ judged: false }, { judged: true }])(
     await client.receives("ISTH-3011");
     await scene.stop();
     expect(asked).toHaveLength(1);
+  },
+);
+
+it.each([{ judged: false }, { judged: true }])(
+  "tells a service it switched with that the client had said all, requests read where they arrive: $judged",
+  async ({ judged }) => {
+    const change = judged ? withPathPolicy : (snapshot: Snapshot) => snapshot;
+    const scene = await startEdge({
+      agents: true,
+      change,
+      script: (connection) => {
+        const answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n";
+        setTimeout(() => connection.send(answer), 50);
+      },
+    });
+    const client = await scene.dial();
+    client.send(getRequest("/", "Connection: Upgrade", "Upgrade: chat")).socket.end();
+    await client.receives("101 ");
+    const service = scene.workload.connections.at(-1);
+    await service?.isGone();
+    expect(service).toMatchObject({ ended: true, reset: false });
+    await scene.stop();
   },
 );
 

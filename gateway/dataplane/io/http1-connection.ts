@@ -161,6 +161,7 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
     this.record.answered(101);
     const early = this.#downstream.upgrade();
     if (early !== undefined) this.#upstream?.writable.write(early);
+    if (this.#downstream.hasEnded) this.#upstream?.writable.end();
     this.socket.resume();
   }
 

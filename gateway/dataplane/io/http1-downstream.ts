@@ -95,6 +95,11 @@ export class Http1Downstream {
     return isWhole && !this.request.keepAlive;
   }
 
+  /** The client has ended its half. */
+  get hasEnded(): boolean {
+    return this.#halfClosed;
+  }
+
   /** Whether no request is under way or arriving, and none was for so long. */
   isIdle(forMs: number): boolean {
     const idleMs = this.#host.coarseNow - (this.deadlineMs - IDLE_TIMEOUT_MS);

@@ -119,6 +119,7 @@ export class JudgedHttp1 implements Http1Exchange, RequestServer, Bagged {
     this.#host.answered(101);
     const early = this.#downstream.upgrade();
     if (early !== undefined) this.#upstream?.write(early, 0, early.length);
+    if (this.#downstream.hasEnded) this.#upstream?.end("");
     this.socket.resume();
   }
 
