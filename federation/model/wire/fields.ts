@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { parseAddress } from "../address.ts";
-import { DURATION } from "../duration.ts";
+import { DURATION, durationMs } from "../duration.ts";
 import { API_VERSION } from "../resource.ts";
 import { SYSTEM_NAMESPACE, type TrustDomain } from "../spiffe-id.ts";
 import { WORKLOAD_PATTERN } from "../workload-pattern.ts";
@@ -83,6 +83,10 @@ export const version = z
 export const address = hostPort(1);
 export const timestamp = z.iso.datetime({ offset: true });
 export const duration = z.string().regex(DURATION, "must be a duration such as 10s, 1m30s or 250ms");
+/** Over which requests and retries are counted. */
+export const budgetInterval = duration.refine((text) => durationMs(text) >= 1_000, "must be at least 1s");
+/** In which so many things may happen. */
+export const rateInterval = duration.refine((text) => durationMs(text) > 0, "must not be zero");
 export const revision = z.int().min(0);
 /** Names of member processes: `gateway-1`. */
 export const memberName = label;

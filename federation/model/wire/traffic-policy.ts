@@ -7,8 +7,19 @@ import type {
   RolloutSpec,
   TargetRef,
 } from "../traffic-policy.ts";
+import { isProtectedField } from "../traffic-route.ts";
 import { alsoCheck, textField, uniqueBy } from "./decode.ts";
-import { duration, label, timestamp, trustDomain, version, workloadPattern } from "./fields.ts";
+import {
+  budgetInterval,
+  duration,
+  label,
+  rateInterval,
+  timestamp,
+  trustDomain,
+  version,
+  workloadPattern,
+} from "./fields.ts";
+import { PROTECTED } from "./traffic-route.ts";
 
 const MAX_TARGETS = 16;
 const MAX_ORIGINS = 64;
@@ -127,6 +138,9 @@ const sessionPersistence = alsoCheck(
   }),
   (value, report) => {
     const given = Object(value) as { readonly [field: string]: unknown };
+    const name = textField(given, "sessionName");
+    if (given["type"] === "Header" && name !== undefined && isProtectedField(name))
+      report(["sessionName"], PROTECTED);
     const lifetime: unknown = Reflect.get(Object(given["cookieConfig"]), "lifetimeType");
     if (given["type"] === "Header" && given["cookieConfig"] !== undefined)
       report(["cookieConfig"], "is only for type Cookie");
@@ -138,10 +152,10 @@ const sessionPersistence = alsoCheck(
 
 const retryConstraint = z.strictObject({
   budget: z
-    .strictObject({ percent: percent.exactOptional(), interval: duration.exactOptional() })
+    .strictObject({ percent: percent.exactOptional(), interval: budgetInterval.exactOptional() })
     .exactOptional(),
   minRetryRate: z
-    .strictObject({ count: count.exactOptional(), interval: duration.exactOptional() })
+    .strictObject({ count: count.exactOptional(), interval: rateInterval.exactOptional() })
     .exactOptional(),
 });
 

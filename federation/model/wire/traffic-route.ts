@@ -10,7 +10,16 @@ import {
   type TrafficRouteSpec,
 } from "../traffic-route.ts";
 import { alsoCheck, textField, uniqueBy } from "./decode.ts";
-import { duration, label, port, timestamp, version, workloadPattern } from "./fields.ts";
+import {
+  budgetInterval,
+  duration,
+  label,
+  port,
+  rateInterval,
+  timestamp,
+  version,
+  workloadPattern,
+} from "./fields.ts";
 import { method } from "./egress-policy.ts";
 import { regexProblem } from "./linear-regex.ts";
 
@@ -127,10 +136,8 @@ const match = z.strictObject({
   method: z.union([method, grpcMethod]).exactOptional(),
 }) satisfies z.ZodType<RouteMatch>;
 
-const ownField = token.refine(
-  (name) => !isProtectedField(name),
-  "belongs to one hop, frames the message or tells who calls: no rule may touch it",
-);
+export const PROTECTED = "belongs to one hop, frames the message or tells who calls: no rule may touch it";
+const ownField = token.refine((name) => !isProtectedField(name), PROTECTED);
 const headerValues = alsoCheck(
   z.array(z.strictObject({ name: ownField, value: headerValue })).max(MAX_PARTS),
   uniqueBy("header", nameOf),
@@ -257,11 +264,11 @@ const retry = z.strictObject({
   budget: z
     .strictObject({
       percent: percent.exactOptional(),
-      interval: duration.refine((text) => durationMs(text) >= 1_000, "must be at least 1s").exactOptional(),
+      interval: budgetInterval.exactOptional(),
       minRetryRate: z
         .strictObject({
           count: z.int().min(0).max(1_000_000).exactOptional(),
-          interval: duration.refine((text) => durationMs(text) > 0, "must not be zero").exactOptional(),
+          interval: rateInterval.exactOptional(),
         })
         .exactOptional(),
     })
