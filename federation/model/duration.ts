@@ -12,3 +12,10 @@ export function durationMs(text: Duration): number {
     sum += Number(number) * (UNIT_MS[unit ?? ""] ?? 0);
   return sum;
 }
+
+const MAX_TIMER_MS = 0x7fff_ffff;
+
+/** For a timer: beyond 24 days it would fire at once. */
+export function timerMs(text: Duration): number {
+  return Math.min(durationMs(text), MAX_TIMER_MS);
+}

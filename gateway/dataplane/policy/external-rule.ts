@@ -1,4 +1,4 @@
-import { durationMs } from "../../../federation/model/duration.ts";
+import { durationMs, timerMs } from "../../../federation/model/duration.ts";
 import {
   type EgressMode,
   type EgressTls,
@@ -87,9 +87,9 @@ export function compileRule(
             burst: rateLimit.burst ?? rateLimit.requests,
           },
     timeouts: {
-      connectMs: timeouts.connect === undefined ? CONNECT_MS : durationMs(timeouts.connect),
-      requestMs: timeouts.request === undefined ? REQUEST_MS : durationMs(timeouts.request),
-      idleMs: timeouts.idle === undefined ? IDLE_MS : durationMs(timeouts.idle),
+      connectMs: timeouts.connect === undefined ? CONNECT_MS : timerMs(timeouts.connect),
+      requestMs: timeouts.request === undefined ? REQUEST_MS : timerMs(timeouts.request),
+      idleMs: timeouts.idle === undefined ? IDLE_MS : timerMs(timeouts.idle),
     },
   };
 }

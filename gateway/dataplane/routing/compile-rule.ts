@@ -1,4 +1,4 @@
-import { durationMs } from "../../../federation/model/duration.ts";
+import { durationMs, timerMs } from "../../../federation/model/duration.ts";
 import type { ServiceName } from "../../../federation/model/service.ts";
 import {
   type FailureClass,
@@ -108,8 +108,8 @@ export function compileRule(route: SnapshotRoute, rule: SnapshotRouteRule, index
         ? [{ selector: filter.requestMirror.backendRef, share: shareOf(filter.requestMirror) }]
         : [],
     ),
-    requestTimeoutMs: durationMs(timeouts.request ?? "0s"),
-    backendTimeoutMs: durationMs(timeouts.backendRequest ?? "0s"),
+    requestTimeoutMs: timerMs(timeouts.request ?? "0s"),
+    backendTimeoutMs: timerMs(timeouts.backendRequest ?? "0s"),
     retry: retry === undefined ? undefined : compileRetry(retry),
     fault: fault === undefined ? undefined : compileFault(fault),
     edits: compileBackendEdits(filters, []),

@@ -56,6 +56,16 @@ export const FAILURE_ROWS: readonly Row[] = [
     },
   ),
   row(
+    "rules[].timeouts.request rules[].timeouts.backendRequest",
+    "timeouts may be longer than a timer can wait",
+    async (world) => {
+      world.route(
+        trafficRoute([{ timeouts: { request: "2000h", backendRequest: "720h" }, backendRefs: [V1] }]),
+      );
+      expect((await world.ask("/")).status).toBe(200);
+    },
+  ),
+  row(
     "rules[].timeouts.backendRequest",
     "HTTPRouteBackendTimeout, HTTPRouteRetryBackendTimeout: each try has its own time",
     async (world) => {
