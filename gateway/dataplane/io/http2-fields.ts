@@ -24,8 +24,10 @@ export class Http2RequestView implements RequestView {
     return this;
   }
 
+  /** What HTTP/1.1 says in Host stands in `:authority`; a rule may ask for it by the one name. */
   header(name: string): string | undefined {
-    return fieldValue(this.#fields, name);
+    const found = fieldValue(this.#fields, name);
+    return found === undefined && name === "host" ? fieldValue(this.#fields, ":authority") : found;
   }
 }
 

@@ -71,6 +71,15 @@ export const MATCH_ROWS: readonly Row[] = [
     },
   ),
   row(
+    "rules[].matches[].headers[].name rules[].matches[].headers[].value",
+    "Host is what the client calls the service, whichever version of HTTP says it",
+    async (world) => {
+      routed(world, { headers: [{ name: "Host", value: "cart.test" }] });
+      expect(await fits(world, "/", { headers: { host: "cart.test" } })).toBe(true);
+      expect(await fits(world, "/", { headers: { host: "cart.shop" } })).toBe(false);
+    },
+  ),
+  row(
     "rules[].matches[].queryParams[].name rules[].matches[].queryParams[].value rules[].matches[].queryParams[].type",
     "MeshHTTPRouteQueryParamMatching: query parameters fit by their first value",
     async (world) => {
