@@ -1,6 +1,6 @@
 // Longer than other files: one row for each field of the policy, over both versions of HTTP, read as a table.
 import { describe, expect, it } from "vitest";
-import type { RouteRetry } from "../../federation/model/traffic-route.ts";
+import type { RouteRetry, RouteTimeouts, SnapshotRoute } from "../../federation/model/traffic-route.ts";
 import { until } from "../fakes/until.ts";
 import { useRulesScene } from "./rules-scene.ts";
 
@@ -444,5 +444,31 @@ describe.each(PROTOCOLS)("Rollout, by %s", (protocol) => {
       expect(canary).toBeGreaterThanOrEqual(least);
       expect(canary).toBeLessThanOrEqual(most);
     }
+  });
+
+  it("takes canaries that are silent or break off for failing", async () => {
+    const { mesh, rules, calls, workload } = await scene([
+      { name: "a", version: "v1" },
+      { name: "b", version: "v2" },
+    ]);
+    const timeout = (timeouts: RouteTimeouts): SnapshotRoute => ({
+      cluster: "west",
+      namespace: "shop",
+      name: "cart",
+      firstSeen: "2026-01-01T00:00:00Z",
+      mode: "enforce",
+      parents: [{ namespace: "shop", name: "cart" }],
+      rules: [{ timeouts }],
+    });
+    const failures = () => mesh.member("west gateway").proxy.canaries?.()[0]?.failures;
+    workload("b").behave("silent");
+    rules({ rollouts: [{ weight: 100 }], routes: [timeout({ request: "50ms" })] });
+    expect(await calls(3)).toEqual({ "504 ISTH-3006": 3 });
+    rules({ rollouts: [{ weight: 100 }], routes: [timeout({ backendRequest: "50ms" })] });
+    expect(await calls(3)).toEqual({ "504 ISTH-3006": 3 });
+    expect(failures()).toBe(6);
+    workload("b").behave("half");
+    expect(await calls(3)).toEqual({ broken: 3 });
+    expect(failures()).toBe(9);
   });
 });

@@ -146,3 +146,48 @@ describe("Gateway API conformance of gRPC routes", () => {
     expect(ended.code).toBe(status.OK);
   });
 });
+
+describe("a call that its service ends with a status", () => {
+  const outlier = {
+    consecutiveErrors: 10,
+    baseEjectionMs: 30_000,
+    maxEjectionMs: 30_000,
+    maxEjectionPercent: 50,
+  };
+  const verdict = 'isthmus_rule_verdicts_total{rule="west/shop/policy",verdict="ejected",mode="enforce"} ';
+
+  /** Requests and failures of the canary, ejections, and the reasons that errors are counted by, since the last time. */
+  const measured = (): string[] => {
+    const { proxy } = mesh.member("west agent");
+    const [canary] = proxy.canaries?.() ?? [];
+    const lines = proxy.metrics().split("\n");
+    const ejected = lines.find((line) => line.startsWith(verdict))?.slice(verdict.length) ?? "0";
+    const reasons = lines.flatMap((line) => /errors_total.*reason="(grpc-[^"]+)"/.exec(line)?.[1] ?? []);
+    return [`${canary?.requests} ${canary?.failures}`, ejected, ...new Set(reasons)];
+  };
+
+  it("fails for rollouts, outlier detection and counters where that is the server's failure", async () => {
+    const target = { service, cluster: "east" };
+    mesh.publish((snapshot) =>
+      snapshot.cluster === "west"
+        ? {
+            ...snapshot,
+            rules: {
+              rateLimits: [],
+              backends: [{ ...target, name: "west/shop/policy", mode: "enforce", outlier }],
+              rollouts: [{ ...target, name: "r", stable: "v1", canary: "v2", weight: 100 }],
+            },
+          }
+        : snapshot,
+    );
+    for (const [message, expected] of [
+      ["hello", ["5 0", "0"]],
+      ["fail 5", ["10 0", "0"]],
+      ["fail 13", ["15 5", "0", "grpc-internal"]],
+      ["late 14", ["20 10", "1", "grpc-internal", "grpc-unavailable"]],
+    ] as const) {
+      for (let count = 0; count < 5; count++) await unary(client, message);
+      expect(measured(), message).toEqual(expected);
+    }
+  });
+});

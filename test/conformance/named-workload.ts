@@ -1,6 +1,8 @@
 import type { ServerResponse } from "node:http";
 import { createBoth } from "../fakes/both-http.ts";
 
+export type Behaviour = number | "silent" | "half";
+
 /** An HTTP workload, by either version, that answers its own name. */
 export interface NamedWorkload {
   readonly address: string;
@@ -8,8 +10,8 @@ export interface NamedWorkload {
   readonly served: number;
   /** Connections to it that are open now. */
   readonly connections: number;
-  /** From now on: another status, or silence until it is changed back. */
-  behave(how: number | "silent"): void;
+  /** From now on: another status, silence, or answers that break off. */
+  behave(how: Behaviour): void;
   /** Answers what was left unanswered. */
   release(): void;
   /** As `kill -9` does it: connections are reset, the port is closed. */
@@ -20,7 +22,7 @@ export interface NamedWorkload {
 }
 
 export async function startNamedWorkload(name: string): Promise<NamedWorkload> {
-  let how: number | "silent" = 200;
+  let how: Behaviour = 200;
   let served = 0;
   const waiting: ServerResponse[] = [];
   const answer = (response: ServerResponse, status: number) =>
@@ -29,7 +31,10 @@ export async function startNamedWorkload(name: string): Promise<NamedWorkload> {
     served += 1;
     request.resume();
     if (how === "silent") waiting.push(response);
-    else answer(response, how);
+    else if (how === "half") {
+      response.writeHead(200, { "content-length": 100 });
+      response.write("half", () => setTimeout(() => response.destroy(), 10));
+    } else answer(response, how);
   });
   await server.listen();
   const { port } = server;

@@ -41,6 +41,11 @@ const unaryHandler =
       const details = "as it was asked to, 100 % of the time: ü";
       return done({ code: Number(call.request.slice(5)), details });
     }
+    // Its status comes in trailers, since its head has gone already.
+    if (call.request.startsWith("late ")) {
+      call.sendMetadata(new grpc.Metadata());
+      return done({ code: Number(call.request.slice(5)), details: "late" });
+    }
     const answer = new grpc.Metadata();
     answer.set("x-caller", String(call.metadata.get("x-caller")[0] ?? ""));
     answer.set("x-backend", name);

@@ -44,7 +44,7 @@ describe("a federation with telemetry switched on", () => {
       const lines = rawHeaders.map((text, at) => (at % 2 === 0 ? `${text}: ${rawHeaders[at + 1]}` : ""));
       heads.push(lines.join("\n"));
       request.resume();
-      response.writeHead(200).end("a".repeat(100));
+      response.writeHead(200, { "grpc-status": 0 }).end("a".repeat(100));
     });
     await cart.listen();
     echo = await startEchoWorkload();

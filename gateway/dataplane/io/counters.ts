@@ -10,7 +10,7 @@ export class Metrics {
   );
   readonly requestErrors = new CounterFamily(
     "isthmus_request_errors_total",
-    "HTTP requests that failed, by source, destination, route and reason (a problem code, 5xx or aborted)",
+    "HTTP requests that failed, by source, destination, route and reason (a problem code, 5xx, grpc-<status> or aborted)",
   );
   readonly requestDuration = new HistogramFamily(
     "isthmus_request_duration_seconds",

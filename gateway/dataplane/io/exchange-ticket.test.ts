@@ -120,4 +120,34 @@ describe("a ticket", () => {
     expect(scene.guard.canary(canary)?.stats()).toMatchObject({ requests: 3, failures: 2 });
     expect(scene.guard.destination(canary).load.requests).toBe(0);
   });
+
+  it("takes answers that break off for failures in a row", () => {
+    const scene = withPolicy({ outlier: OUTLIER });
+    scene.ready("east", 4, 4);
+    for (let count = 0; count < 2; count++) {
+      const held = ticket(scene, scene.east);
+      held.answered(200, ENDPOINT);
+      held.failed({ name: "upstream_reset", detail: "" }, ENDPOINT);
+      held.leave();
+    }
+    expect(scene.guard.destination(scene.east).isEjected(ENDPOINT, scene.clock.now())).toBe(true);
+  });
+
+  it("measures a canary by how its answers ended, and by when their heads came", () => {
+    const scene = guardedEntry({ rollouts: [CANARY] });
+    const canary = { ...scene.east, id: "east v2", version: "v2" };
+    const [brokenOff, late, mended, cancelled] = [1, 2, 3, 4].map(() => ticket(scene, canary));
+    brokenOff?.answered(200, undefined);
+    brokenOff?.failed({ name: "upstream_reset", detail: "" }, undefined);
+    late?.began();
+    mended?.answered(503, undefined);
+    cancelled?.began();
+    scene.clock.advance(1_000);
+    late?.answered(500, undefined);
+    mended?.answered(200, undefined);
+    for (const one of [brokenOff, late, mended, cancelled]) one?.leave();
+    const { requests, failures, latency = [] } = scene.guard.canary(canary)?.stats() ?? {};
+    expect({ requests, failures }).toEqual({ requests: 4, failures: 2 });
+    expect([latency[0], latency.reduce((sum, count) => sum + count, 0)]).toEqual([3, 4]);
+  });
 });

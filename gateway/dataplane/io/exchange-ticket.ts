@@ -6,6 +6,8 @@ import type { EntryGuard } from "./entry-guard.ts";
 
 /** One request on its way to a target: told of every attempt's end, and in the end returned. */
 export interface Ticket {
+  /** The head of an answer came that only its trailers tell the worth of. */
+  began(): void;
   answered(status: number, endpoint: string | undefined): void;
   failed(reason: Problem, endpoint: string | undefined): void;
   /** Whether the service's retry budget allows one more try, which is counted; beside the rule's own. */
@@ -17,7 +19,14 @@ export interface Ticket {
 }
 
 /** Where no rule wants to know. */
-export const NO_TICKET: Ticket = { answered() {}, failed() {}, mayRetry: () => true, leave() {}, moved() {} };
+export const NO_TICKET: Ticket = {
+  began() {},
+  answered() {},
+  failed() {},
+  mayRetry: () => true,
+  leave() {},
+  moved() {},
+};
 
 /** What a hop said about itself or the way, not what an endpoint did. */
 const NOT_ITS_FAULT: ReadonlySet<Problem["name"]> = new Set([
@@ -56,10 +65,12 @@ class GuardedTicket implements Ticket {
   readonly #now: () => number;
   readonly #canary: CanaryMeter | undefined;
   readonly #startedMs: number;
-  /** 0: no answer yet. */
-  #status = 0;
-  #answeredMs = 0;
-  #failed = false;
+  /** When the head came of an answer that is not judged yet. */
+  #begunMs: number | undefined;
+  /** When the head of the last answer came. */
+  #answeredMs: number | undefined;
+  #endpoint: string | undefined;
+  #outcome: "none" | "success" | "failure" = "none";
   #left = false;
 
   constructor(guard: EntryGuard, target: EntryForward, destination: DestinationGuard, now: () => number) {
@@ -73,14 +84,19 @@ class GuardedTicket implements Ticket {
     this.#destination.requested(this.#startedMs);
   }
 
+  began(): void {
+    this.#begunMs = this.#now();
+  }
+
   answered(status: number, endpoint: string | undefined): void {
-    this.#status = status;
-    this.#answeredMs = this.#now();
-    this.#judge(endpoint, status >= 500 ? "failure" : "success");
+    this.#answeredMs = this.#begunMs ?? this.#now();
+    this.#endpoint = endpoint;
+    this.#outcome = status >= 500 ? "failure" : "success";
+    if (this.#outcome === "failure") this.#judge(endpoint, "failure");
   }
 
   failed(reason: Problem, endpoint: string | undefined): void {
-    this.#failed = true;
+    this.#outcome = "failure";
     if (!NOT_ITS_FAULT.has(reason.name)) this.#judge(endpoint, "failure");
   }
 
@@ -95,6 +111,8 @@ class GuardedTicket implements Ticket {
   leave(): void {
     if (this.#left) return;
     this.moved();
+    // Only now: an answer that breaks off is none.
+    if (this.#outcome === "success") this.#judge(this.#endpoint, "success");
     this.#measure();
   }
 
@@ -103,11 +121,12 @@ class GuardedTicket implements Ticket {
     this.#destination.load.requests -= 1;
   }
 
-  /** How it ended for the client: tries that were repeated do not count. */
+  /** How it ended for the client: tries that were repeated do not count, nor does one who left before there was an answer. */
   #measure(): void {
-    if (this.#canary === undefined) return;
-    if (this.#status > 0) this.#canary.record(this.#status >= 500, this.#answeredMs - this.#startedMs);
-    else if (this.#failed) this.#canary.record(true, undefined);
+    const headMs = this.#answeredMs ?? this.#begunMs;
+    if (this.#canary === undefined || (this.#outcome === "none" && headMs === undefined)) return;
+    const latencyMs = headMs === undefined ? undefined : headMs - this.#startedMs;
+    this.#canary.record(this.#outcome === "failure", latencyMs);
   }
 
   #judge(endpoint: string | undefined, event: "success" | "failure"): void {

@@ -159,6 +159,7 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
     this.#sendAtOnce();
     this.#routed?.end();
     this.record.answered(101);
+    this.#ticket.answered(101, this.#upstream?.endpoint);
     const early = this.#downstream.upgrade();
     if (early !== undefined) this.#upstream?.writable.write(early);
     if (this.#downstream.hasEnded) this.#upstream?.writable.end();
@@ -437,18 +438,27 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
     const retry = this.#routed?.routed.rule.retry;
     if (this.#downstream.hasResponded || retry?.on.has("timeout") !== true)
       return this.#timedOut("the rule's backendRequest timeout is over");
+    const reason = problem("upstream_timeout", "the rule's backendRequest timeout is over");
     this.#noteFailure("timeout", this.#upstream?.endpoint);
-    this.#upstream?.abort();
-    this.#upstream = undefined;
-    this.#tryFailed(problem("upstream_timeout", "the rule's backendRequest timeout is over"), false);
+    this.#giveUp(reason);
+    this.#tryFailed(reason, false);
   }
 
   /** A response that has begun can only be broken off. */
   #timedOut(detail: string): void {
+    const reason = problem("upstream_timeout", detail);
+    this.#giveUp(reason);
     if (this.#downstream.hasResponded) return void this.socket.resetAndDestroy();
-    this.#upstream?.abort();
+    this.#refuse(reason);
+  }
+
+  /** A try that takes too long is as much a failure as one that breaks off. */
+  #giveUp(reason: Problem): void {
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
     this.#upstream = undefined;
-    this.#refuse(problem("upstream_timeout", detail));
+    this.#ticket.failed(reason, upstream.endpoint);
+    upstream.abort();
   }
 
   #sampledTrace(): TraceContext | undefined {

@@ -5,7 +5,7 @@ import { FailedTries } from "../balance/failed-tries.ts";
 import { NO_CONTENT } from "../http2/connection.ts";
 import { ErrorCode } from "../http2/error-code.ts";
 import type { Stream, StreamHandler } from "../http2/stream.ts";
-import { DEADLINE_EXCEEDED, grpcStatusOf } from "../policy/grpc.ts";
+import { DEADLINE_EXCEEDED, grpcCodeOf, grpcStatusOf, httpStatusOf } from "../policy/grpc.ts";
 import { localReply } from "../policy/local-reply.ts";
 import { failureClass, isIdempotent, isUntouched, mayRepeat } from "../policy/retry.ts";
 import type { CompiledRetry } from "../routing/compile-rule.ts";
@@ -79,6 +79,8 @@ export class Http2Exchange implements StreamHandler, Bagged {
   #copy: BodyCopy | undefined;
   #trailers: readonly string[] | undefined;
   #responded = false;
+  /** Of a gRPC call whose answer has begun. */
+  #awaitsStatus = false;
   #isOver = false;
   #isHeld = false;
   #progressMs: number;
@@ -150,7 +152,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
     if (waitsForClient && silentMs > REQUEST_TIMEOUT_MS)
       this.#fail(problem("http_timeout", "the request did not arrive in time"));
     else if (silentMs > RESPONSE_TIMEOUT_MS)
-      this.#fail(problem("upstream_timeout", `no answer within ${RESPONSE_TIMEOUT_MS / 1000} s`));
+      this.#timedOut(`no answer within ${RESPONSE_TIMEOUT_MS / 1000} s`);
   }
 
   // ---- both streams -------------------------------------------------------------------------------------------------
@@ -160,7 +162,8 @@ export class Http2Exchange implements StreamHandler, Bagged {
     this.#progressMs = this.#host.coarseNow;
     const status = Number(fields[1]);
     if (status >= 200) {
-      this.#ticket.answered(status, this.#upstream?.endpoint);
+      if (this.#isGrpc && status === 200) this.#onGrpcHead(fields, ended);
+      else this.#ticket.answered(status, this.#upstream?.endpoint);
       if (this.#declines(status, fields)) return;
       if (this.#routed === undefined) this.#copy = undefined;
       this.#responded = true;
@@ -178,8 +181,12 @@ export class Http2Exchange implements StreamHandler, Bagged {
   onTrailers(stream: Stream, fields: readonly string[]): void {
     if (this.#isOver) return;
     const kept = withoutClaims(fields);
-    if (stream === this.#asking) this.#trailers = kept;
-    else this.#asking.end(kept);
+    if (stream === this.#asking) {
+      this.#trailers = kept;
+      return;
+    }
+    if (this.#awaitsStatus) this.#onGrpcStatus(fieldValue(fields, "grpc-status"));
+    this.#asking.end(kept);
   }
 
   onData(stream: Stream, buffer: Buffer, start: number, end: number): void {
@@ -200,7 +207,10 @@ export class Http2Exchange implements StreamHandler, Bagged {
   onEnd(stream: Stream): void {
     if (this.#isOver) return;
     this.#progressMs = this.#host.coarseNow;
-    if (stream !== this.#asking) return this.#asking.end();
+    if (stream !== this.#asking) {
+      if (this.#awaitsStatus) this.#onGrpcStatus(undefined);
+      return this.#asking.end();
+    }
     this.#answering?.end(this.#trailers);
     this.#mirror();
   }
@@ -231,6 +241,21 @@ export class Http2Exchange implements StreamHandler, Bagged {
   }
 
   onAltsvc(): void {}
+
+  /** Whether the call succeeded stands in its trailers, or in the head where there is nothing else. */
+  #onGrpcHead(fields: readonly string[], ended: boolean): void {
+    const status = fieldValue(fields, "grpc-status");
+    this.#awaitsStatus = status === undefined && !ended;
+    if (this.#awaitsStatus) this.#ticket.began();
+    else this.#onGrpcStatus(status);
+  }
+
+  #onGrpcStatus(status: string | undefined): void {
+    this.#awaitsStatus = false;
+    const code = grpcCodeOf(status);
+    this.#ticket.answered(httpStatusOf(code), this.#upstream?.endpoint);
+    this.#record.grpcEnded(code);
+  }
 
   // ---- inside -------------------------------------------------------------------------------------------------------
 
@@ -424,15 +449,26 @@ export class Http2Exchange implements StreamHandler, Bagged {
     const retry = this.#routed?.routed.rule.retry;
     const detail = "the rule's backendRequest timeout is over";
     if (this.#responded || retry?.on.has("timeout") !== true) return this.#timedOut(detail);
+    const reason = problem("upstream_timeout", detail);
     this.#noteFailure("timeout", this.#upstream?.endpoint);
-    const answering = this.#answering;
-    this.#answering = undefined;
-    answering?.reset(ErrorCode.cancel);
-    this.#tryFailed(problem("upstream_timeout", detail));
+    this.#giveUp(reason);
+    this.#tryFailed(reason);
   }
 
   #timedOut(detail: string): void {
-    if (!this.#isOver) this.#fail(problem("upstream_timeout", detail));
+    if (this.#isOver) return;
+    const reason = problem("upstream_timeout", detail);
+    this.#giveUp(reason);
+    this.#fail(reason);
+  }
+
+  /** A try that takes too long is as much a failure as one that breaks off. */
+  #giveUp(reason: Problem): void {
+    const answering = this.#answering;
+    if (answering === undefined) return;
+    this.#answering = undefined;
+    this.#ticket.failed(reason, this.#upstream?.endpoint);
+    answering.reset(ErrorCode.cancel);
   }
 
   #lossOf(stream: Stream): Problem {
@@ -454,9 +490,10 @@ export class Http2Exchange implements StreamHandler, Bagged {
 
   #onDeadline(): void {
     if (this.#isOver) return;
-    if (!this.#responded) return this.#fail(problem("upstream_timeout", "the deadline of the call is over"));
-    this.#drop();
     const reason = problem("upstream_timeout", "the deadline of the call is over");
+    this.#giveUp(reason);
+    if (!this.#responded) return this.#fail(reason);
+    this.#drop();
     this.#asking.end(grpcTrailers(reason, DEADLINE_EXCEEDED));
   }
 

@@ -1,4 +1,6 @@
 import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
+import { GRPC_CODES, type GrpcCode } from "../../../federation/model/traffic-route.ts";
+import { httpStatusOf } from "../policy/grpc.ts";
 import type { EntryForward } from "../routing/decide.ts";
 import type { RequestView } from "../routing/request-view.ts";
 import { parseTraceContext, type TraceContext } from "../telemetry/trace-context.ts";
@@ -27,6 +29,7 @@ export class RequestRecord {
   #status = 0;
   #attempts = 0;
   #code = "";
+  #grpc: GrpcCode | undefined;
   #sent = 0;
   #received = 0;
 
@@ -46,6 +49,7 @@ export class RequestRecord {
     this.#status = 0;
     this.#attempts = 0;
     this.#code = "";
+    this.#grpc = undefined;
     this.#sent = 0;
     this.#received = 0;
     if (tracing === undefined && accessLog === undefined) return;
@@ -96,6 +100,11 @@ export class RequestRecord {
     this.#status = status;
   }
 
+  /** How a gRPC call ended, as its service says. */
+  grpcEnded(code: GrpcCode): void {
+    this.#grpc = code;
+  }
+
   /** It is answered here, or cut, for this reason. */
   refused(reason: Problem): void {
     this.#code = PROBLEMS[reason.name].code;
@@ -144,6 +153,7 @@ export class RequestRecord {
   #error(complete: boolean): string | undefined {
     if (this.#code !== "") return this.#code;
     if (this.#status >= 500) return "5xx";
+    if (this.#grpc !== undefined && httpStatusOf(this.#grpc) >= 500) return `grpc-${this.#grpc}`;
     return complete ? undefined : "aborted";
   }
 
@@ -152,6 +162,7 @@ export class RequestRecord {
       "http.response.status_code": this.#status,
       "http.request.body.size": this.#sent,
       "http.response.body.size": this.#received,
+      ...(this.#grpc === undefined ? {} : { "rpc.grpc.status_code": GRPC_CODES.indexOf(this.#grpc) }),
       "isthmus.verdict": verdict,
       "isthmus.retries": Math.max(0, this.#attempts - 1),
       ...this.#destination(),
@@ -176,6 +187,7 @@ export class RequestRecord {
       method: this.#method,
       path: this.#path,
       status: this.#status,
+      grpcStatus: this.#grpc,
       durationMs: Math.round(tookMs * 1000) / 1000,
       bytesUp: this.#sent,
       bytesDown: this.#received,

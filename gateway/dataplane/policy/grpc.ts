@@ -1,6 +1,7 @@
 /** gRPC over HTTP/2, as far as a proxy has to know it (the protocol's PROTOCOL-HTTP2 document). */
 
 import type { ProblemName } from "../../../federation/model/problem.ts";
+import { GRPC_CODES, type GrpcCode } from "../../../federation/model/traffic-route.ts";
 
 export function isGrpc(contentType: string | undefined): boolean {
   return (
@@ -44,6 +45,26 @@ export function grpcStatusOf(http: number, reason?: ProblemName): number {
   // GRPCRoute's own word for a backend that is not there; HTTPRoute's is 500.
   if (reason === "route_backend_missing") return GRPC.unavailable;
   return BY_HTTP.get(http) ?? GRPC.unknown;
+}
+
+/** The server's own failures among the statuses of answers, and the HTTP status that says the same (google.rpc.Code). */
+const FAILURES: ReadonlyMap<GrpcCode, number> = new Map([
+  ["unknown", 500],
+  ["deadline-exceeded", 504],
+  ["unimplemented", 501],
+  ["internal", 500],
+  ["unavailable", 503],
+  ["data-loss", 500],
+]);
+
+/** By the name of the status; clients take an answer without one for `unknown`. */
+export function grpcCodeOf(grpcStatus: string | undefined): GrpcCode {
+  return GRPC_CODES[Number(grpcStatus ?? NaN)] ?? "unknown";
+}
+
+/** What an answer is worth where answers are judged by their HTTP status: 200 unless the server failed. */
+export function httpStatusOf(code: GrpcCode): number {
+  return FAILURES.get(code) ?? 200;
 }
 
 /** `grpc-message`: printable ASCII but `%` as it is, everything else percent-encoded as UTF-8. */
