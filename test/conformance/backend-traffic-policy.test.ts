@@ -446,6 +446,28 @@ describe.each(PROTOCOLS)("Rollout, by %s", (protocol) => {
     }
   });
 
+  it("keeps a session at its version, and takes it along when that gets nothing more", async () => {
+    const { rules, call, calls } = await scene([
+      { name: "a", version: "v1" },
+      { name: "b", version: "v2" },
+    ]);
+    const cookie = { name: "sid", type: "Cookie", permanent: false } as const;
+    const roll = (
+      weight: number,
+      session: typeof cookie | { type: "Header"; name: string; permanent: false },
+    ) => rules({ backends: [{ session }], rollouts: [{ weight }] });
+    roll(100, cookie);
+    const given = (await call()).headers.get("set-cookie") ?? "";
+    const sent = { cookie: given.split(";")[0] ?? "" };
+    roll(1, cookie);
+    expect(await calls(20, sent)).toEqual({ "200 b": 20 });
+    roll(0, cookie);
+    expect(await calls(20, sent)).toEqual({ "200 a": 20 });
+    roll(0, { name: "x-user", type: "Header", permanent: false });
+    for (const user of ["anna", "bert", "carl", "dora"])
+      expect(await calls(3, { "x-user": user })).toEqual({ "200 a": 3 });
+  });
+
   it("takes canaries that are silent or break off for failing", async () => {
     const { mesh, rules, calls, workload } = await scene([
       { name: "a", version: "v1" },

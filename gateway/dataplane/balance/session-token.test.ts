@@ -7,6 +7,8 @@ describe("a session's token", () => {
     const names = { cluster: opaqueName("east.acme.mesh"), endpoint: opaqueName("10.0.0.1:8080") };
     const target = { ...names, sinceS: 1_795_000_000 };
     expect(decodeSession(encodeSession(target))).toEqual(target);
+    const versioned = { ...target, version: opaqueName("v2") };
+    expect(decodeSession(encodeSession(versioned))).toEqual(versioned);
     expect(encodeSession(target)).not.toContain("10.0");
   });
 

@@ -6,17 +6,20 @@ export interface SessionTarget {
   readonly endpoint: string;
   /** Seconds since the epoch. */
   readonly sinceS: number;
+  /** Of the service, a hash as well; absent where nothing asked for one. */
+  readonly version?: string;
 }
 
-const TOKEN = /^([0-9a-f]{8})\.([0-9a-f]{8})\.([0-9a-z]{1,10})$/;
+const TOKEN = /^([0-9a-f]{8})\.([0-9a-f]{8})\.([0-9a-z]{1,10})(?:\.([0-9a-f]{8}))?$/;
 
 /** Names an endpoint without telling its address; the same in every process and after every restart. */
 export function opaqueName(text: string): string {
   return hashText(text).toString(16).padStart(8, "0");
 }
 
-export function encodeSession({ cluster, endpoint, sinceS }: SessionTarget): string {
-  return `${cluster}.${endpoint}.${sinceS.toString(36)}`;
+export function encodeSession({ cluster, endpoint, sinceS, version }: SessionTarget): string {
+  const token = `${cluster}.${endpoint}.${sinceS.toString(36)}`;
+  return version === undefined ? token : `${token}.${version}`;
 }
 
 export function isExpired({ sinceS }: SessionTarget, now: number, timeoutMs: number | undefined): boolean {
@@ -26,10 +29,10 @@ export function isExpired({ sinceS }: SessionTarget, now: number, timeoutMs: num
 /** `undefined` for what is no token of ours: a value that the client chose itself. */
 export function decodeSession(text: string): SessionTarget | undefined {
   const match = TOKEN.exec(text);
-  const [, cluster, endpoint, since] = match ?? [];
-  return cluster === undefined || endpoint === undefined || since === undefined
-    ? undefined
-    : { cluster, endpoint, sinceS: Number.parseInt(since, 36) };
+  const [, cluster, endpoint, since, version] = match ?? [];
+  if (cluster === undefined || endpoint === undefined || since === undefined) return undefined;
+  const sinceS = Number.parseInt(since, 36);
+  return { cluster, endpoint, sinceS, ...(version === undefined ? {} : { version }) };
 }
 
 /** Value of one cookie of a Cookie field (RFC 6265 §4.2.1); the first of that name counts. */

@@ -126,6 +126,10 @@ describe("a session by header", () => {
     const value = said.slice("X-Session: ".length, -2);
     expect(goes(scene, scene.north, { "x-session": value })).toBe(`east ${FIRST}`);
     expect(scene.guard.sessionFields(scene.east, viewOf({ "x-session": "mine" }), FIRST)).toBe("");
+    // One of ours that holds no longer is replaced.
+    expect(scene.guard.sessionFields(scene.east, viewOf({ "x-session": value }), SECOND)).toMatch(
+      new RegExp(`\\.${SECOND}\\.`),
+    );
   });
 });
 

@@ -3,12 +3,19 @@ import { serviceKey } from "../../../federation/model/service.ts";
 import { type FailedTries, nextTry } from "../balance/failed-tries.ts";
 import { pickShare } from "../balance/failover.ts";
 import { hashText } from "../balance/rendezvous.ts";
-import { cookieValue, decodeSession, encodeSession, isExpired } from "../balance/session-token.ts";
+import {
+  cookieValue,
+  decodeSession,
+  encodeSession,
+  isExpired,
+  opaqueName,
+} from "../balance/session-token.ts";
 import {
   type BackendRule,
   limitApplies,
   type LimitRule,
   limitsOf,
+  type RolloutRule,
   ruleFor,
   type ServiceRules,
 } from "../policy/rule-tables.ts";
@@ -113,7 +120,7 @@ export class EntryGuard {
   ): RequestDecision {
     const rules = this.#rules;
     if (rules === undefined) return decision;
-    const pinned = this.#pinned(decision.target, request, sources);
+    const pinned = this.#pinned(decision.target, request, sources, rules);
     const target = pinned ?? this.#ofRollout(decision.target, rules);
     const refusal = this.#limit(target, (name) => request.header(name));
     if (refusal !== undefined) return refusal;
@@ -135,14 +142,19 @@ export class EntryGuard {
     const now = this.#guard.env.now();
     const sent = this.#sent(session, request);
     const token = sent === undefined ? undefined : decodeSession(sent);
+    const version = target.version === undefined ? undefined : opaqueName(target.version);
     if (
       token?.cluster === cluster &&
       token.endpoint === endpoint &&
+      token.version === version &&
       !isExpired(token, now, session.absoluteTimeoutMs)
     )
       return "";
-    const value = encodeSession({ cluster, endpoint, sinceS: Math.floor(now / 1_000) });
-    if (session.type === "Header") return sent === undefined ? `${session.name}: ${value}\r\n` : "";
+    const sinceS = Math.floor(now / 1_000);
+    const value = encodeSession({ cluster, endpoint, sinceS, ...(version === undefined ? {} : { version }) });
+    // A value of the client's own needs no other.
+    if (session.type === "Header")
+      return sent === undefined || token !== undefined ? `${session.name}: ${value}\r\n` : "";
     const maxAge = session.permanent
       ? `; Max-Age=${Math.floor((session.absoluteTimeoutMs ?? 0) / 1_000)}`
       : "";
@@ -165,11 +177,28 @@ export class EntryGuard {
     this.#guard.count(rule, verdict, false);
   }
 
-  #ofRollout(target: EntryForward, rules: ServiceRules): EntryForward {
-    if (rules.rollouts.length === 0 || target.version !== undefined) return target;
-    const rollout = ruleFor(rules.rollouts, target.destination)?.rule;
+  /** `draw` in [0, 1) decides for the canary or against it. */
+  #ofRollout(target: EntryForward, rules: ServiceRules, draw = this.#random()): EntryForward {
+    const rollout = this.#rollout(target, rules);
     if (rollout === undefined) return target;
-    const version = this.#random() * 100 < rollout.weight ? rollout.canary : rollout.stable;
+    return this.#withVersion(target, draw * 100 < rollout.weight ? rollout.canary : rollout.stable);
+  }
+
+  /** A session stays with its version of a rollout as long as that gets anything; one of before the rollout is stable. */
+  #ofSession(home: EntryForward, rules: ServiceRules, version: string | undefined): EntryForward | undefined {
+    const rollout = this.#rollout(home, rules);
+    if (rollout === undefined) return home;
+    const isCanary = version === opaqueName(rollout.canary);
+    if (rollout.weight === (isCanary ? 0 : 100)) return undefined;
+    return this.#withVersion(home, isCanary ? rollout.canary : rollout.stable);
+  }
+
+  #rollout(target: EntryForward, { rollouts }: ServiceRules): RolloutRule["rule"] | undefined {
+    if (rollouts.length === 0 || target.version !== undefined) return undefined;
+    return ruleFor(rollouts, target.destination)?.rule;
+  }
+
+  #withVersion(target: EntryForward, version: string): EntryForward {
     return this.#variant(`${target.id} v ${version}`, () => ofVersion(target, version), target);
   }
 
@@ -191,17 +220,21 @@ export class EntryGuard {
     target: EntryForward,
     request: RequestView,
     sources: readonly EntryForward[],
+    rules: ServiceRules,
   ): EntryForward | undefined {
     const session = this.#session(target);
     const sent = session === undefined ? undefined : this.#sent(session, request);
     if (session === undefined || sent === undefined || sent === "") return undefined;
     const token = decodeSession(sent);
-    if (token === undefined) return session.type === "Header" ? this.#byValue(target, sent) : undefined;
+    if (token === undefined)
+      return session.type === "Header" ? this.#byValue(target, sent, rules) : undefined;
     const now = this.#guard.env.now();
     if (isExpired(token, now, session.absoluteTimeoutMs)) return undefined;
     const home = this.#home(token.cluster, target, sources);
     if (home === undefined || this.destination(home).isEjected(token.endpoint, now)) return undefined;
-    return this.#variant(`${home.id} e ${token.endpoint}`, () => ofEndpoint(home, token.endpoint), home);
+    const place = this.#ofSession(home, rules, token.version);
+    if (place === undefined) return undefined;
+    return this.#variant(`${place.id} e ${token.endpoint}`, () => ofEndpoint(place, token.endpoint), place);
   }
 
   /** The source of that cluster, while it gets traffic at all. */
@@ -213,9 +246,11 @@ export class EntryGuard {
   }
 
   /** A value that the client chose itself always leads to the same endpoint. */
-  #byValue(target: EntryForward, value: string): EntryForward {
-    const name = `~${hashText(value) % SESSION_CLASSES}`;
-    return this.#variant(`${target.id} e ${name}`, () => ofEndpoint(target, name), target);
+  #byValue(target: EntryForward, value: string, rules: ServiceRules): EntryForward {
+    const hash = hashText(value);
+    const name = `~${hash % SESSION_CLASSES}`;
+    const place = this.#ofRollout(target, rules, hash / 2 ** 32);
+    return this.#variant(`${place.id} e ${name}`, () => ofEndpoint(place, name), place);
   }
 
   #variant(id: string, make: () => EntryForward, base: EntryForward): EntryForward {
