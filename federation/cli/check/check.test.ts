@@ -1,13 +1,17 @@
 import { describe, expect, it } from "vitest";
 import type { ClusterStatus, MemberStatus, Resource, WithStatus } from "../../model/resource.ts";
+import { ok } from "../../model/result.ts";
 import type { TrustDomain } from "../../model/spiffe-id.ts";
+import { APPLIED_KINDS } from "../../model/wire/resource.ts";
 import { PLAIN } from "../output/paint.ts";
 import { checkCluster } from "./cluster-checks.ts";
 import { judgeProbe, planProbes, readAnswer, runProbes } from "./probes.ts";
+import type { RegistryClient } from "../registry-client.ts";
 import { checkRegistry } from "./registry-checks.ts";
 import { renderChecks, renderShort } from "./render.ts";
 import type { CheckResult } from "./result.ts";
 import { checkServices } from "./service-checks.ts";
+import { readShared } from "./shared-resources.ts";
 
 const NOW = Date.parse("2026-01-01T00:00:00Z");
 const at = (seconds: number): string => new Date(NOW + seconds * 1000).toISOString();
@@ -160,6 +164,16 @@ describe("checking what is shared", () => {
     expect(checkServices([exported])).toMatchObject([
       { status: "warning", fix: "isthmus service import cart.shop --from east --cluster west" },
     ]);
+  });
+
+  it("looks at every kind that people write", async () => {
+    const asked: (string | undefined)[] = [];
+    const list: RegistryClient["list"] = (query) => {
+      asked.push(query?.kind);
+      return Promise.resolve(ok({ revision: 1, items: [] }));
+    };
+    await readShared({ list });
+    expect(asked).toEqual(expect.arrayContaining([...APPLIED_KINDS]));
   });
 
   it("says that nothing is shared", () => {
