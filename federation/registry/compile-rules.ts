@@ -21,6 +21,7 @@ import type {
   RuleMode,
   TargetRef,
 } from "../model/traffic-policy.ts";
+import { rolloutVersions } from "./rollout-versions.ts";
 import { type ClusterState, type FederationState, trustDomainOf } from "./state.ts";
 
 const UNIT_MS = { Second: 1_000, Minute: 60_000, Hour: 3_600_000 } as const;
@@ -62,7 +63,9 @@ export function compileRules(
         .flatMap((applicable) => compileRateLimit(state, cluster, applicable)),
     );
     backends.push(...inForce(found.filter(isOf("BackendTrafficPolicy"))).map(compileBackend));
-    rollouts.push(...inForce(found.filter(isOf("Rollout"))).map(compileRollout));
+    rollouts.push(
+      ...inForce(found.filter(isOf("Rollout"))).flatMap((applicable) => compileRollout(state, applicable)),
+    );
   }
   if (rateLimits.length + backends.length + rollouts.length === 0) return undefined;
   return { rateLimits, backends, rollouts };
@@ -300,12 +303,14 @@ function compileRetry({ retryConstraint: given }: BackendTrafficPolicySpec): Pic
   };
 }
 
-function compileRollout(applicable: Applicable<RolloutResource>): SnapshotRollout {
-  const { spec, progress } = applicable.rule;
-  return {
-    ...headOf(applicable),
-    stable: spec.stable.version,
-    canary: spec.canary.version,
-    weight: progress?.weight ?? 0,
-  };
+/** One that has not begun keeps requests from the canary, but does not send them all to a version that is not there. */
+function compileRollout(
+  state: FederationState,
+  applicable: Applicable<RolloutResource>,
+): readonly SnapshotRollout[] {
+  const { rule } = applicable;
+  const { stable, canary } = rule.spec;
+  if (rule.progress === undefined && rolloutVersions(state, rule).missing.includes(stable.version)) return [];
+  const weight = rule.progress?.weight ?? 0;
+  return [{ ...headOf(applicable), stable: stable.version, canary: canary.version, weight }];
 }

@@ -16,6 +16,7 @@ import {
 import { nearest } from "../model/wire/nearest.ts";
 import { targetsOf } from "./compile-rules.ts";
 import { acceptedConsumers, EVERY_CLUSTER, type MissingLink, resolveImport, sourceId } from "./links.ts";
+import { rolloutVersions } from "./rollout-versions.ts";
 import { ROUTE_REASONS, routeConditions } from "./route-conditions.ts";
 import { type ClusterState, type FederationState, serviceId } from "./state.ts";
 
@@ -35,6 +36,7 @@ export const CONDITION_REASONS = {
     "NoService",
     "NoGateway",
     "NotImported",
+    "VersionNotFound",
   ],
   /** EgressPolicy, where another one fits the same callers and destinations: whether it matters who wins. */
   Distinct: ["Overlapping", "Contradicting"],
@@ -221,6 +223,15 @@ function ruleReady(state: FederationState, rule: RuleResource): Condition {
       kind === "Service" ? (["NotExported", "export"] as const) : (["NotImported", "import"] as const);
     const text = `cluster ${cluster} does not ${verb} ${shortName(service)}`;
     return condition("Ready", "False", reason, text + didYouMean(service, known?.values()));
+  }
+  if (rule.kind === "Rollout") {
+    const { known, missing } = rolloutVersions(state, rule);
+    const [version] = missing;
+    if (version !== undefined) {
+      const service = shortName({ namespace, name: rule.spec.targetRef.name });
+      const others = known.length === 0 ? "" : `, only ${known.join(", ")}`;
+      return condition("Ready", "False", "VersionNotFound", `${service} has no version ${version}${others}`);
+    }
   }
   return condition("Ready", "True", "Ready", "every service that it names is there");
 }

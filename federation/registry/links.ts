@@ -201,3 +201,21 @@ function importedSources(imports: ClusterState["imports"]): ReadonlySet<string> 
   SOURCES.set(imports, sources);
   return sources;
 }
+
+/** By cluster, every service that a local name stands for; a service of the cluster itself stands for itself at its owner. */
+export function servicesBehind(
+  state: FederationState,
+  cluster: ClusterState,
+  local: ServiceName,
+): ReadonlyMap<string, ServiceResource | undefined> {
+  const id = serviceId(local);
+  const imported = cluster.imports.get(id);
+  if (imported !== undefined) {
+    const source = sourceId(imported);
+    return new Map(
+      sourceClusters(imported).map((owner) => [owner, state.clusters.get(owner)?.services.get(source)]),
+    );
+  }
+  const own = cluster.services.get(id);
+  return own === undefined ? new Map() : new Map([[cluster.record.name, own]]);
+}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { exportOf, importOf, memberReport, openRegistryScene } from "../../test/fakes/registry-scene.ts";
 import { useTempDirs } from "../../test/fakes/temp-dir.ts";
-import type { AppliedResource, RolloutResource } from "../model/resource.ts";
+import type { AppliedResource, Condition, RolloutResource } from "../model/resource.ts";
 
 const directory = useTempDirs();
 
@@ -22,11 +22,11 @@ const ROLLOUT = {
 } as const satisfies AppliedResource;
 
 /** East owns cart, west calls it; the rollout is east's. */
-async function scene(path = directory()) {
+async function scene(path = directory(), versions: readonly string[] = ["v1", "v2"]) {
   const opened = await openRegistryScene({ directory: path });
   const east = await opened.join("east");
   const west = await opened.join("west");
-  await opened.reportServices(east, "cart");
+  await opened.reportVersions(east, "cart", ...versions);
   await opened.apply(exportOf("east", "cart", "west"), importOf("west", "cart", "east"), ROLLOUT);
   let sequence = 0;
   let requests = 0;
@@ -40,6 +40,8 @@ async function scene(path = directory()) {
   return {
     ...opened,
     progress,
+    east,
+    rollout: async () => (await opened.snapshot(west)).rules?.rollouts[0],
     weight: async () => (await opened.snapshot(west)).rules?.rollouts[0]?.weight,
     async report(more: { readonly requests: number; readonly failures?: number }) {
       requests += more.requests;
@@ -63,6 +65,50 @@ describe("the controller of rollouts", () => {
     const { progress, weight } = await scene();
     expect(progress()).toMatchObject({ phase: "Progressing", step: 0, weight: 10 });
     expect(await weight()).toBe(10);
+  });
+
+  it("waits for its versions, and sends nobody to a stable one that is not there", async () => {
+    const { progress, rollout, east, reportVersions, apply, later } = await scene(undefined, ["v1.0"]);
+    expect([progress(), await rollout()]).toEqual([undefined, undefined]);
+    expect((await apply(ROLLOUT)).json).toMatchObject({
+      results: [
+        {
+          conditions: [
+            {
+              type: "Ready",
+              status: "False",
+              reason: "VersionNotFound",
+              message: "cart.shop has no version v1, only v1.0",
+            },
+            { type: "Progressing", status: "Unknown" },
+          ],
+        },
+      ],
+    });
+    await reportVersions(east, "cart", "v1");
+    await later(1_000);
+    expect(progress()).toBeUndefined();
+    expect(await rollout()).toMatchObject({ stable: "v1", weight: 0 });
+    await reportVersions(east, "cart", "v1", "v2");
+    await later(1_000);
+    expect(progress()).toMatchObject({ phase: "Progressing", step: 0, weight: 10 });
+    expect(await rollout()).toMatchObject({ weight: 10 });
+  });
+
+  it("misses the version that it went away from no more", async () => {
+    const { east, reportVersions, apply, act, later } = await scene();
+    const ready = async () => {
+      const { results } = (await apply(ROLLOUT)).json as {
+        readonly results: readonly [{ readonly conditions: readonly Condition[] }];
+      };
+      return results[0].conditions.find(({ type }) => type === "Ready")?.message;
+    };
+    await reportVersions(east, "cart", "v2");
+    expect(await ready()).toBe("cart.shop has no version v1, only v2");
+    await act("promote");
+    await act("promote");
+    await later(1_000);
+    expect(await ready()).toBe("every service that it names is there");
   });
 
   it("goes step by step to its end while the measures are good", async () => {
@@ -127,7 +173,7 @@ describe("the controller of rollouts", () => {
   });
 
   it("begins anew when its spec changes, and not when it is applied as it is", async () => {
-    const { progress, apply, act } = await scene();
+    const { progress, apply, act } = await scene(undefined, ["v1", "v2", "v3"]);
     await act("abort");
     await apply(ROLLOUT);
     expect(progress()).toMatchObject({ phase: "Aborted" });

@@ -7,6 +7,7 @@ import type { Ledger } from "./ledger.ts";
 import { refuse } from "./plan/refuse.ts";
 import { advance, command, type RolloutAction } from "./rollout.ts";
 import { rolloutName, RolloutWatch } from "./rollout-watch.ts";
+import { rolloutVersions } from "./rollout-versions.ts";
 import { type FederationState, findResource, type ItemKey, keyText } from "./state.ts";
 
 /** A step's pause is kept to about this. */
@@ -85,6 +86,8 @@ export class RolloutController {
   }
 
   async #move(rollout: RolloutResource): Promise<void> {
+    const { state } = this.#ledger;
+    if (rollout.progress === undefined && rolloutVersions(state, rollout).missing.length > 0) return;
     const now = this.#clock.now();
     const { stats, elapsedMs } = this.#watch.look(rollout, now);
     const next = advance(rollout, stats, elapsedMs, timestamp(now));

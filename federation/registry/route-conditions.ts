@@ -1,13 +1,8 @@
-import {
-  type Condition,
-  type ServiceResource,
-  sourceClusters,
-  type TrafficRouteResource,
-} from "../model/resource.ts";
+import type { Condition, TrafficRouteResource } from "../model/resource.ts";
 import { serviceKey, type ServiceName } from "../model/service.ts";
 import type { SnapshotRouteTarget } from "../model/traffic-route.ts";
 import { backendsOf, parentsOf } from "./compile-routes.ts";
-import { sourceId } from "./links.ts";
+import { servicesBehind } from "./links.ts";
 import { type ClusterState, type FederationState, serviceId } from "./state.ts";
 
 /** The Gateway API's condition types and reasons for routes. */
@@ -63,24 +58,6 @@ function missingPart(
   if (version === undefined || asked.some((service) => service?.spec.versions?.includes(version)))
     return undefined;
   return `no endpoint of ${key}${backend.cluster === undefined ? "" : ` in ${backend.cluster}`} has version ${version}`;
-}
-
-/** By cluster, every service that a local name stands for; a service of the cluster itself stands for itself at its owner. */
-function servicesBehind(
-  state: FederationState,
-  cluster: ClusterState,
-  local: ServiceName,
-): ReadonlyMap<string, ServiceResource | undefined> {
-  const id = serviceId(local);
-  const imported = cluster.imports.get(id);
-  if (imported !== undefined) {
-    const source = sourceId(imported);
-    return new Map(
-      sourceClusters(imported).map((owner) => [owner, state.clusters.get(owner)?.services.get(source)]),
-    );
-  }
-  const own = cluster.services.get(id);
-  return own === undefined ? new Map() : new Map([[cluster.record.name, own]]);
 }
 
 function condition<T extends keyof typeof ROUTE_REASONS>(

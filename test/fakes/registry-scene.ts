@@ -70,6 +70,8 @@ export interface RegistryScene extends Served {
   join(name: string): Promise<JoinedCluster>;
   apply(...resources: readonly AppliedResource[]): Promise<SceneReply>;
   reportServices(cluster: JoinedCluster, ...names: readonly string[]): Promise<SceneReply>;
+  /** One service, with endpoints of these versions. */
+  reportVersions(cluster: JoinedCluster, name: string, ...versions: readonly string[]): Promise<SceneReply>;
   reportGateway(cluster: JoinedCluster, address: string): Promise<SceneReply>;
   snapshot(cluster: JoinedCluster): Promise<Snapshot>;
 }
@@ -94,6 +96,11 @@ export async function openRegistryScene(options: SceneOptions): Promise<Registry
       send("PUT", `/v1/clusters/${cluster.name}/services`, {
         as: cluster.credential(),
         body: { services: names.map(serviceNamed) },
+      }),
+    reportVersions: (cluster, name, ...versions) =>
+      send("PUT", `/v1/clusters/${cluster.name}/services`, {
+        as: cluster.credential(),
+        body: { services: [{ ...serviceNamed(name), versions }] },
       }),
     reportGateway: (cluster, address) =>
       send("PUT", `/v1/clusters/${cluster.name}/members/gateway-1`, {

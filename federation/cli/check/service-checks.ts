@@ -96,6 +96,11 @@ function remedy(reason: string, item: Resource): { readonly code: string; readon
       return { code: PROBLEMS.no_route.code, fix: "write the service into its cluster's services file" };
     case "NoGateway":
       return { code: PROBLEMS.gateway_unreachable.code, fix: `start a gateway of ${owner} with --advertise` };
+    case "VersionNotFound":
+      return {
+        code: PROBLEMS.no_endpoint.code,
+        fix: "start endpoints of that version, or mend its name and apply",
+      };
     case "RolledBack":
     case "Aborted":
       return {

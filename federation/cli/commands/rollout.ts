@@ -9,6 +9,7 @@ import { type Command, type Invocation, usage } from "../invocation.ts";
 import { isData, renderData, renderListing } from "../output/format.ts";
 import { renderAge } from "../output/duration.ts";
 import type { RegistryClient } from "../registry-client.ts";
+import { conditionMessage } from "./condition.ts";
 import { requireCluster, tellAndWait } from "./change.ts";
 import { parseReference } from "./reference.ts";
 
@@ -110,7 +111,11 @@ function print({ terminal, format }: Invocation, items: readonly Rollout[]): voi
     },
     { head: "WEIGHT", cell: ({ progress }: Rollout) => `${progress?.weight ?? 0} %` },
     { head: "SINCE", cell: ({ progress }: Rollout) => renderAge(progress?.since, terminal.now()) },
-    { head: "MESSAGE", cell: ({ progress }: Rollout) => progress?.message ?? "" },
+    {
+      head: "MESSAGE",
+      cell: ({ progress, status: { conditions } }: Rollout) =>
+        progress?.message ?? conditionMessage(conditions),
+    },
   ];
   terminal.out(renderListing<Rollout>(format, { kind: "Rollout", items, columns, name: resourceName }));
 }
