@@ -117,6 +117,12 @@ describe("an operator", () => {
       { phase: "Progressing", step: 2, weight: 100 },
     ],
     [
+      "lets one go on that was paused by hand, from its step",
+      { phase: "Paused", step: 0 },
+      "promote",
+      { phase: "Progressing", step: 0, weight: 10 },
+    ],
+    [
       "aborts it",
       { step: 1, weight: 50 },
       "abort",

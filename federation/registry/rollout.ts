@@ -2,7 +2,7 @@ import { durationMs } from "../model/duration.ts";
 import { problem, type Problem } from "../model/problem.ts";
 import { CANARY_LATENCY_BOUNDS_MS, type CanaryStats, type RolloutResource } from "../model/resource.ts";
 import type { Result } from "../model/result.ts";
-import type { RolloutAnalysis, RolloutProgress } from "../model/traffic-policy.ts";
+import type { RolloutAnalysis, RolloutProgress, RolloutStep } from "../model/traffic-policy.ts";
 
 export type RolloutAction = "pause" | "promote" | "abort";
 
@@ -52,13 +52,30 @@ export function command(
       return refused(action, isOver ? `is over: ${phase}` : "is paused already");
     case "promote":
       if (phase === "Succeeded") return refused(action, "has succeeded already");
-      // One that went back begins anew: the version may have been mended meanwhile.
-      return { ok: true, value: enter(spec.steps, isOver ? 0 : step + 1, time) };
+      return { ok: true, value: enter(spec.steps, promoted(spec.steps, phase, step), time) };
     case "abort":
       return isOver
         ? refused(action, `is over: ${phase}`)
         : { ok: true, value: ended("Aborted", step, time, `aborted by ${actor}`) };
   }
+}
+
+/**
+ * The step that follows. One that was paused by hand takes up its step again, whose analysis nobody has seen the end of; one that went
+ * back begins anew, since the version may have been mended meanwhile.
+ */
+function promoted(
+  steps: RolloutResource["spec"]["steps"],
+  phase: RolloutProgress["phase"],
+  step: number,
+): number {
+  if (phase === "Progressing") return step + 1;
+  if (phase === "Paused") return waits(steps[step]) ? step + 1 : step;
+  return 0;
+}
+
+function waits(step: RolloutStep | undefined): boolean {
+  return step?.pause !== undefined && step.pause.duration === undefined;
 }
 
 function enter(steps: RolloutResource["spec"]["steps"], index: number, time: string): RolloutProgress {
@@ -71,14 +88,14 @@ function enter(steps: RolloutResource["spec"]["steps"], index: number, time: str
       since: time,
       message: "every request goes to the canary",
     };
-  const waits = step.pause !== undefined && step.pause.duration === undefined;
+  const isWaiting = waits(step);
   const of = `step ${index + 1} of ${steps.length}`;
   return {
-    phase: waits ? "Paused" : "Progressing",
+    phase: isWaiting ? "Paused" : "Progressing",
     step: index,
     weight: step.setWeight,
     since: time,
-    message: waits ? `${of}: waits to be promoted` : `${of}: ${step.setWeight} % to the canary`,
+    message: isWaiting ? `${of}: waits to be promoted` : `${of}: ${step.setWeight} % to the canary`,
   };
 }
 
