@@ -1,6 +1,7 @@
 // Longer than other files: one row for each field of the policy, over both versions of HTTP, read as a table.
 import { describe, expect, it } from "vitest";
 import type { RouteRetry, RouteTimeouts, SnapshotRoute } from "../../federation/model/traffic-route.ts";
+import { H2Client } from "../fakes/h2-ask.ts";
 import { until } from "../fakes/until.ts";
 import { useRulesScene } from "./rules-scene.ts";
 
@@ -59,6 +60,37 @@ describe.each(PROTOCOLS)("BackendTrafficPolicy, by %s", (protocol) => {
     expect(all().reduce((sum, { connections }) => sum + connections, 0)).toBe(1);
     for (const one of all()) one.release();
     expect(new Set((await Promise.all(waiting)).map(({ what }) => what)).size).toBe(1);
+  });
+
+  it("circuitBreaker.maxConnections: an idle connection makes room for who cannot use it", async () => {
+    const { mesh, rules, call } = await scene([{ name: "a" }]);
+    rules({ backends: [{ circuit: { maxConnections: 1 } }] });
+    const url = `http://${mesh.address("ns/shop/sa/web")}/`;
+    const http2 = new H2Client();
+    const byOther = async (): Promise<number> =>
+      protocol === "HTTP/2" ? (await fetch(url)).status : (await http2.ask(new URL(url).host, "/")).status;
+    for (let turn = 0; turn < 2; turn++) {
+      expect((await call()).what).toBe("200 a");
+      expect(await byOther()).toBe(200);
+    }
+    http2.close();
+  });
+
+  it("circuitBreaker.maxPendingRequests: nobody stands behind a client that has left", async () => {
+    const { mesh, rules, call, workload, metric } = await scene([{ name: "a" }]);
+    rules({ backends: [{ circuit: { maxConnections: 1 } }] });
+    workload("a").behave("silent");
+    const first = fetch(`http://${mesh.address("ns/shop/sa/web")}/`);
+    await until("it is under way", 2_000, () => (workload("a").served === 1 ? true : undefined));
+    const leaving = new AbortController();
+    const second = fetch(`http://${mesh.address("ns/shop/sa/web")}/`, { signal: leaving.signal });
+    await until("both wait", 2_000, () => (metric("isthmus_connections_total") >= 2 ? true : undefined));
+    const third = call();
+    leaving.abort();
+    await expect(second).rejects.toThrow("aborted");
+    workload("a").behave(200);
+    workload("a").release();
+    expect([(await first).status, (await third).what]).toEqual([200, "200 a"]);
   });
 
   it("outlierDetection: ejects the endpoint that fails, and only that, and tries it again later", async () => {

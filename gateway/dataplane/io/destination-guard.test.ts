@@ -30,13 +30,19 @@ describe("the circuit of a destination", () => {
     expect(guard.mayConnect).toBe(true);
     guard.connected();
     expect(guard.mayConnect).toBe(false);
-    expect(["a", "b", "c"].map((name) => guard.wait(() => went.push(name)))).toEqual([true, true, false]);
+    const connect = (name: string) => () => {
+      if (!guard.mayConnect) return true;
+      guard.connected();
+      went.push(name);
+      return false;
+    };
+    expect(["a", "b", "c"].map((name) => guard.wait(connect(name)))).toEqual([true, true, false]);
     guard.disconnected();
-    expect([went, guard.load.pending, guard.mayConnect]).toEqual([["a"], 1, true]);
+    expect([went, guard.load.pending, guard.mayConnect]).toEqual([["a"], 1, false]);
     guard.idle();
-    guard.idle();
+    guard.disconnected();
     expect([went, guard.load.pending]).toEqual([["a", "b"], 0]);
-    expect(guard.wait(() => {})).toBe(true);
+    expect(guard.wait(() => true)).toBe(true);
   });
 
   it("does not bound what only an observing rule would", () => {
@@ -47,7 +53,7 @@ describe("the circuit of a destination", () => {
 
   it("lets 4,096 wait where no rule says how many", () => {
     const guard = guardWith({ circuit: { maxConnections: 1 } });
-    const waiting = Array.from({ length: 4_097 }, () => guard.wait(() => {}));
+    const waiting = Array.from({ length: 4_097 }, () => guard.wait(() => true));
     expect(waiting.filter(Boolean)).toHaveLength(4_096);
     expect(waiting.at(-1)).toBe(false);
   });

@@ -5,6 +5,7 @@ import * as outlier from "../lifecycle/outlier-state.ts";
 import { type CircuitBound, type CircuitLoad, judgeCircuit, UNLIMITED } from "../policy/circuit.ts";
 import { type BudgetLimits, RetryBudget } from "../policy/retry-budget.ts";
 import type { BackendRule } from "../policy/rule-tables.ts";
+import { ConnectionQueue, type Spare, type Waiter } from "./connection-queue.ts";
 
 /** What is known of a service at one cluster; `undefined`: nothing, which counts as ready. */
 export interface Readiness {
@@ -43,7 +44,7 @@ export class DestinationGuard {
   #whole: outlier.OutlierState = outlier.ADMITTING;
   readonly #endpoints = new Map<string, outlier.OutlierState>();
   #ejected = 0;
-  readonly #waiters: (() => void)[] = [];
+  readonly #queue = new ConnectionQueue();
   readonly #onEject = new Set<Ejection>();
 
   constructor(trustDomain: string) {
@@ -80,21 +81,25 @@ export class DestinationGuard {
     this.idle();
   }
 
-  /** A connection is free, or may be opened: the one that waits longest may try. */
+  /** A connection is free, or may be opened: those that wait may try, the longest first. */
   idle(): void {
-    this.#waiters.shift()?.();
+    if (this.#queue.length === 0) return;
+    this.#queue.wake();
+    this.load.pending = this.#queue.length;
   }
 
-  /** Whether it may wait; `retry` runs once. */
-  wait(retry: () => void): boolean {
+  /** Whether it may wait. */
+  wait(waiter: Waiter): boolean {
     const limits = this.rule?.circuit ?? UNLIMITED;
-    if (this.load.pending >= Math.min(limits.maxPendingRequests, MAX_WAITING)) return false;
-    this.load.pending += 1;
-    this.#waiters.push(() => {
-      this.load.pending -= 1;
-      retry();
-    });
+    if (this.#queue.length >= Math.min(limits.maxPendingRequests, MAX_WAITING)) return false;
+    this.#queue.add(waiter);
+    this.load.pending = this.#queue.length;
     return true;
+  }
+
+  /** Where idle connections may be closed for those that wait. */
+  offerIdle(spare: Spare): () => void {
+    return this.#queue.offer(spare);
   }
 
   // ---- retries ------------------------------------------------------------------------------------------------------

@@ -286,10 +286,10 @@ export class Entry {
   }
 
   /**
-   * Answers once, with whether it is worth trying again: when a tunnel is ready, or, at the circuit's bound, when a connection is
-   * free.
+   * Says whether it is worth trying again: when a tunnel is ready, or, at the circuit's bound, when a connection is free. A waiter that
+   * finds the bound reached answers that it still waits, and hears again.
    */
-  whenAvailable(target: EntryForward, waiter: (worth: boolean) => void): void {
+  whenAvailable(target: EntryForward, waiter: (worth: boolean) => boolean): void {
     const destination = this.guard.hasRules ? this.guard.destination(target) : undefined;
     if (destination?.mayConnect === false) {
       if (!destination.wait(() => waiter(true))) waiter(false);
@@ -297,12 +297,20 @@ export class Entry {
     }
     const upstream = this.upstream(target);
     if (upstream === undefined) waiter(false);
-    else upstream.whenReady(waiter);
+    else
+      upstream.whenReady((worth) => {
+        if (waiter(worth)) this.whenAvailable(target, waiter);
+      });
+  }
+
+  /** Whether only the circuit's bound is in the way of another connection. */
+  isFull(target: EntryForward): boolean {
+    return this.guard.hasRules && !this.guard.destination(target).mayConnect;
   }
 
   /** Why nothing can be opened now. */
   unavailable(target: EntryForward): Problem {
-    if (this.guard.hasRules && !this.guard.destination(target).mayConnect)
+    if (this.isFull(target))
       return problem("circuit_open", `maxConnections to ${target.authority} at ${target.destination}`);
     if (target.local && this.env.openLocal !== undefined)
       return problem("no_endpoint", `${target.authority} has no endpoint in this cluster`);

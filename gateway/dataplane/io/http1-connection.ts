@@ -358,12 +358,15 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
     this.socket.pause();
     const turn = this.#turn;
     this.entry.whenAvailable(target, (ready) => {
-      if (this.socket.destroyed || turn !== this.#turn) return;
+      if (this.socket.destroyed || turn !== this.#turn) return false;
       const reason = this.entry.recheck(target);
-      const late = ready && reason === undefined ? this.#late(target, mayReuse, sampled) : undefined;
+      const mayTry = ready && reason === undefined;
+      const late = mayTry ? this.#late(target, mayReuse, sampled) : undefined;
+      if (late === undefined && mayTry && this.entry.isFull(target)) return true;
       if (late === undefined) this.#cannotSend(reason ?? this.entry.unavailable(target));
       else this.#send(late);
       this.#downstream.resume();
+      return false;
     });
   }
 

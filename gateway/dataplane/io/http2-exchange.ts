@@ -223,6 +223,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
 
   onClosed(stream: Stream): void {
     if (stream === this.#asking) return this.#finish(stream);
+    if (this.#target !== undefined) this.#host.entry.connectionFree(this.#target);
     if (stream !== this.#answering || this.#isOver) return;
     this.#answering = undefined;
     if (stream.endReceived && !stream.wasCut) {
@@ -333,13 +334,17 @@ export class Http2Exchange implements StreamHandler, Bagged {
     const { entry } = this.#host;
     this.#asking.pause();
     entry.whenAvailable(target, (worth) => {
-      if (this.#isOver || this.#asking.isClosed) return;
+      if (this.#isOver || this.#asking.isClosed) return false;
       const reason = entry.recheck(target);
-      if (!worth || reason !== undefined || !this.#send(target, false)) {
+      const mayTry = worth && reason === undefined;
+      const isSent = mayTry && this.#send(target, false);
+      if (!isSent && mayTry && entry.isFull(target)) return true;
+      if (!isSent) {
         this.#noteFailure("connect-failure", undefined);
         this.#tryFailed(reason ?? entry.unavailable(target));
       }
       this.#asking.resume();
+      return false;
     });
   }
 

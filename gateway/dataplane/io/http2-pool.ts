@@ -25,6 +25,7 @@ export class Http2Pool {
   readonly #destination: DestinationGuard;
   readonly #sessions: Http2Upstream[] = [];
   readonly #unsubscribe: () => void;
+  readonly #withdraw: () => void;
   /** So many endpoints should have a session, as of `#generation` of the destination. */
   #wanted = 1;
   #generation = -1;
@@ -40,6 +41,7 @@ export class Http2Pool {
     this.#unsubscribe = entry.onDecision(() => {
       if (entry.recheck(target) !== undefined) this.#retireAll();
     });
+    this.#withdraw = this.#destination.offerIdle(() => this.#closeIdle());
   }
 
   get isEmpty(): boolean {
@@ -88,8 +90,15 @@ export class Http2Pool {
     }
   }
 
+  #closeIdle(): boolean {
+    const idle = this.#sessions.find(({ streams }) => streams === 0);
+    idle?.retire();
+    return idle !== undefined;
+  }
+
   close(): void {
     this.#unsubscribe();
+    this.#withdraw();
     this.#retireAll();
   }
 

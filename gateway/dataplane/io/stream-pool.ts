@@ -19,6 +19,7 @@ export class StreamPool {
   readonly #open = new Bag<Http1Stream>();
   readonly #destination: DestinationGuard;
   readonly #unsubscribe: () => void;
+  readonly #withdraw: () => void;
 
   constructor(entry: Entry, target: EntryForward) {
     this.#entry = entry;
@@ -27,6 +28,7 @@ export class StreamPool {
     this.#unsubscribe = entry.onDecision(() => {
       if (entry.recheck(target) !== undefined) this.#retireAll();
     });
+    this.#withdraw = this.#destination.offerIdle(() => this.#closeIdle());
   }
 
   get isEmpty(): boolean {
@@ -79,8 +81,15 @@ export class StreamPool {
     while (this.#idle[0] !== undefined && now - this.#idle[0].idleSinceMs > IDLE_MS) this.#idle[0].drain();
   }
 
+  #closeIdle(): boolean {
+    const oldest = this.#idle[0];
+    oldest?.drain();
+    return oldest !== undefined;
+  }
+
   close(): void {
     this.#unsubscribe();
+    this.#withdraw();
     this.#retireAll();
   }
 

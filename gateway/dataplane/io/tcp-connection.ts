@@ -78,10 +78,12 @@ export class TcpConnection implements Bagged {
     const stream = entry.open(target, ignore, extra);
     if (stream !== undefined) return this.#join(stream);
     entry.whenAvailable(target, (ready) => {
-      if (this.socket.destroyed || this.#state === "abandoned") return;
+      if (this.socket.destroyed || this.#state === "abandoned") return false;
       const late = ready ? entry.open(target, ignore, extra) : undefined;
+      if (late === undefined && ready && entry.isFull(target)) return true;
       if (late === undefined) this.cut(entry.unavailable(target));
       else this.#join(late);
+      return false;
     });
   }
 
