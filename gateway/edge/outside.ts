@@ -17,7 +17,7 @@ export function createOutside(
   engine: Engine,
   delivery: Delivery,
 ): OutsideEntrance | undefined {
-  const { outside, claims, log, now } = context;
+  const { outside, claims, log, monotonicMs: now } = context;
   const { listen, secrets } = outside;
   if (listen === undefined) return undefined;
   const { tables, metrics, events } = engine;

@@ -170,7 +170,7 @@ export function buildGateway(context: MemberContext): Proxy {
 }
 
 function createGate(context: MemberContext, engine: Engine): ExternalGate {
-  const { outside, log, now } = context;
+  const { outside, log, monotonicMs } = context;
   const { tables, grants, metrics, events, flows } = engine;
   const { secrets, resolver, guarded } = outside;
   return new ExternalGate({
@@ -183,7 +183,7 @@ function createGate(context: MemberContext, engine: Engine): ExternalGate {
     metrics,
     events,
     log,
-    now,
+    now: monotonicMs,
   });
 }
 

@@ -70,7 +70,8 @@ export class Control {
     });
     const { metrics, events } = engine;
     this.guard = new Guard({
-      now: context.now,
+      now: context.monotonicMs,
+      wallMs: context.now,
       metrics,
       events,
       readiness: (target) => this.#readinessOf(target, undefined),

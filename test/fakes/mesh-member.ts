@@ -26,6 +26,8 @@ export interface MeshMember {
 
 export interface MemberSurroundings {
   readonly now?: (() => number) | undefined;
+  /** The same as `now` where that is given. */
+  readonly monotonicMs?: (() => number) | undefined;
   /** Secrets, names and guarded ranges of the gateways. */
   readonly outside?: Outside | undefined;
   /** Any free one unless given. */
@@ -41,7 +43,13 @@ export async function startMember(
   role: "gateway" | "agent",
   services: StaticCluster,
   first: Snapshot,
-  { now = Date.now, outside = NOTHING_OUTSIDE, port = 0, hasNoSnapshot = false }: MemberSurroundings = {},
+  {
+    now = Date.now,
+    monotonicMs = now === Date.now ? () => performance.now() : now,
+    outside = NOTHING_OUTSIDE,
+    port = 0,
+    hasNoSnapshot = false,
+  }: MemberSurroundings = {},
 ): Promise<MeshMember> {
   const watched = createWatch(services);
   const snapshot = createWatch<Snapshot | undefined>(hasNoSnapshot ? undefined : first);
@@ -53,7 +61,7 @@ export async function startMember(
     discovery,
     log: createLogger((line) => log.push(JSON.parse(line) as LogFields), now),
     now,
-    monotonicMs: () => performance.now(),
+    monotonicMs,
     random: Math.random,
     outside,
     claims: { isShared: () => false, claim: () => {} },

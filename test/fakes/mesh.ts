@@ -27,6 +27,8 @@ export interface MeshOptions {
   readonly outside?: Outside;
   /** A clock of the test's own, so that time-outs need no waiting. */
   readonly now?: () => number;
+  /** The same as `now` where that is given. */
+  readonly monotonicMs?: () => number;
 }
 
 /** Two clusters in this process, without a registry: east exports cart.shop to west's web; west also runs batch. */

@@ -22,6 +22,7 @@ export interface EngineOptions {
   readonly credential: Watch<Credential>;
   readonly log: Logger;
   readonly now: () => number;
+  readonly monotonicMs: () => number;
   readonly random: () => number;
   readonly tracing?: Tracing | undefined;
 }
@@ -44,7 +45,7 @@ export interface Engine {
 
 /** Follows the snapshot: trust first, so that no rule is in force before the identities it speaks of can be judged. */
 export function createEngine(options: EngineOptions): Engine {
-  const { snapshot, credential, log, now, random } = options;
+  const { snapshot, credential, log, now, monotonicMs, random } = options;
   const trust = createWatch<PeerTrust>(trustOf(snapshot.current, options.joinedBundles));
   const tables = createWatch<RouteTables | undefined>(snapshot.current && compileTables(snapshot.current));
   const grants = new LiveGrants();
@@ -59,7 +60,7 @@ export function createEngine(options: EngineOptions): Engine {
   const events = new EventLog(log, now);
   return {
     tables,
-    arrivals: new Arrivals({ tables, metrics, events, now }),
+    arrivals: new Arrivals({ tables, metrics, events, now: monotonicMs }),
     tunnels: { credential, trust, log, now, random },
     callers: new CallerVerifier(),
     grants,

@@ -139,7 +139,7 @@ export class EntryGuard {
     const session = this.#session(target);
     if (session === undefined || endpoint === undefined) return "";
     const { cluster } = this.destination(target);
-    const now = this.#guard.env.now();
+    const now = this.#guard.wallMs;
     const sent = this.#sent(session, request);
     const token = sent === undefined ? undefined : decodeSession(sent);
     const version = target.version === undefined ? undefined : opaqueName(target.version);
@@ -228,10 +228,10 @@ export class EntryGuard {
     const token = decodeSession(sent);
     if (token === undefined)
       return session.type === "Header" ? this.#byValue(target, sent, rules) : undefined;
-    const now = this.#guard.env.now();
-    if (isExpired(token, now, session.absoluteTimeoutMs)) return undefined;
+    if (isExpired(token, this.#guard.wallMs, session.absoluteTimeoutMs)) return undefined;
     const home = this.#home(token.cluster, target, sources);
-    if (home === undefined || this.destination(home).isEjected(token.endpoint, now)) return undefined;
+    if (home === undefined || this.destination(home).isEjected(token.endpoint, this.#guard.env.now()))
+      return undefined;
     const place = this.#ofSession(home, rules, token.version);
     if (place === undefined) return undefined;
     return this.#variant(`${place.id} e ${token.endpoint}`, () => ofEndpoint(place, token.endpoint), place);

@@ -53,8 +53,9 @@ export interface EntryEnvironment {
   readonly claims: PortClaims;
   /** Present where workloads leave the cluster from here. */
   readonly flows?: FlowTable;
+  /** Milliseconds that pass evenly, whatever the clock of the machine is set to. */
   readonly now: () => number;
-  /** Milliseconds with fractions, that never go back. */
+  /** The same with fractions. */
   readonly monotonicMs: () => number;
   readonly random: () => number;
   readonly budgets: RetryBudgets;

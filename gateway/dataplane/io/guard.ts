@@ -22,7 +22,10 @@ export interface Limiter {
 }
 
 export interface GuardEnvironment {
+  /** Milliseconds that pass evenly. */
   readonly now: () => number;
+  /** By which sessions are dated, since other processes read them; `now` unless given. */
+  readonly wallMs?: () => number;
   readonly metrics: Metrics;
   readonly events: EventLog;
   /** What is known of a service at a cluster; `undefined`: nothing yet. */
@@ -65,6 +68,10 @@ export class Guard {
 
   constructor(env: GuardEnvironment) {
     this.env = env;
+  }
+
+  get wallMs(): number {
+    return (this.env.wallMs ?? this.env.now)();
   }
 
   /** What is known of readiness has changed: the next request must not go by what was. */
