@@ -721,12 +721,12 @@ export class Connection implements FrameSink {
     if (this.#isDraining && this.#streams.size === 0) this.#wake();
   }
 
-  /** The peer's mistake on one stream. */
   #tooLarge(): string {
     const { fields, listBytes } = this.#options.headers;
     return `more than ${fields} fields or ${listBytes} bytes of them`;
   }
 
+  /** The peer's mistake on one stream. */
   #refuse(stream: Stream, code: number, fault: string): void {
     if (stream.isClosed) return;
     stream.fault = fault;

@@ -21,7 +21,7 @@ export class EndpointSocket extends Socket {
   #written: Written | undefined;
   #hasEnded = false;
   readonly #onWritten: Written = (error) => {
-    if (error == null || this.#hasEnded) return this.#written?.(error);
+    if (error === undefined || error === null || this.#hasEnded) return this.#written?.(error);
     this.#lost ??= error;
     this.#written?.();
   };
