@@ -32,7 +32,7 @@ describe.each(PROTOCOLS)("BackendTrafficPolicy, by %s", (protocol) => {
   oneOf("HTTP/1.1")(
     "circuitBreaker.maxConnections and maxPendingRequests: of requests that have a connection each, lets so many wait and refuses the rest",
     async () => {
-      const { rules, call, workload } = await scene([{ name: "a" }]);
+      const { rules, call, workload, metric } = await scene([{ name: "a" }]);
       rules({ backends: [{ circuit: { maxConnections: 1, maxPendingRequests: 1 } }] });
       workload("a").behave("silent");
       const first = call();
@@ -45,6 +45,9 @@ describe.each(PROTOCOLS)("BackendTrafficPolicy, by %s", (protocol) => {
       workload("a").release();
       const all = (await Promise.all([first, second, third])).map(({ what }) => what);
       expect(all.toSorted()).toEqual(["200 a", "200 a", "503 ISTH-3302"]);
+      expect(
+        metric('isthmus_rule_verdicts_total{rule="west/shop/policy",verdict="circuit_open",mode="enforce"}'),
+      ).toBe(1);
     },
   );
 
@@ -223,6 +226,19 @@ describe.each(PROTOCOLS)("BackendTrafficPolicy, by %s", (protocol) => {
       expect(workload("a").served).toBe(20);
       expect([metric(refused("enforce")), metric(refused("observe"))]).toEqual([0, 7]);
     });
+  });
+
+  oneOf("HTTP/1.1")("mode observe: counts connections beyond the bound, and opens them", async () => {
+    const { rules, call, workload, metric } = await scene([{ name: "a" }]);
+    rules({ backends: [{ mode: "observe", circuit: { maxConnections: 1 } }] });
+    workload("a").behave("silent");
+    const waiting = [call(), call(), call()];
+    await until("all are under way", 2_000, () => (workload("a").served === 3 ? true : undefined));
+    workload("a").release();
+    expect((await Promise.all(waiting)).map(({ what }) => what)).toEqual(["200 a", "200 a", "200 a"]);
+    expect(
+      metric('isthmus_rule_verdicts_total{rule="west/shop/policy",verdict="circuit_open",mode="observe"}'),
+    ).toBe(2);
   });
 
   it("mode observe: counts what the circuit would refuse and leaves traffic alone", async () => {

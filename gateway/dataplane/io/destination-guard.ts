@@ -67,9 +67,14 @@ export class DestinationGuard {
     return verdict === "admit" || verdict === "wait" ? undefined : verdict;
   }
 
+  /** As many connections as the circuit allows, whether or not it is enforced. */
+  get isAtBound(): boolean {
+    const limits = this.rule?.circuit;
+    return limits !== undefined && this.load.connections >= limits.maxConnections;
+  }
+
   get mayConnect(): boolean {
-    const limits = this.rule?.observe === true ? undefined : this.rule?.circuit;
-    return limits === undefined || this.load.connections < limits.maxConnections;
+    return this.rule?.observe === true || !this.isAtBound;
   }
 
   connected(): void {

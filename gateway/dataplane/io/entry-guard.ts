@@ -168,6 +168,15 @@ export class EntryGuard {
     return rollout?.rule.canary === target.version ? this.#guard.canary(rollout.name) : undefined;
   }
 
+  /** One more connection than the circuit allows: it is refused, or only counted where the rule observes. */
+  beyondBound(target: EntryForward): void {
+    const { rule } = this.destination(target);
+    if (rule === undefined) return;
+    if (rule.observe)
+      this.observed(rule.name, "circuit_open", `maxConnections of BackendTrafficPolicy ${rule.name}`);
+    else this.enforced(rule.name, "circuit_open");
+  }
+
   observed(rule: string, verdict: string, detail: string): void {
     this.#guard.count(rule, verdict, true);
     this.#guard.env.events.access("rule_observed", { rule, verdict, service: this.#service, detail });

@@ -259,6 +259,7 @@ export class Entry {
     if (stream !== undefined)
       this.env.flows?.service(this.key.caller, target.service, target.permit.wouldDeny);
     if (stream === undefined || destination === undefined) return stream;
+    if (destination.isAtBound) this.guard.beyondBound(target);
     destination.connected();
     stream.once("close", () => destination.disconnected());
     return stream;
@@ -293,7 +294,9 @@ export class Entry {
   whenAvailable(target: EntryForward, waiter: (worth: boolean) => boolean): void {
     const destination = this.guard.hasRules ? this.guard.destination(target) : undefined;
     if (destination?.mayConnect === false) {
-      if (!destination.wait(() => waiter(true))) waiter(false);
+      if (destination.wait(() => waiter(true))) return;
+      this.guard.beyondBound(target);
+      waiter(false);
       return;
     }
     const upstream = this.upstream(target);
