@@ -27,7 +27,7 @@ function asScript(text: string): string {
   );
   return [
     "set -euo pipefail",
-    `isthmus() { "${process.execPath}" "${ISTHMUS}" "$@"; }`,
+    `PATH="$PWD/bin:$PATH"`,
     "trap 'kill $(jobs -p)' EXIT",
     waiting,
     `echo "${DONE}"`,
@@ -54,7 +54,10 @@ describe("the three jobs of the README, as they stand there", () => {
       text.replace(/127\.0\.0\.1:(\d+)/g, (whole, port: string) =>
         whole.replace(port, ports.get(port) ?? port),
       );
-    mkdirSync(join(directory, ".isthmus"));
+    for (const folder of [".isthmus", "bin"]) mkdirSync(join(directory, folder));
+    // A program, not a function of the shell, which would stand between a signal and what it is for.
+    const program = `#!/bin/sh\nexec "${process.execPath}" "${ISTHMUS}" "$@"\n`;
+    writeFileSync(join(directory, "bin", "isthmus"), program, { mode: 0o755 });
     for (const { name, text } of files) writeFileSync(join(directory, name), translate(text));
     shell = spawn("bash", ["-c", asScript(translate(script))], {
       cwd: directory,
