@@ -128,6 +128,11 @@ export class Connection implements FrameSink {
   }
 
   /** Whether `request` would be answered with a stream. */
+  /** Streams that the peer takes at a time. */
+  get peerStreams(): number {
+    return this.#peer.maxStreams;
+  }
+
   get takesStreams(): boolean {
     return (
       (this.#isReady || this.#options.asksAtOnce === true) &&

@@ -341,11 +341,17 @@ export class Http2Exchange implements StreamHandler, Bagged {
       if (!isSent && mayTry && entry.isFull(target)) return true;
       if (!isSent) {
         this.#noteFailure("connect-failure", undefined);
-        this.#tryFailed(reason ?? entry.unavailable(target));
+        this.#tryFailed(reason ?? this.#unavailable(target));
       }
       this.#asking.resume();
       return false;
     });
+  }
+
+  #unavailable(target: EntryForward): Problem {
+    return this.#host.http2PoolOf(target).isFull
+      ? problem("overloaded", "the service takes no more requests at a time")
+      : this.#host.entry.unavailable(target);
   }
 
   #send(target: EntryForward, fresh: boolean): boolean {

@@ -3,7 +3,7 @@ import type { EntryForward } from "../routing/decide.ts";
 import type { TraceContext } from "../telemetry/trace-context.ts";
 import type { DestinationGuard } from "./destination-guard.ts";
 import type { Entry } from "./entry.ts";
-import { Http2Upstream } from "./http2-upstream.ts";
+import { Http2Upstream, type UpstreamOwner } from "./http2-upstream.ts";
 import { traceFields } from "./trace-fields.ts";
 
 // The far gateway picks an endpoint for each session, so one session for everything would be one endpoint for everything. So
@@ -14,9 +14,14 @@ const FULL_SESSION_STREAMS = 16;
 // 100 streams that RFC 9113 §6.5.2 wants every server to take.
 const CROWDED_SESSION_STREAMS = 96;
 const MAX_SESSIONS = 16;
+// Where the service takes so few requests at a time on a connection (RFC 9113 §5.1.2) that all of those are full: there is nobody
+// here to wait, as a client of its own would.
+const MAX_FULL_SESSIONS = 256;
 const IDLE_MS = 60_000;
 // A session this old makes room for one that may go to an endpoint that was not there then.
 const MAX_AGE_MS = 300_000;
+
+const NOBODY: UpstreamOwner = { onGone() {}, onLimit() {}, onEndpoint() {} };
 
 /** Sessions with one target, for the requests of all connections of one caller. */
 export class Http2Pool {
@@ -29,6 +34,8 @@ export class Http2Pool {
   /** So many endpoints should have a session, as of `#generation` of the destination. */
   #wanted = 1;
   #generation = -1;
+  /** What the service takes at a time on a connection, as far as it has said. */
+  #likelyStreams = Number.POSITIVE_INFINITY;
   /** Some have none yet. */
   #isSearching = false;
   /** Opened for an endpoint that has none yet, and not for want of room: with the endpoints that it was to avoid. */
@@ -59,7 +66,13 @@ export class Http2Pool {
     if (isEnough && (!this.#isSearching || failed !== undefined)) return best;
     if (this.#sessions.length < MAX_SESSIONS)
       return this.#open(failed?.avoid(this.target.destination), isEnough) ?? best;
-    return best ?? (failed === undefined ? undefined : this.#leastLoaded());
+    const tried = failed === undefined ? undefined : this.#leastLoaded();
+    return best ?? tried ?? (this.isFull ? undefined : this.#open(undefined, false));
+  }
+
+  /** There is no further session for another request. */
+  get isFull(): boolean {
+    return this.#sessions.length >= MAX_FULL_SESSIONS;
   }
 
   /** Requests at a time from which on another session is worth it. */
@@ -78,7 +91,7 @@ export class Http2Pool {
     const options = { extra: traceFields(trace), avoid: failed?.avoid(this.target.destination) };
     const stream = this.#entry.open(this.target, () => opened?.retire(), options);
     if (stream === undefined) return undefined;
-    opened = new Http2Upstream(stream, this.#entry.env.now(), { onGone() {}, onEndpoint() {} });
+    opened = new Http2Upstream(stream, this.#entry.env.now(), this.#likelyStreams, NOBODY);
     return opened;
   }
 
@@ -142,8 +155,9 @@ export class Http2Pool {
     let opened: Http2Upstream | undefined;
     const stream = this.#entry.open(this.target, () => opened?.retire(), { avoid });
     if (stream === undefined) return undefined;
-    opened = new Http2Upstream(stream, this.#entry.env.now(), {
+    opened = new Http2Upstream(stream, this.#entry.env.now(), this.#likelyStreams, {
       onGone: (gone) => this.#remove(gone),
+      onLimit: (streams) => (this.#likelyStreams = streams),
       onEndpoint: (session) => this.#onEndpoint(session),
     });
     if (isScout) this.#scouts.set(opened, known);

@@ -11,6 +11,8 @@ import { TUNNEL_HEADER, WORKLOAD_CONNECTION } from "./tunnel-settings.ts";
 export interface UpstreamOwner {
   /** It takes no request any more. */
   onGone(upstream: Http2Upstream): void;
+  /** The service takes so many requests at a time on a connection. */
+  onLimit(streams: number): void;
   /** It is connected, and `endpoint` says where, if the far gateway does. */
   onEndpoint(upstream: Http2Upstream): void;
 }
@@ -30,12 +32,15 @@ export class Http2Upstream implements ByteSink {
   readonly #owner: UpstreamOwner;
   readonly #conduct = new SessionConduct("workload");
   #refusal: Problem | undefined;
+  /** The service has not said yet how many requests at a time it takes; this many are likely to be. */
+  #likelyStreams: number | undefined;
   #isRetired = false;
   #isGone = false;
   /** Its way is gone, and with it what was under way. */
   isLost = false;
 
-  constructor(stream: OpenedStream, now: number, owner: UpstreamOwner) {
+  constructor(stream: OpenedStream, now: number, likelyStreams: number, owner: UpstreamOwner) {
+    this.#likelyStreams = likelyStreams;
     this.openedMs = now;
     this.idleSinceMs = now;
     this.#stream = stream;
@@ -44,7 +49,10 @@ export class Http2Upstream implements ByteSink {
       { ...WORKLOAD_CONNECTION, role: "client", asksAtOnce: true },
       transportOf(stream),
       {
-        onReady: ignore,
+        onReady: () => {
+          this.#likelyStreams = undefined;
+          owner.onLimit(this.#session.connection.peerStreams);
+        },
         onPong: ignore,
         onGoaway: () => this.retire(),
         onFault: ({ detail }) => this.#lose({ name: "upstream_malformed", detail }),
@@ -73,7 +81,8 @@ export class Http2Upstream implements ByteSink {
   }
 
   get usable(): boolean {
-    return !this.#isRetired && this.#session.connection.takesStreams;
+    if (this.#isRetired || !this.#session.connection.takesStreams) return false;
+    return this.#likelyStreams === undefined || this.streams < this.#likelyStreams;
   }
 
   /** Why streams that were not answered are lost. */
