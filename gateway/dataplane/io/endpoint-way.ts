@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { problem } from "../../../federation/model/problem.ts";
-import { err } from "../../../federation/model/result.ts";
+import { err, ok } from "../../../federation/model/result.ts";
 import { externalStream } from "./external/external-stream.ts";
 import { Http1Way } from "./external/http1-way.ts";
 import { Http2Upstream } from "./external/http2-upstream.ts";
@@ -13,11 +13,9 @@ export interface EndpointWay extends ExchangePool {
   close(): void;
 }
 
-const acquireNothing = (_http1: boolean, done: Acquired): void =>
-  done(err(problem("upstream_reset", "the endpoint is gone, or busy with another request")));
+const NOTHING = err(problem("upstream_reset", "the endpoint is gone, or busy with another request"));
 
 export class Http1Endpoint implements EndpointWay {
-  readonly acquire = acquireNothing;
   readonly #stream: Http1Stream;
   #isIdle = true;
 
@@ -32,6 +30,10 @@ export class Http1Endpoint implements EndpointWay {
     return new Http1Way(this.#stream);
   }
 
+  acquire(_http1: boolean, done: Acquired): void {
+    done(NOTHING);
+  }
+
   close(): void {
     if (this.#isIdle) this.#stream.drain();
     else this.#stream.abort();
@@ -39,15 +41,36 @@ export class Http1Endpoint implements EndpointWay {
 }
 
 export class Http2Endpoint implements EndpointWay {
-  readonly acquire = acquireNothing;
   readonly #session: Http2Upstream;
+  /** Requests beyond what the endpoint takes at a time; whoever sent them could not know. */
+  readonly #waiting: Acquired[] = [];
+  #isGone = false;
 
   constructor(endpoint: Socket, onGone: () => void) {
-    this.#session = new Http2Upstream(endpoint, onGone, false);
+    const gone = (): void => {
+      this.#isGone = true;
+      for (const done of this.#waiting.splice(0)) done(NOTHING);
+      onGone();
+    };
+    this.#session = new Http2Upstream(endpoint, gone, false, () => this.#serveWaiting());
   }
 
   take(): UpstreamExchange | undefined {
     return this.#session.open();
+  }
+
+  acquire(_http1: boolean, done: Acquired): void {
+    if (this.#isGone) done(NOTHING);
+    else this.#waiting.push(done);
+  }
+
+  #serveWaiting(): void {
+    while (this.#waiting.length > 0) {
+      const opened = this.#session.open();
+      if (opened === undefined) return;
+      // One that was given up meanwhile takes no place.
+      this.#waiting.shift()?.(ok(opened));
+    }
   }
 
   close(): void {

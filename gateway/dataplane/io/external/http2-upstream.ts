@@ -38,6 +38,7 @@ export class Http2Upstream {
   readonly #socket: Socket;
   readonly #onGone: () => void;
   readonly #isSecured: boolean;
+  readonly onFree: () => void;
   readonly #heads = new Map<string, readonly string[]>();
   #draining = false;
   #gone = false;
@@ -46,12 +47,13 @@ export class Http2Upstream {
 
   /**
    * `socket` has agreed on h2; `onGone` runs once when no more requests can be opened. `isSecured`: requests are asked by https,
-   * whatever the client asked by.
+   * whatever the client asked by. `onFree`: a request is over, and may make room for another.
    */
-  constructor(socket: Socket, onGone: () => void, isSecured: boolean) {
+  constructor(socket: Socket, onGone: () => void, isSecured: boolean, onFree: () => void = ignore) {
     this.#socket = socket;
     this.#onGone = onGone;
     this.#isSecured = isSecured;
+    this.onFree = onFree;
     this.#session = new Http2Session(CONNECTION, socketTransport(socket), {
       onReady: ignore,
       onPong: ignore,
@@ -223,7 +225,11 @@ class Http2Exchange implements UpstreamExchange, StreamHandler, TurnTask {
   }
 
   onClosed(stream: Stream): void {
-    if (this.#isDone) return;
+    if (!this.#isDone) this.#onLost(stream);
+    this.#upstream.onFree();
+  }
+
+  #onLost(stream: Stream): void {
     const { fault } = stream;
     if (fault !== undefined) return this.#fail(problem("upstream_malformed", fault));
     const refused = stream.rstCode === ErrorCode.refusedStream;
