@@ -262,7 +262,8 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: "rollout promote",
     group: "Federate",
-    summary: "go on with the next step; one that went back begins anew",
+    summary:
+      "go on: past a step that waits, into one that was paused by hand; one that went back begins anew",
     args: [ROLLOUT],
     options: [CLUSTER, NAMESPACE, ...CHANGE],
     load: async () => (await import("./commands/rollout.ts")).promote,

@@ -11,7 +11,8 @@ export const ROLLOUT_ENDPOINTS: readonly Endpoint[] = [
   {
     method: "post",
     path: "/v1/rollouts/{cluster}/{namespace}/{name}/{action}",
-    summary: "pause, promote or abort a rollout; promoting one that went back begins it anew",
+    summary:
+      "pause, promote or abort a rollout; promoting one that was paused by hand takes its step up again, one that went back begins anew",
     security: ["operator"],
     query: actionQuery,
     answer: { status: 200, schema: rolloutAnswer },

@@ -127,12 +127,12 @@ export class Connection implements FrameSink {
     return this.#streams.size;
   }
 
-  /** Whether `request` would be answered with a stream. */
   /** Streams that the peer takes at a time. */
   get peerStreams(): number {
     return this.#peer.maxStreams;
   }
 
+  /** Whether `request` would be answered with a stream. */
   get takesStreams(): boolean {
     return (
       (this.#isReady || this.#options.asksAtOnce === true) &&
