@@ -21,6 +21,7 @@ const LONG_FAULTS: readonly string[] = [
   "fault/two-gateways",
   "fault/up-on-dynamodb",
   "kubernetes/killed",
+  "kubernetes/reconcile-faults",
 ].map((name) => `test/${name}.test.ts`);
 
 const missing = dynamoDbMissing();
