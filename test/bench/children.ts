@@ -116,6 +116,14 @@ export function isInstalled(command: string): boolean {
   return SEARCH_PATH.some((directory) => isExecutable(join(directory, command)));
 }
 
+/** Says which of the tools are absent, and how they are installed; `false`: none is. */
+export function complainOfAbsent(tools: readonly string[], packages: string): boolean {
+  const absent = tools.filter((tool) => !isInstalled(tool));
+  if (absent.length === 0) return false;
+  process.stderr.write(`error: absent: ${absent.join(", ")}\nfix: apt-get install ${packages}\n`);
+  return true;
+}
+
 function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);

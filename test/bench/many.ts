@@ -7,7 +7,7 @@ import { cpus } from "node:os";
 import { toolOptions } from "../tool-options.ts";
 import { makeCertificates } from "./certificates.ts";
 import type { Chain, Site } from "./chain.ts";
-import { Children, isInstalled } from "./children.ts";
+import { Children, complainOfAbsent } from "./children.ts";
 import { type ActiveChain, measureSection, type Sample } from "./measure.ts";
 import { parseOptions } from "./options.ts";
 import { federationYaml } from "./peers/federation-yaml.ts";
@@ -72,13 +72,7 @@ function chainOf(size: Size): Chain {
 
 async function main(): Promise<number> {
   const { rounds, seconds } = toolOptions("npm run bench:many --", { rounds: 5, seconds: 3 });
-  const absent = ["wrk", "nginx", "openssl", "taskset"].filter((tool) => !isInstalled(tool));
-  if (absent.length > 0) {
-    process.stderr.write(
-      `error: absent: ${absent.join(", ")}\nfix: apt-get install wrk nginx-light openssl\n`,
-    );
-    return 69;
-  }
+  if (complainOfAbsent(["wrk", "nginx", "openssl", "taskset"], "wrk nginx-light openssl")) return 69;
   const children = new Children();
   return children.during(async () => {
     const cpu = { load: 0, proxies: cpus().length > 1 ? 1 : 0 };

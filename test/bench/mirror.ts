@@ -11,7 +11,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { cpus } from "node:os";
 import { makeCertificates } from "./certificates.ts";
 import type { Site } from "./chain.ts";
-import { Children, freePorts, isInstalled } from "./children.ts";
+import { Children, complainOfAbsent, freePorts } from "./children.ts";
 import { type Load, runLoad } from "./load.ts";
 import { federationYaml } from "./peers/federation-yaml.ts";
 import { type RunningFederation, startFederation } from "./peers/isthmus.ts";
@@ -183,13 +183,13 @@ async function compareLatency(bench: Bench, protocol: string, load: Load, suffix
 }
 
 async function main(): Promise<number> {
-  const absent = ["wrk", "h2load", "nginx", "openssl", "taskset"].filter((tool) => !isInstalled(tool));
-  if (absent.length > 0) {
-    process.stderr.write(
-      `error: absent: ${absent.join(", ")}\nfix: apt-get install wrk nghttp2-client nginx-light openssl\n`,
-    );
+  if (
+    complainOfAbsent(
+      ["wrk", "h2load", "nginx", "openssl", "taskset"],
+      "wrk nghttp2-client nginx-light openssl",
+    )
+  )
     return 69;
-  }
   const { agents, rounds, seconds, ...skip } = toolOptions("npm run bench:mirror --", {
     agents: false,
     rounds: 5,

@@ -8,7 +8,7 @@
 import { cpus } from "node:os";
 import { startWorkerWorld, type WorkerWorld } from "../fakes/workers.ts";
 import { makeCertificates } from "./certificates.ts";
-import { Children, isInstalled } from "./children.ts";
+import { Children, complainOfAbsent } from "./children.ts";
 import { startBackend } from "./peers/nginx.ts";
 import { familyMicros } from "./proc.ts";
 import { type Bar, judgeWorkers, type WorkersRound } from "./summary.ts";
@@ -47,13 +47,7 @@ interface Group {
 }
 
 async function main(rounds: number): Promise<number> {
-  const absent = ["wrk", "nginx", "openssl", "taskset"].filter((tool) => !isInstalled(tool));
-  if (absent.length > 0) {
-    process.stderr.write(
-      `error: absent: ${absent.join(", ")}\nfix: apt-get install wrk nginx-light openssl\n`,
-    );
-    return 69;
-  }
+  if (complainOfAbsent(["wrk", "nginx", "openssl", "taskset"], "wrk nginx-light openssl")) return 69;
   const children = new Children();
   return children.during(async () => {
     const cpu = { load: LOAD_CPU, proxies: PROXY_CPU };

@@ -62,3 +62,17 @@ export function westTables(change: Partial<Snapshot> = {}): RouteTables {
 export function eastTables(change: Partial<Snapshot> = {}): RouteTables {
   return compileTables(eastSnapshot(change));
 }
+
+/** A policy that has the last hop read requests; it denies none that tests send. */
+export function withPathPolicy(snapshot: Snapshot): Snapshot {
+  const policy = {
+    name: "shop/admin",
+    namespace: "shop",
+    services: [],
+    ports: [],
+    action: "deny",
+    mode: "enforce",
+    to: [{ paths: [{ type: "PathPrefix", value: "/admin" }] }],
+  } as const;
+  return snapshot.exports.length === 0 ? snapshot : { ...snapshot, authorization: [policy] };
+}

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import { expect, it } from "vitest";
-import type { Snapshot } from "../../federation/model/snapshot.ts";
 import { startMesh } from "../fakes/mesh.ts";
+import { withPathPolicy } from "../fakes/rules.ts";
 import { until } from "../fakes/until.ts";
 
 it("has a hundred requests under way to a service that takes two at a time on a connection", async () => {
@@ -41,18 +41,7 @@ it("is asked for no more than it takes where requests are read on their way, and
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  const policy = {
-    name: "shop/admin",
-    namespace: "shop",
-    services: [],
-    ports: [],
-    action: "deny",
-    mode: "enforce",
-    to: [{ paths: [{ type: "PathPrefix", value: "/admin" }] }],
-  } as const;
-  const change = (snapshot: Snapshot): Snapshot =>
-    snapshot.exports.length === 0 ? snapshot : { ...snapshot, authorization: [policy] };
-  const mesh = await startMesh({ agents: true, endpoint: `127.0.0.1:${port}`, change });
+  const mesh = await startMesh({ agents: true, endpoint: `127.0.0.1:${port}`, change: withPathPolicy });
   const session = http2.connect(`http://${mesh.address("ns/shop/sa/web")}`);
   const statuses: (number | undefined)[] = [];
   for (let count = 0; count < 200; count++)

@@ -12,6 +12,7 @@ import { frame } from "../fakes/h2-frames.ts";
 import { framesOf, headersFrame, OK, uint32, wholeFrames } from "../fakes/http2-sides.ts";
 import { type Mesh, startMesh } from "../fakes/mesh.ts";
 import { getRequest, type RawSocket } from "../fakes/raw-socket.ts";
+import { withPathPolicy } from "../fakes/rules.ts";
 
 /** An AuthorizationPolicy that names a path has the requests read by the last hop; what it lets in must come through as if it had not. */
 describe.each([{ judged: false }, { judged: true }])(
@@ -203,16 +204,3 @@ it.each([{ judged: false }, { judged: true }])(
     expect(stream.rstCode).toBe(ErrorCode.enhanceYourCalm);
   },
 );
-
-function withPathPolicy(snapshot: Snapshot): Snapshot {
-  const policy = {
-    name: "shop/admin",
-    namespace: "shop",
-    services: [],
-    ports: [],
-    action: "deny",
-    mode: "enforce",
-    to: [{ paths: [{ type: "PathPrefix", value: "/admin" }] }],
-  } as const;
-  return snapshot.exports.length === 0 ? snapshot : { ...snapshot, authorization: [policy] };
-}
