@@ -1,7 +1,8 @@
 import { networkInterfaces } from "node:os";
 import { VERSION } from "../federation/model/version.ts";
 import { systemClock } from "../gateway/process/clock.ts";
-import { reportCrash, runMember } from "../gateway/process/member.ts";
+import { reportCrash } from "../gateway/process/last-words.ts";
+import { runMember } from "../gateway/process/member.ts";
 import { type Capture, createCapture } from "./capture/capture.ts";
 import type { MeshServices } from "./proxy/mesh.ts";
 import { buildAgent } from "./proxy/stack.ts";

@@ -1,5 +1,6 @@
 import { buildGateway } from "./edge/stack.ts";
-import { reportCrash, runMember } from "./process/member.ts";
+import { reportCrash } from "./process/last-words.ts";
+import { runMember } from "./process/member.ts";
 import { VERSION } from "../federation/model/version.ts";
 
 process.on("uncaughtException", reportCrash);

@@ -1,5 +1,6 @@
 import { VERSION } from "../../federation/model/version.ts";
-import { reportCrash, runMember } from "../../gateway/process/member.ts";
+import { reportCrash } from "../../gateway/process/last-words.ts";
+import { runMember } from "../../gateway/process/member.ts";
 import { type KubernetesMember, prepareMember } from "./member.ts";
 import { buildController } from "./stack.ts";
 

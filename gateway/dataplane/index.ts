@@ -46,6 +46,7 @@ export type { TunnelEnvironment } from "./io/tunnel.ts";
 export { refuseTunnel, type TunnelRequest, TunnelServer } from "./io/tunnel-server.ts";
 export { TUNNEL_HEADER } from "./io/tunnel-settings.ts";
 export { ErrorCode, type OpenedStream, type RequestFields } from "./io/tunnel-stream.ts";
+export { turnClock } from "./io/turn.ts";
 export { Upstream } from "./io/upstream.ts";
 export { WorkloadListener } from "./io/workload-listener.ts";
 export type { Tracing, Span, SpanAttributes } from "./telemetry/tracing.ts";

@@ -1,11 +1,17 @@
 import { networkInterfaces } from "node:os";
 import { formatAddress } from "../../federation/model/address.ts";
 import { createLogger, type Logger } from "../../federation/model/log.ts";
-import { type Issue, type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
+import { type Problem, PROBLEMS, problem } from "../../federation/model/problem.ts";
 import type { MemberReport } from "../../federation/model/resource.ts";
 import { ok, type Result } from "../../federation/model/result.ts";
 import type { SystemRole } from "../../federation/model/spiffe-id.ts";
-import { AccessLog, type MetricFamily, type PortClaims, type Tracing } from "../dataplane/index.ts";
+import {
+  AccessLog,
+  type MetricFamily,
+  type PortClaims,
+  type Tracing,
+  turnClock,
+} from "../dataplane/index.ts";
 import {
   type Discovery,
   type IdentityIssuer,
@@ -14,10 +20,11 @@ import {
 } from "../discovery/index.ts";
 import { createFront } from "./admin-front.ts";
 import { type AdminHandlers, type AdminServer, openAdminServer } from "./admin-server.ts";
-import { systemClock, systemRandom } from "./clock.ts";
+import { monotonicMs, systemClock, systemRandom } from "./clock.ts";
 import { parseProcessConfig, type ProcessConfig } from "./config.ts";
-import { exitCodeOf, listenProblem, renderFatal } from "./fatal.ts";
+import { listenProblem } from "./fatal.ts";
 import { type Ipc, openIpc } from "./ipc.ts";
+import { fail } from "./last-words.ts";
 import { openPortClaims } from "./port-claims.ts";
 import { isProcessAlive } from "./process-alive.ts";
 import { NOTHING_OUTSIDE, openOutside, type Outside, type StoppableSecrets } from "./outside.ts";
@@ -180,7 +187,7 @@ class Member {
       discovery,
       log,
       now: systemClock.now,
-      monotonicMs: () => performance.now(),
+      monotonicMs: turnClock(monotonicMs),
       random: systemRandom,
       claims: openPortClaims(config.stateDir, process.pid, isProcessAlive),
       tracing: telemetry?.tracing,
@@ -273,23 +280,4 @@ class Member {
       process.exit(0);
     }
   }
-}
-
-function fail(reason: Problem, issues: readonly Issue[] = []): void {
-  process.stderr.write(`${renderFatal(reason, issues)}\n`);
-  process.exit(exitCodeOf(reason));
-}
-
-/** Last words for what nothing else caught: one line with a code, then the end, so that a supervisor starts anew. */
-export function reportCrash(error: unknown): never {
-  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  const line = {
-    time: new Date().toISOString(),
-    level: "error",
-    event: "crashed",
-    code: PROBLEMS.internal.code,
-    detail,
-  };
-  process.stderr.write(`${JSON.stringify(line)}\n`);
-  process.exit(70);
 }

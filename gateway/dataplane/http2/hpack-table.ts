@@ -35,9 +35,11 @@ export function entryBytes(name: string, value: string): number {
 
 /** The dynamic table (RFC 7541 §2.3.2): newest entry first, the oldest evicted when the size is exceeded. */
 export class DynamicTable {
-  #entries: TableEntry[] = [];
-  /** Entries before this one in `#entries` are evicted; the newest is the last. */
-  #oldest = 0;
+  /** A ring, as long as it has needed to be: nginx adds the same few entries with every answer. */
+  #ring: (TableEntry | undefined)[] = Array.from({ length: MIN_SLOTS });
+  /** Slot of the newest entry. */
+  #newest = 0;
+  #length = 0;
   #bytes = 0;
   #generation = 0;
   #maxBytes: number;
@@ -49,7 +51,7 @@ export class DynamicTable {
   }
 
   get length(): number {
-    return this.#entries.length - this.#oldest;
+    return this.#length;
   }
 
   /** Another one after each change: until then the same octets stand for the same fields. */
@@ -63,7 +65,7 @@ export class DynamicTable {
 
   /** `position` 0 is the newest entry. */
   at(position: number): TableEntry | undefined {
-    return position < this.length ? this.#entries[this.#entries.length - 1 - position] : undefined;
+    return position < this.#length ? this.#ring[this.#slot(position)] : undefined;
   }
 
   add(entry: TableEntry): void {
@@ -72,7 +74,10 @@ export class DynamicTable {
     this.#evictTo(this.#maxBytes - bytes);
     // An entry larger than the table empties it (RFC 7541 §4.4).
     if (bytes > this.#maxBytes) return;
-    this.#entries.push(entry);
+    if (this.#length === this.#ring.length) this.#grow();
+    this.#newest = (this.#newest + 1) & (this.#ring.length - 1);
+    this.#ring[this.#newest] = entry;
+    this.#length += 1;
     this.#bytes += bytes;
   }
 
@@ -82,18 +87,28 @@ export class DynamicTable {
     this.#evictTo(maxBytes);
   }
 
+  #slot(position: number): number {
+    return (this.#newest - position) & (this.#ring.length - 1);
+  }
+
   #evictTo(limit: number): void {
-    while (this.#bytes > limit && this.#oldest < this.#entries.length) {
-      const entry = this.#entries[this.#oldest];
-      this.#oldest += 1;
+    while (this.#bytes > limit && this.#length > 0) {
+      const slot = this.#slot(this.#length - 1);
+      const entry = this.#ring[slot];
+      this.#ring[slot] = undefined;
+      this.#length -= 1;
       if (entry === undefined) continue;
       this.#bytes -= entryBytes(entry.name, entry.value);
       this.#onEvict?.(entry);
     }
-    // Amortized: the dead part is cut off when it is as long as the living one.
-    if (this.#oldest > 64 && this.#oldest * 2 > this.#entries.length) {
-      this.#entries = this.#entries.slice(this.#oldest);
-      this.#oldest = 0;
-    }
+  }
+
+  #grow(): void {
+    const kept = Array.from({ length: this.#length }, (_, at) => this.at(this.#length - 1 - at));
+    this.#ring = [...kept, ...Array.from({ length: this.#length }, () => undefined)];
+    this.#newest = this.#length - 1;
   }
 }
+
+// A power of two. Entries take 32 octets and more, so that a table of 4,096 octets needs 128 slots at most.
+const MIN_SLOTS = 16;

@@ -13,6 +13,7 @@ import {
 import {
   type BackendRule,
   limitApplies,
+  type RequestFields,
   type LimitRule,
   limitsOf,
   type RolloutRule,
@@ -122,7 +123,7 @@ export class EntryGuard {
     if (rules === undefined) return decision;
     const pinned = this.#pinned(decision.target, request, sources, rules);
     const target = pinned ?? this.#ofRollout(decision.target, rules);
-    const refusal = this.#limit(target, (name) => request.header(name));
+    const refusal = this.#limit(target, request);
     if (refusal !== undefined) return refusal;
     return target === decision.target ? decision : { ...decision, target };
   }
@@ -131,7 +132,7 @@ export class EntryGuard {
   applyToConnection(target: EntryForward): EntryForward | Refuse {
     if (this.#rules === undefined) return target;
     const versioned = this.#ofRollout(target, this.#rules);
-    return this.#limit(versioned, () => undefined) ?? versioned;
+    return this.#limit(versioned, NO_FIELDS) ?? versioned;
   }
 
   /** Fields that make the client come back to the same endpoint; empty where it does already, or no rule asks for it. */
@@ -272,9 +273,9 @@ export class EntryGuard {
     return made;
   }
 
-  #limit(target: EntryForward, header: (name: string) => string | undefined): Refuse | undefined {
+  #limit(target: EntryForward, fields: RequestFields): Refuse | undefined {
     for (const { limit, limiter } of this.#limits) {
-      if (!limitApplies(limit, target.destination, target.version, header)) continue;
+      if (!limitApplies(limit, target.destination, target.version, fields)) continue;
       const waitMs = limiter.take(this.#guard.env.now());
       if (waitMs === 0) continue;
       if (limit.observe) {
@@ -290,6 +291,7 @@ export class EntryGuard {
 }
 
 const MAX_RETRY_MS = 3_600_000;
+const NO_FIELDS: RequestFields = { header: () => undefined };
 
 function limited({ name }: LimitRule): Problem {
   return problem("rate_limited", `RateLimit ${name}`);

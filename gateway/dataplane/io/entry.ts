@@ -131,14 +131,18 @@ export class Entry {
     const decision = decideRequest(this.#rules, request, this.#dice);
     if (decision.kind !== "forward") return decision;
     const applied = this.guard.apply(decision, request, this.#rules.sources);
-    return applied.kind === "forward" ? this.#arrive(applied, request) : applied;
+    return applied.kind === "forward" && this.#arrives(applied) ? this.#arrive(applied, request) : applied;
+  }
+
+  #arrives({ target, routed }: ForwardRequest): boolean {
+    if (this.#isJudgedHere(target)) return true;
+    return routed !== undefined && routed.mirrors.some((mirror) => this.#isJudgedHere(mirror));
   }
 
   /** A service that is dialled from here: this is also where its AuthorizationPolicies look at requests. */
   #arrive(decision: ForwardRequest, { method, target }: RequestView): RequestDecision {
     const { routed } = decision;
     const isHere = this.#isJudgedHere(decision.target);
-    if (!isHere && routed?.mirrors.some((mirror) => this.#isJudgedHere(mirror)) !== true) return decision;
     const edit = routed?.edits.path;
     const path =
       edit === undefined ? pathOf(target) : modifiedPath(edit, pathOf(target), routed?.prefix ?? "");

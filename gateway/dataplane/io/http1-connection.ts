@@ -298,7 +298,7 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
     this.#routed = request;
     entry.countRule(rule, "forwarded");
     if (rule.retry !== undefined) entry.env.budgets.of(rule).request(rule.retry.budget, entry.env.now());
-    request.limitRequest(() => this.#timedOut("the rule's request timeout is over"));
+    request.limitRequest(this);
     if (delayMs > 0) {
       entry.countRule(rule, "delayed");
       this.#hold(delayMs, () => this.#attempt(target, true));
@@ -384,7 +384,7 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
     const fields = trace === undefined ? head : withTrace(head, trace);
     stream.begin(this, `${fields}via: 1.1 ${this.entry.pseudonym}\r\n\r\n`);
     if (request === undefined) return;
-    request.limitTry(() => this.#tryTimedOut());
+    request.limitTry(this);
     for (const chunk of request.copy?.chunks ?? []) stream.write(chunk, 0, chunk.length);
   }
 
@@ -437,7 +437,11 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
     return moved.target;
   }
 
-  #tryTimedOut(): void {
+  onRequestTimeout(): void {
+    this.#timedOut("the rule's request timeout is over");
+  }
+
+  onTryTimeout(): void {
     const retry = this.#routed?.routed.rule.retry;
     if (this.#downstream.hasResponded || retry?.on.has("timeout") !== true)
       return this.#timedOut("the rule's backendRequest timeout is over");

@@ -10,7 +10,7 @@ import { localReply } from "../policy/local-reply.ts";
 import { failureClass, isIdempotent, isUntouched, mayRepeat } from "../policy/retry.ts";
 import type { CompiledRetry } from "../routing/compile-rule.ts";
 import type { EntryForward } from "../routing/decide.ts";
-import type { ForwardRequest } from "../routing/decide-request.ts";
+import type { AbortRequest, ForwardRequest } from "../routing/decide-request.ts";
 import { PATIENT_READER_MS, REQUEST_TIMEOUT_MS, STALLED_READER_MS } from "./client-patience.ts";
 import type { Bagged } from "./bag.ts";
 import { BodyCopy } from "./body-copy.ts";
@@ -24,7 +24,6 @@ import {
   fieldValue,
   forwardRequest,
   Http2RequestView,
-  isPath,
   type RequestFacts,
   withoutClaims,
 } from "./http2-fields.ts";
@@ -34,7 +33,7 @@ import type { Http2Upstream } from "./http2-upstream.ts";
 import type { Mirrors } from "./mirrors.ts";
 import { problemDocument } from "./problem-reply.ts";
 import { RequestRecord } from "./request-record.ts";
-import { RoutedRequest } from "./routed-request.ts";
+import { RoutedRequest, type TimedExchange } from "./routed-request.ts";
 
 /** What the connection does for its exchanges. */
 export interface ExchangeHost {
@@ -55,7 +54,7 @@ const MAX_ATTEMPTS = 3;
 const VIEW = new Http2RequestView();
 
 /** One request of a workload's HTTP/2 connection and its answer: a stream of that connection joined to one of an upstream session. */
-export class Http2Exchange implements StreamHandler, Bagged {
+export class Http2Exchange implements StreamHandler, TimedExchange, Bagged {
   bagSlot = -1;
   readonly #host: ExchangeHost;
   readonly #onFinished: (exchange: Http2Exchange) => void;
@@ -105,9 +104,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
     this.#isGrpc = facts.isGrpc;
     this.#facts = facts;
     this.#record.start(view);
-    const wrong = isTooLarge
-      ? problem("http_head_too_large", "the header list is too large")
-      : malformed(view, authority);
+    const wrong = isTooLarge ? problem("http_head_too_large", "the header list is too large") : facts.wrong;
     if (wrong !== undefined) return this.#refuse(wrong);
     const decision = entry.decide(view);
     switch (decision.kind) {
@@ -119,11 +116,9 @@ export class Http2Exchange implements StreamHandler, Bagged {
       case "redirect":
         entry.countRule(decision.rule, "redirected");
         return this.#reply(decision.status, ["location", decision.location, "content-length", "0"]);
-      case "abort": {
+      case "abort":
         entry.countRule(decision.rule, "aborted");
-        const refuse = () => this.#refuse(decision.problem, decision);
-        return decision.delayMs === 0 ? refuse() : this.#hold(decision.delayMs, refuse);
-      }
+        return this.#abort(decision);
     }
   }
 
@@ -281,9 +276,21 @@ export class Http2Exchange implements StreamHandler, Bagged {
     this.#copy = this.#routed.copy;
     entry.countRule(rule, "forwarded");
     if (rule.retry !== undefined) entry.env.budgets.of(rule).request(rule.retry.budget, entry.env.now());
-    this.#routed.limitRequest(() => this.#timedOut("the rule's request timeout is over"));
+    this.#routed.limitRequest(this);
     if (delayMs === 0) return this.#attempt(target, false);
     entry.countRule(rule, "delayed");
+    this.#delay(target, delayMs);
+  }
+
+  // The closures of what is seldom stand in methods of their own: where one captures a local, all calls pay for its context.
+
+  #abort(decision: AbortRequest): void {
+    const refuse = () => this.#refuse(decision.problem, decision);
+    if (decision.delayMs === 0) refuse();
+    else this.#hold(decision.delayMs, refuse);
+  }
+
+  #delay(target: EntryForward, delayMs: number): void {
     this.#hold(delayMs, () => this.#attempt(target, false));
   }
 
@@ -330,7 +337,10 @@ export class Http2Exchange implements StreamHandler, Bagged {
   #attempt(target: EntryForward, fresh: boolean): void {
     this.#attempts += 1;
     this.#record.attempt();
-    if (this.#send(target, fresh)) return;
+    if (!this.#send(target, fresh)) this.#await(target);
+  }
+
+  #await(target: EntryForward): void {
     const { entry } = this.#host;
     this.#asking.pause();
     entry.whenAvailable(target, (worth) => {
@@ -372,7 +382,7 @@ export class Http2Exchange implements StreamHandler, Bagged {
     if (this.#method === "HEAD") stream.expectedBytes = NO_CONTENT;
     this.#upstream = upstream;
     this.#answering = stream;
-    request?.limitTry(() => this.#tryTimedOut());
+    request?.limitTry(this);
     for (const chunk of chunks) stream.write(chunk, 0, chunk.length);
     if (asking.endDelivered) stream.end(this.#trailers);
     return true;
@@ -456,7 +466,11 @@ export class Http2Exchange implements StreamHandler, Bagged {
     return moved.target;
   }
 
-  #tryTimedOut(): void {
+  onRequestTimeout(): void {
+    this.#timedOut("the rule's request timeout is over");
+  }
+
+  onTryTimeout(): void {
     const retry = this.#routed?.routed.rule.retry;
     const detail = "the rule's backendRequest timeout is over";
     if (this.#responded || retry?.on.has("timeout") !== true) return this.#timedOut(detail);
@@ -569,11 +583,4 @@ interface RefusalDetails {
   readonly status?: number;
   readonly grpcCode?: number | undefined;
   readonly retryAfterS?: number | undefined;
-}
-
-function malformed(view: Http2RequestView, authority: string | undefined): Problem | undefined {
-  if (view.method === "CONNECT" || view.method === "TRACE")
-    return problem("http_method", `${view.method} is not forwarded`);
-  if (authority === undefined) return problem("http_host", ":authority and Host name no host, or two");
-  return isPath(view.target) ? undefined : problem("http_malformed", ":path is no path");
 }

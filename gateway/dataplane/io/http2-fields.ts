@@ -1,3 +1,4 @@
+import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { isDroppedName } from "../http1/field-kinds.ts";
 import { isHost } from "../http1/host.ts";
 import { isKept, keepFields } from "../http2/kept-fields.ts";
@@ -72,6 +73,8 @@ export class RequestFacts {
   readonly timeoutMs: number | undefined;
   /** Who passed it on before us. */
   readonly via: string | undefined;
+  /** Why it is forwarded to nobody. */
+  readonly wrong: Problem | undefined;
   readonly #fields: readonly string[];
   readonly #isKept: boolean;
   #forwarded: readonly string[] | undefined;
@@ -82,6 +85,7 @@ export class RequestFacts {
     this.isGrpc = isGrpc(fieldValue(fields, "content-type"));
     this.timeoutMs = this.isGrpc ? grpcTimeoutMs(fieldValue(fields, "grpc-timeout")) : undefined;
     this.via = fieldValue(fields, "via");
+    this.wrong = wrongWith(new Http2RequestView().of(fields, ""), this.authority);
     this.#fields = fields;
     this.#isKept = isKeptList;
   }
@@ -95,6 +99,12 @@ export class RequestFacts {
     this.#forwarded = keepFields(forwarded);
     return forwarded;
   }
+}
+
+function wrongWith({ method, target }: RequestView, authority: string | undefined): Problem | undefined {
+  if (method === "CONNECT" || method === "TRACE") return problem("http_method", `${method} is not forwarded`);
+  if (authority === undefined) return problem("http_host", ":authority and Host name no host, or two");
+  return isPath(target) ? undefined : problem("http_malformed", ":path is no path");
 }
 
 const FACTS = new WeakMap<readonly string[], RequestFacts>();

@@ -146,7 +146,7 @@ export class RequestRecord {
   }
 
   #verdict(): Verdict {
-    if (REFUSALS.test(this.#code)) return "refused";
+    if (this.#code !== "" && REFUSALS.test(this.#code)) return "refused";
     return this.#target?.permit.wouldDeny === true ? "observed" : "permitted";
   }
 

@@ -9,6 +9,12 @@ import { BodyCopy } from "./body-copy.ts";
 import type { Entry } from "./entry.ts";
 import type { Ticket } from "./exchange-ticket.ts";
 
+/** Who is told that a time is over. */
+export interface TimedExchange {
+  onRequestTimeout(): void;
+  onTryTimeout(): void;
+}
+
 /**
  * What the rule that a request fits adds to it while it is under way: its changed head (text of HTTP/1.1, fields of HTTP/2), a
  * copy of its body, its timers.
@@ -52,15 +58,16 @@ export class RoutedRequest<H> {
   }
 
   /** The whole request, its tries and the pauses between them. */
-  limitRequest(onTimeout: () => void): void {
+  limitRequest(exchange: TimedExchange): void {
     const { requestTimeoutMs } = this.routed.rule;
-    if (requestTimeoutMs > 0) this.#requestTimer = setTimeout(onTimeout, requestTimeoutMs);
+    if (requestTimeoutMs > 0)
+      this.#requestTimer = setTimeout(() => exchange.onRequestTimeout(), requestTimeoutMs);
   }
 
-  limitTry(onTimeout: () => void): void {
+  limitTry(exchange: TimedExchange): void {
     this.#endTry();
     const { backendTimeoutMs } = this.routed.rule;
-    if (backendTimeoutMs > 0) this.#tryTimer = setTimeout(onTimeout, backendTimeoutMs);
+    if (backendTimeoutMs > 0) this.#tryTimer = setTimeout(() => exchange.onTryTimeout(), backendTimeoutMs);
   }
 
   #endTry(): void {

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { atTurnEnd, holdTurn } from "./turn.ts";
+import { atTurnEnd, holdTurn, turnClock } from "./turn.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -37,5 +37,43 @@ describe("what a turn gathers", () => {
     atTurnEnd({ flush: () => atTurnEnd({ flush: () => void (inner = true) }) });
     await turn();
     expect(inner).toBe(true);
+  });
+});
+
+describe("the clock of a turn", () => {
+  let readings = 0;
+  const clock = turnClock(() => ++readings);
+  const asked = (): readonly number[] => [clock(), clock()];
+
+  beforeAll(async () => void (await turn()));
+
+  it("is read once a turn", async () => {
+    const [first, second] = asked();
+    await turn();
+    const [third, fourth] = asked();
+    expect([second, third, fourth]).toEqual([first, (first ?? 0) + 1, (first ?? 0) + 1]);
+  });
+
+  it("is read anew by what a turn's end runs, and after it", async () => {
+    const before = clock();
+    let within: readonly number[] = [];
+    atTurnEnd({ flush: () => void (within = asked()) });
+    await turn();
+    expect([...within, clock()]).toEqual([before + 1, before + 1, before + 2]);
+  });
+
+  it("does not stand still while nothing else happens", async () => {
+    const before = clock();
+    await turn();
+    await turn();
+    expect(clock()).toBe(before + 1);
+  });
+
+  it("goes on in a turn that is held", async () => {
+    const before = clock();
+    holdTurn();
+    await turn();
+    expect(clock()).toBe(before + 1);
+    await turn();
   });
 });

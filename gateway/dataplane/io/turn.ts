@@ -21,6 +21,8 @@ const MAX_PASSES = 4;
 // for a millisecond or two.
 const MAX_HELD_TURNS = 32;
 let isArriving = false;
+/** Other at the end of each turn, and while its tasks run. */
+let turn = 0;
 let heldTurns = 0;
 
 /**
@@ -31,7 +33,31 @@ export function holdTurn(): void {
   isArriving = true;
 }
 
+const NOTHING: TurnTask = { flush() {} };
+
+/**
+ * A clock that is read once for all that asks it within a turn: a request is dated four times, and a turn has many of them. What
+ * arrives in a turn has been there since before it.
+ */
+export function turnClock(read: () => number): () => number {
+  let known = 0;
+  let of = -1;
+  return () => {
+    if (of === turn) return known;
+    known = read();
+    of = turn;
+    atTurnEnd(NOTHING);
+    return known;
+  };
+}
+
 function runTasks(): void {
+  turn += 1;
+  runDue();
+  turn += 1;
+}
+
+function runDue(): void {
   heldTurns = isArriving && heldTurns < MAX_HELD_TURNS ? heldTurns + 1 : 0;
   isArriving = false;
   if (heldTurns > 0) return void setImmediate(runTasks);

@@ -48,7 +48,9 @@ describe("rule tables", () => {
       ],
     }).limits;
     if (limit === undefined) throw new Error("no limit");
-    const header = (value: string) => (name: string) => (name === "x-tier" ? value : undefined);
+    const header = (value: string) => ({
+      header: (name: string) => (name === "x-tier" ? value : undefined),
+    });
     expect(limitApplies(limit, "east.test.mesh", "v2", header("free"))).toBe(true);
     expect(limitApplies(limit, "north.test.mesh", "v2", header("free"))).toBe(false);
     expect(limitApplies(limit, "east.test.mesh", "v1", header("free"))).toBe(false);
@@ -61,7 +63,7 @@ describe("rule tables", () => {
     const { limits, ...others } = rulesOf({ rateLimits: [{ ...LIMIT, from }] });
     const applies = (caller: string, tier?: string): boolean[] =>
       limitsOf({ ...others, limits }, id(caller)).map((limit) =>
-        limitApplies(limit, "north.test.mesh", undefined, () => tier),
+        limitApplies(limit, "north.test.mesh", undefined, { header: () => tier }),
       );
     expect([
       applies("west/shop/web"),

@@ -128,17 +128,23 @@ export function ruleFor<R extends Targeted>(rules: readonly R[], destination: st
   return undefined;
 }
 
+/** The part of a request that says where it comes from. */
+export interface RequestFields {
+  /** By its name in lower case. */
+  header(name: string): string | undefined;
+}
+
 /** Whether a limit is about a request: its origin, as far as only the request tells it, its destination and version. */
 export function limitApplies(
   limit: LimitRule,
   destination: string,
   version: string | undefined,
-  header: (name: string) => string | undefined,
+  fields: RequestFields,
 ): boolean {
   if (limit.destination !== undefined && limit.destination !== destination) return false;
   if (limit.version !== undefined && limit.version !== version) return false;
   if (limit.from.length === 0) return true;
   for (const origin of limit.from)
-    if (origin.header !== undefined && header(origin.header.name) === origin.header.value) return true;
+    if (origin.header !== undefined && fields.header(origin.header.name) === origin.header.value) return true;
   return false;
 }

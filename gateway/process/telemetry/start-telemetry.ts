@@ -1,5 +1,5 @@
 import { telemetrySwitch } from "../../../federation/model/telemetry-switch.ts";
-import { systemClock } from "../clock.ts";
+import { monotonicMs, systemClock } from "../clock.ts";
 import type { Telemetry, TelemetryOptions } from "./open-telemetry.ts";
 
 type TelemetryAbout = Omit<TelemetryOptions, "on" | "get" | "now" | "monotonicMs">;
@@ -13,7 +13,7 @@ export async function startTelemetry(
   if (!on.traces && !on.metrics) return undefined;
   try {
     const { openTelemetry } = await import("./open-telemetry.ts");
-    const clock = { now: systemClock.now, monotonicMs: () => performance.now() };
+    const clock = { now: systemClock.now, monotonicMs };
     return await openTelemetry({ ...about, on, get, ...clock });
   } catch (error) {
     about.log.error("telemetry_failed", { detail: error instanceof Error ? error.message : String(error) });

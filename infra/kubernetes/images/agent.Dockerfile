@@ -12,4 +12,6 @@ RUN apt-get update && apt-get install -y --no-install-recommends nftables && rm 
   && rm -f /bin/sh /bin/bash /bin/dash /usr/bin/apt* /usr/bin/dpkg*
 COPY --from=build /out /app
 ENV MALLOC_ARENA_MAX=1
-ENTRYPOINT ["node", "--max-semi-space-size=1", "/app/main.mjs"]
+ENTRYPOINT ["node", "--max-semi-space-size=1", \
+  "--no-allocation-site-pretenuring", "--max-inlined-bytecode-size=920", "--max-inlined-bytecode-size-cumulative=2400", \
+  "/app/main.mjs"]

@@ -11,4 +11,6 @@ FROM gcr.io/distroless/nodejs24-debian12:nonroot
 COPY --from=build /out /app
 USER 65532:65532
 ENV MALLOC_ARENA_MAX=1
-ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=1", "/app/main.mjs"]
+ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=1", \
+  "--no-allocation-site-pretenuring", "--max-inlined-bytecode-size=920", "--max-inlined-bytecode-size-cumulative=2400", \
+  "/app/main.mjs"]
