@@ -67,6 +67,7 @@ export class Side implements ConnectionHost {
   constructor(role: "client" | "server", options: Partial<ConnectionOptions> = {}) {
     this.connection = new Connection({ ...OPTIONS, role, ...options }, this);
   }
+  readonly isWriting = false;
   wake() {}
   ready() {}
   pong() {

@@ -37,6 +37,8 @@ export interface ConnectionOptions {
 export interface ConnectionHost {
   /** There is something for `flush` to do; called once until it was called. */
   wake(): void;
+  /** Bytes are on their way, and `flush` is called when they are written: what is only to be written need not wake anybody. */
+  readonly isWriting: boolean;
   /** A peer's request; the answer hears of the rest. `isTooLarge`: `fields` are not all of it. */
   request(stream: Stream, fields: readonly string[], ended: boolean, isTooLarge: boolean): StreamHandler;
   /** The peer's first SETTINGS: it has accepted us. */
@@ -256,7 +258,7 @@ export class Connection implements FrameSink {
       this.output.copy(buffer, at, next);
       at = next;
     }
-    this.#wake();
+    this.#wakeToWrite();
     return allowed;
   }
 
@@ -264,7 +266,7 @@ export class Connection implements FrameSink {
     if (this.#isDead) return;
     this.#hasSentData = true;
     this.output.head(FrameType.data, Flag.endStream, stream.id, 0);
-    this.#wake();
+    this.#wakeToWrite();
   }
 
   sendHeaders(stream: Stream, fields: readonly string[], ended: boolean): void {
@@ -281,7 +283,7 @@ export class Connection implements FrameSink {
       type = FrameType.continuation;
       at = next;
     } while (at < block.length);
-    this.#wake();
+    this.#wakeToWrite();
   }
 
   localEnd(stream: Stream): void {
@@ -773,6 +775,10 @@ export class Connection implements FrameSink {
     this.output.uint32(code);
     this.output.latin1(text);
     this.#wake();
+  }
+
+  #wakeToWrite(): void {
+    if (!this.#host.isWriting) this.#wake();
   }
 
   #wake(): void {

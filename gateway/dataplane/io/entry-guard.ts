@@ -113,6 +113,11 @@ export class EntryGuard {
     return this.#rules !== undefined;
   }
 
+  /** Whether answers of the target may need a field that keeps its session. */
+  hasSession(target: EntryForward): boolean {
+    return this.#session(target) !== undefined;
+  }
+
   /** What the rules make of a decision to forward: another version or endpoint, or a refusal. */
   apply(
     decision: Extract<RequestDecision, { readonly kind: "forward" }>,
@@ -188,9 +193,10 @@ export class EntryGuard {
   }
 
   /** `draw` in [0, 1) decides for the canary or against it. */
-  #ofRollout(target: EntryForward, rules: ServiceRules, draw = this.#random()): EntryForward {
+  #ofRollout(target: EntryForward, rules: ServiceRules, given?: number): EntryForward {
     const rollout = this.#rollout(target, rules);
     if (rollout === undefined) return target;
+    const draw = given ?? this.#random();
     return this.#withVersion(target, draw * 100 < rollout.weight ? rollout.canary : rollout.stable);
   }
 

@@ -93,6 +93,10 @@ export class Http2Session implements ConnectionHost, TurnTask {
     atTurnEnd(this);
   }
 
+  get isWriting(): boolean {
+    return this.#inFlight !== undefined;
+  }
+
   request(stream: Stream, fields: readonly string[], ended: boolean, isTooLarge: boolean): StreamHandler {
     return this.#events.onRequest(stream, fields, ended, isTooLarge);
   }
