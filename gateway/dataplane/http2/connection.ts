@@ -265,7 +265,9 @@ export class Connection implements FrameSink {
   sendEnd(stream: Stream): void {
     if (this.#isDead) return;
     this.#hasSentData = true;
-    this.output.head(FrameType.data, Flag.endStream, stream.id, 0);
+    // Nearly always its content has not left yet: a frame of nothing is spared, to us and to the peer.
+    if (!this.output.amend(FrameType.data, Flag.endStream, stream.id))
+      this.output.head(FrameType.data, Flag.endStream, stream.id, 0);
     this.#wakeToWrite();
   }
 

@@ -1,4 +1,4 @@
-import { FRAME_HEAD_BYTES } from "./frame.ts";
+import { FRAME_HEAD_BYTES, readUint31 } from "./frame.ts";
 
 /** One write of bulk data; OpenSSL takes it without a copy and makes records of it. */
 export const SLAB_BYTES = 128 * 1024;
@@ -28,6 +28,8 @@ export class Output {
   #slab: Buffer | undefined;
   #at = 0;
   #bytes = 0;
+  /** Where the head of the last frame stands in `#slab`; -1: not there. */
+  #lastHead = -1;
 
   get bytes(): number {
     return this.#bytes + this.#at;
@@ -44,6 +46,7 @@ export class Output {
     const part = { slab: this.#slab, length: this.#at };
     this.#slab = undefined;
     this.#at = 0;
+    this.#lastHead = -1;
     return part;
   }
 
@@ -51,6 +54,7 @@ export class Output {
   head(type: number, flags: number, stream: number, length: number): void {
     const slab = this.#reserve(FRAME_HEAD_BYTES);
     const at = this.#at;
+    this.#lastHead = at;
     slab[at] = length >>> 16;
     slab[at + 1] = length >>> 8;
     slab[at + 2] = length;
@@ -61,6 +65,15 @@ export class Output {
     slab[at + 7] = stream >>> 8;
     slab[at + 8] = stream;
     this.#at = at + FRAME_HEAD_BYTES;
+  }
+
+  /** Gives the last frame these flags too, if it is of this type and stream and has not left yet. */
+  amend(type: number, flags: number, stream: number): boolean {
+    const [slab, at] = [this.#slab, this.#lastHead];
+    if (slab === undefined || at < 0 || slab[at + 3] !== type || readUint31(slab, at + 5) !== stream)
+      return false;
+    slab[at + 4] = (slab[at + 4] ?? 0) | flags;
+    return true;
   }
 
   uint32(value: number): void {
@@ -98,6 +111,7 @@ export class Output {
     slab = spareSlab();
     this.#slab = slab;
     this.#at = 0;
+    this.#lastHead = -1;
     return slab;
   }
 }

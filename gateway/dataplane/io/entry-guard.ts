@@ -113,11 +113,6 @@ export class EntryGuard {
     return this.#rules !== undefined;
   }
 
-  /** Whether answers of the target may need a field that keeps its session. */
-  hasSession(target: EntryForward): boolean {
-    return this.#session(target) !== undefined;
-  }
-
   /** What the rules make of a decision to forward: another version or endpoint, or a refusal. */
   apply(
     decision: Extract<RequestDecision, { readonly kind: "forward" }>,
@@ -142,7 +137,7 @@ export class EntryGuard {
 
   /** Fields that make the client come back to the same endpoint; empty where it does already, or no rule asks for it. */
   sessionFields(target: EntryForward, request: RequestView, endpoint: string | undefined): string {
-    const session = this.#session(target);
+    const session = this.sessionRule(target);
     if (session === undefined || endpoint === undefined) return "";
     const { cluster } = this.destination(target);
     const now = this.#guard.wallMs;
@@ -218,7 +213,8 @@ export class EntryGuard {
     return this.#variant(`${target.id} v ${version}`, () => ofVersion(target, version), target);
   }
 
-  #session(target: EntryForward) {
+  /** The rule that keeps sessions with an endpoint, where one is in force. */
+  sessionRule(target: EntryForward) {
     const rules = this.#rules;
     if (rules === undefined || rules.backends.length === 0) return undefined;
     const policy = ruleFor(rules.backends, target.destination);
@@ -238,7 +234,7 @@ export class EntryGuard {
     sources: readonly EntryForward[],
     rules: ServiceRules,
   ): EntryForward | undefined {
-    const session = this.#session(target);
+    const session = this.sessionRule(target);
     const sent = session === undefined ? undefined : this.#sent(session, request);
     if (session === undefined || sent === undefined || sent === "") return undefined;
     const token = decodeSession(sent);

@@ -602,7 +602,7 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
 
   #sessionFields(): string {
     const { guard } = this.entry;
-    if (this.#target === undefined || !guard.hasSession(this.#target)) return "";
+    if (this.#target === undefined || guard.sessionRule(this.#target) === undefined) return "";
     return guard.sessionFields(this.#target, VIEW.of(this.request), this.#upstream?.endpoint);
   }
 }

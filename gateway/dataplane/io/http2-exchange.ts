@@ -399,7 +399,7 @@ export class Http2Exchange implements StreamHandler, TimedExchange, Bagged {
   /** With the field that brings the client back to the same endpoint, where a rule asks for it. */
   #withSession(fields: readonly string[]): readonly string[] {
     const { guard } = this.#host.entry;
-    if (this.#target === undefined || !guard.hasSession(this.#target)) return fields;
+    if (this.#target === undefined || guard.sessionRule(this.#target) === undefined) return fields;
     const view = VIEW.of(this.#fields, "");
     const line = guard.sessionFields(this.#target, view, this.#upstream?.endpoint);
     const colon = line.indexOf(": ");

@@ -126,13 +126,24 @@ export class Http2Session implements ConnectionHost, TurnTask {
 /** A socket that is ended by its session: gracefully, unless its peer takes no notice. */
 export function socketTransport(socket: Socket): ByteTransport {
   return {
-    write: (bytes, written) => socket.write(bytes, written),
+    write: "encrypted" in socket ? (bytes, written) => socket.write(bytes, written) : writeTo(socket),
     end: () => {
       socket.end();
       setTimeout(() => socket.destroy(), LINGER_MS).unref();
     },
   };
 }
+
+/** What the kernel takes at once, which is nearly everything, needs no callback, and Node no tick to call it in. */
+function writeTo(socket: Socket): ByteTransport["write"] {
+  return (bytes, written) => {
+    socket.write(bytes);
+    if (socket.writableLength === 0) written();
+    else socket.write(NOTHING, written);
+  };
+}
+
+const NOTHING = Buffer.alloc(0);
 
 // For GOAWAY and the last frames to reach the peer, and for its own end to come back.
 const LINGER_MS = 1_000;
