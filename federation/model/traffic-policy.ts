@@ -83,6 +83,7 @@ export interface OutlierDetectionSpec {
 /** Per proxy process and cluster that serves it; absent: unlimited. */
 export interface CircuitBreakerSpec {
   readonly maxConnections?: number;
+  /** Beyond it a newcomer is refused, unless one of those that wait has left or may have: see decision 67. */
   readonly maxPendingRequests?: number;
   readonly maxParallelRequests?: number;
 }

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { RouteRetry, RouteTimeouts, SnapshotRoute } from "../../federation/model/traffic-route.ts";
 import { H2Client } from "../fakes/h2-ask.ts";
+import { dialRaw, getRequest } from "../fakes/raw-socket.ts";
 import { until } from "../fakes/until.ts";
 import { useRulesScene } from "./rules-scene.ts";
 
@@ -95,6 +96,55 @@ describe.each(PROTOCOLS)("BackendTrafficPolicy, by %s", (protocol) => {
     workload("a").release();
     expect([(await first).status, (await third).what]).toEqual([200, "200 a"]);
   });
+
+  oneOf("HTTP/1.1")(
+    "circuitBreaker.maxPendingRequests: one that may have left gives its place to a newcomer",
+    async () => {
+      const { mesh, rules, call, workload, metric } = await scene([{ name: "a" }]);
+      rules({ backends: [{ circuit: { maxConnections: 1, maxPendingRequests: 1 } }] });
+      workload("a").behave("silent");
+      const address = mesh.address("ns/shop/sa/web");
+      const first = call();
+      await until("it is under way", 2_000, () => (workload("a").served === 1 ? true : undefined));
+      for (const request of [
+        getRequest(),
+        "POST / HTTP/1.1\r\nHost: cart.shop\r\nContent-Length: 2\r\n\r\nhi",
+      ]) {
+        const ended = (await dialRaw(address)).send(request);
+        ended.socket.end();
+        const dialled = metric("isthmus_connections_total");
+        const next = await dialRaw(address);
+        await until("it is accepted", 2_000, () =>
+          metric("isthmus_connections_total") > dialled ? true : undefined,
+        );
+        next.send(getRequest());
+        expect(await ended.receives("ISTH-3302")).toMatch(/^HTTP\/1\.1 503 /);
+        next.socket.resetAndDestroy();
+      }
+      const last = call();
+      workload("a").behave(200);
+      workload("a").release();
+      expect([(await first).what, (await last).what]).toEqual(["200 a", "200 a"]);
+    },
+  );
+
+  oneOf("HTTP/1.1")(
+    "circuitBreaker.maxPendingRequests: one that has ended its half gets its answer where nobody needs its place",
+    async () => {
+      const { mesh, rules, call, workload } = await scene([{ name: "a" }]);
+      rules({ backends: [{ circuit: { maxConnections: 1, maxPendingRequests: 1 } }] });
+      workload("a").behave("silent");
+      const first = call();
+      await until("it is under way", 2_000, () => (workload("a").served === 1 ? true : undefined));
+      const ended = (await dialRaw(mesh.address("ns/shop/sa/web"))).send(getRequest());
+      ended.socket.end();
+      workload("a").behave(200);
+      workload("a").release();
+      expect((await first).what).toBe("200 a");
+      expect(await ended.receives("\r\n\r\na")).toMatch(/^HTTP\/1\.1 200 /);
+      await ended.isGone();
+    },
+  );
 
   it("outlierDetection: ejects the endpoint that fails, and only that, and tries it again later", async () => {
     const { rules, crowd, workload, advance, metric } = await scene(THREE);

@@ -1,5 +1,12 @@
-/** Tries to go on; answers whether it still waits. */
-export type Waiter = () => boolean;
+/** One who waits for a connection, or for a tunnel to open one through. */
+export interface Waiter {
+  /** Goes on, or is refused where that is not `worth` trying; answers whether it still waits. */
+  tryAgain(worth: boolean): boolean;
+  /** `ended`: sends no more, which a client that only ended its half says in the same words as one that left. */
+  readonly client: "here" | "ended" | "gone";
+  /** One that is `ended` is refused, so that another may wait. */
+  giveWay?(): void;
+}
 
 /** Closes a connection that serves nobody just now; answers whether there was one. */
 export type Spare = () => boolean;
@@ -22,6 +29,19 @@ export class ConnectionQueue {
     this.#makeRoom();
   }
 
+  /**
+   * Frees a place for another: that of one who is gone, or else of the first who may be. The latter is not refused any sooner, since a
+   * client that ended its half may well wait for its answer.
+   */
+  makePlace(): boolean {
+    const gone = this.#waiters.findIndex(({ client }) => client === "gone");
+    const index = gone === -1 ? this.#waiters.findIndex(({ client }) => client === "ended") : gone;
+    if (index === -1) return false;
+    const [waiter] = this.#waiters.splice(index, 1);
+    if (gone === -1) waiter?.giveWay?.();
+    return true;
+  }
+
   /** Where idle connections may be found. */
   offer(spare: Spare): () => void {
     this.#spares.add(spare);
@@ -34,7 +54,7 @@ export class ConnectionQueue {
     if (this.#isWaking) return;
     this.#isWaking = true;
     for (let first = this.#waiters[0]; first !== undefined; first = this.#waiters[0]) {
-      if (first()) {
+      if (first.tryAgain(true)) {
         this.#makeRoom();
         break;
       }

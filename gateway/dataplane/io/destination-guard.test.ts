@@ -3,8 +3,10 @@ import type { SnapshotBackend } from "../../../federation/model/snapshot.ts";
 import { BACKEND, OUTLIER } from "../../../test/fakes/guarded-entry.ts";
 import { westSnapshot } from "../../../test/fakes/rules.ts";
 import { compileRuleTables } from "../policy/rule-tables.ts";
+import type { Waiter } from "./connection-queue.ts";
 import { DestinationGuard } from "./destination-guard.ts";
 
+const WAITER: Waiter = { tryAgain: () => true, client: "here" };
 const FAILBACK = { delayMs: 1_000, rampMs: 0 };
 
 function guardWith(rule: Partial<SnapshotBackend>): DestinationGuard {
@@ -30,19 +32,30 @@ describe("the circuit of a destination", () => {
     expect(guard.mayConnect).toBe(true);
     guard.connected();
     expect(guard.mayConnect).toBe(false);
-    const connect = (name: string) => () => {
-      if (!guard.mayConnect) return true;
-      guard.connected();
-      went.push(name);
-      return false;
-    };
+    const connect = (name: string): Waiter => ({
+      tryAgain: () => {
+        if (!guard.mayConnect) return true;
+        guard.connected();
+        went.push(name);
+        return false;
+      },
+      client: "here",
+    });
     expect(["a", "b", "c"].map((name) => guard.wait(connect(name)))).toEqual([true, true, false]);
     guard.disconnected();
     expect([went, guard.load.pending, guard.mayConnect]).toEqual([["a"], 1, false]);
     guard.idle();
     guard.disconnected();
     expect([went, guard.load.pending]).toEqual([["a", "b"], 0]);
-    expect(guard.wait(() => true)).toBe(true);
+    expect(guard.wait(WAITER)).toBe(true);
+  });
+
+  it("has no more who wait than it may, even if one gives way and comes again", () => {
+    const guard = guardWith({ circuit: { maxConnections: 1, maxPendingRequests: 1 } });
+    const came: boolean[] = [];
+    const ended: Waiter = { ...WAITER, client: "ended", giveWay: () => void came.push(guard.wait(WAITER)) };
+    came.push(guard.wait(ended), guard.wait(WAITER));
+    expect([came, guard.load.pending]).toEqual([[true, true, false], 1]);
   });
 
   it("does not bound what only an observing rule would", () => {
@@ -53,7 +66,7 @@ describe("the circuit of a destination", () => {
 
   it("lets 4,096 wait where no rule says how many", () => {
     const guard = guardWith({ circuit: { maxConnections: 1 } });
-    const waiting = Array.from({ length: 4_097 }, () => guard.wait(() => true));
+    const waiting = Array.from({ length: 4_097 }, () => guard.wait(WAITER));
     expect(waiting.filter(Boolean)).toHaveLength(4_096);
     expect(waiting.at(-1)).toBe(false);
   });

@@ -96,7 +96,10 @@ export class DestinationGuard {
   /** Whether it may wait. */
   wait(waiter: Waiter): boolean {
     const limits = this.rule?.circuit ?? UNLIMITED;
-    if (this.#queue.length >= Math.min(limits.maxPendingRequests, MAX_WAITING)) return false;
+    const places = Math.min(limits.maxPendingRequests, MAX_WAITING);
+    // Looked at again: who gives way may have another request that waits.
+    if (this.#queue.length >= places && !(this.#queue.makePlace() && this.#queue.length < places))
+      return false;
     this.#queue.add(waiter);
     this.load.pending = this.#queue.length;
     return true;

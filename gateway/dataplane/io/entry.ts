@@ -22,6 +22,7 @@ import { pathOf, type RequestView } from "../routing/request-view.ts";
 import type { RouteTables } from "../routing/tables.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import type { AccessLog } from "./access-log.ts";
+import type { Waiter } from "./connection-queue.ts";
 import type { Counter, Metrics } from "./counters.ts";
 import { type EntryCounters, entryCounters } from "./entry-counters.ts";
 import { EntryDice } from "./entry-dice.ts";
@@ -295,19 +296,19 @@ export class Entry {
    * Says whether it is worth trying again: when a tunnel is ready, or, at the circuit's bound, when a connection is free. A waiter that
    * finds the bound reached answers that it still waits, and hears again.
    */
-  whenAvailable(target: EntryForward, waiter: (worth: boolean) => boolean): void {
+  whenAvailable(target: EntryForward, waiter: Waiter): void {
     const destination = this.guard.hasRules ? this.guard.destination(target) : undefined;
     if (destination?.mayConnect === false) {
-      if (destination.wait(() => waiter(true))) return;
+      if (destination.wait(waiter)) return;
       this.guard.beyondBound(target);
-      waiter(false);
+      waiter.tryAgain(false);
       return;
     }
     const upstream = this.upstream(target);
-    if (upstream === undefined) waiter(false);
+    if (upstream === undefined) waiter.tryAgain(false);
     else
       upstream.whenReady((worth) => {
-        if (waiter(worth)) this.whenAvailable(target, waiter);
+        if (waiter.tryAgain(worth)) this.whenAvailable(target, waiter);
       });
   }
 

@@ -355,18 +355,35 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
     const sampled = this.#sampledTrace();
     const stream = this.#late(target, mayReuse, sampled);
     if (stream !== undefined) return this.#send(stream);
-    this.socket.pause();
+    this.#await(target, mayReuse, sampled);
+  }
+
+  #await(target: EntryForward, mayReuse: boolean, sampled?: TraceContext): void {
+    const { entry } = this;
+    const downstream = this.#downstream;
     const turn = this.#turn;
-    this.entry.whenAvailable(target, (ready) => {
-      if (this.socket.destroyed || turn !== this.#turn) return false;
-      const reason = this.entry.recheck(target);
-      const mayTry = ready && reason === undefined;
-      const late = mayTry ? this.#late(target, mayReuse, sampled) : undefined;
-      if (late === undefined && mayTry && this.entry.isFull(target)) return true;
-      if (late === undefined) this.#cannotSend(reason ?? this.entry.unavailable(target));
-      else this.#send(late);
-      this.#downstream.resume();
-      return false;
+    const hasLeft = (): boolean => this.socket.destroyed || turn !== this.#turn;
+    downstream.watchEnd();
+    entry.whenAvailable(target, {
+      tryAgain: (ready) => {
+        if (hasLeft()) return false;
+        const reason = entry.recheck(target);
+        const mayTry = ready && reason === undefined;
+        const late = mayTry ? this.#late(target, mayReuse, sampled) : undefined;
+        if (late === undefined && mayTry && entry.isFull(target)) return true;
+        if (late === undefined) this.#cannotSend(reason ?? entry.unavailable(target));
+        else this.#send(late);
+        downstream.resume();
+        return false;
+      },
+      get client() {
+        if (hasLeft()) return "gone";
+        return downstream.hasEnded ? "ended" : "here";
+      },
+      giveWay: () => {
+        entry.guard.beyondBound(target);
+        this.#refuse(problem("circuit_open", "who ended its half gave its place to another that would wait"));
+      },
     });
   }
 

@@ -347,6 +347,26 @@ describe("a client that ends its half", () => {
     expect(behind.socket.acts).toEqual([]);
   });
 
+  it("is read on while its request goes nowhere, up to so many bytes", () => {
+    const scene = new Scene();
+    scene.hasWay = false;
+    scene.onServe = () => scene.down.watchEnd();
+    scene.send(LONG, "x".repeat(900));
+    expect(scene.socket.isPaused).toBe(false);
+    scene.down.halfClose();
+    expect([scene.down.hasEnded, scene.socket.acts]).toEqual([true, []]);
+    const other = new Scene();
+    other.hasWay = false;
+    other.onServe = () => other.down.watchEnd();
+    other.send(POST.replace("5", "99999"), "x".repeat(16_384));
+    expect(other.socket.isPaused).toBe(false);
+    other.send("y");
+    expect(other.socket.isPaused).toBe(true);
+    other.hasWay = true;
+    other.down.resume();
+    expect([other.body.length, other.socket.isPaused]).toEqual([16_385, false]);
+  });
+
   it("is not ended a second time", () => {
     const scene = new Scene().send(GET);
     scene.down.stop();

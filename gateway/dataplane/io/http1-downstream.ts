@@ -12,6 +12,8 @@ import { type EndWriter, writerOf } from "./end-writer.ts";
 import { abort, type RelayEnd } from "./relay.ts";
 
 const LINGER_MS = 2_000;
+// Read of a client whose request waits: most requests end within it, and only behind all that was sent is its end seen.
+const MAX_WATCHED_BYTES = 16 * 1024;
 const NO_DEADLINE = 0;
 
 /** What holds for all clients of one listener. */
@@ -67,6 +69,7 @@ export class Http1Downstream {
   readonly #body = new BodyForwarder();
   #isReleased = false;
   #halfClosed = false;
+  #watchesEnd = false;
   #pending: Buffer | undefined;
   /** Bytes of an unfinished head that were looked at already. */
   #scanned = 0;
@@ -215,7 +218,12 @@ export class Http1Downstream {
 
   #keep(buffer: Buffer, at: number): void {
     this.#pending = at === 0 ? buffer : buffer.subarray(at);
-    this.#socket.pause();
+    if (!this.#watchesEnd || this.#pending.length > MAX_WATCHED_BYTES) this.#socket.pause();
+  }
+
+  /** Until `resume`: the request under way goes nowhere yet, and a client that leaves meanwhile should be noticed. */
+  watchEnd(): void {
+    this.#watchesEnd = true;
   }
 
   // ---- towards the client -------------------------------------------------------------------------------------------
@@ -283,6 +291,7 @@ export class Http1Downstream {
 
   /** Goes on with what waits. */
   resume(): void {
+    this.#watchesEnd = false;
     this.#socket.resume();
     const pending = this.#pending;
     this.#pending = undefined;

@@ -343,18 +343,24 @@ export class Http2Exchange implements StreamHandler, TimedExchange, Bagged {
   #await(target: EntryForward): void {
     const { entry } = this.#host;
     this.#asking.pause();
-    entry.whenAvailable(target, (worth) => {
-      if (this.#isOver || this.#asking.isClosed) return false;
-      const reason = entry.recheck(target);
-      const mayTry = worth && reason === undefined;
-      const isSent = mayTry && this.#send(target, false);
-      if (!isSent && mayTry && entry.isFull(target)) return true;
-      if (!isSent) {
-        this.#noteFailure("connect-failure", undefined);
-        this.#tryFailed(reason ?? this.#unavailable(target));
-      }
-      this.#asking.resume();
-      return false;
+    const hasLeft = (): boolean => this.#isOver || this.#asking.isClosed;
+    entry.whenAvailable(target, {
+      tryAgain: (worth) => {
+        if (hasLeft()) return false;
+        const reason = entry.recheck(target);
+        const mayTry = worth && reason === undefined;
+        const isSent = mayTry && this.#send(target, false);
+        if (!isSent && mayTry && entry.isFull(target)) return true;
+        if (!isSent) {
+          this.#noteFailure("connect-failure", undefined);
+          this.#tryFailed(reason ?? this.#unavailable(target));
+        }
+        this.#asking.resume();
+        return false;
+      },
+      get client() {
+        return hasLeft() ? "gone" : "here";
+      },
     });
   }
 

@@ -77,13 +77,19 @@ export class TcpConnection implements Bagged {
     if (target.permit.wouldDeny) entry.counters.wouldDeny.value += 1;
     const stream = entry.open(target, ignore, extra);
     if (stream !== undefined) return this.#join(stream);
-    entry.whenAvailable(target, (ready) => {
-      if (this.socket.destroyed || this.#state === "abandoned") return false;
-      const late = ready ? entry.open(target, ignore, extra) : undefined;
-      if (late === undefined && ready && entry.isFull(target)) return true;
-      if (late === undefined) this.cut(entry.unavailable(target));
-      else this.#join(late);
-      return false;
+    const hasLeft = (): boolean => this.socket.destroyed || this.#state === "abandoned";
+    entry.whenAvailable(target, {
+      tryAgain: (ready) => {
+        if (hasLeft()) return false;
+        const late = ready ? entry.open(target, ignore, extra) : undefined;
+        if (late === undefined && ready && entry.isFull(target)) return true;
+        if (late === undefined) this.cut(entry.unavailable(target));
+        else this.#join(late);
+        return false;
+      },
+      get client() {
+        return hasLeft() ? "gone" : "here";
+      },
     });
   }
 
