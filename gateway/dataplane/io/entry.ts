@@ -94,7 +94,8 @@ export class Entry {
   readonly pseudonym: string;
   /** Rate limits, circuits, sessions and the choice among clusters. */
   guard: EntryGuard;
-  #rules: EntryRules;
+  /** As the tables are now; made when first asked for, since a change is seldom about more than a few of thousands of entries. */
+  #compiled: EntryRules | undefined;
   /** By route and target; as old as the rules. */
   #series = new Map<string, Map<string, RouteSeries>>();
   readonly #dice: EntryDice;
@@ -109,16 +110,23 @@ export class Entry {
     this.pseudonym = `isthmus-${key.caller.trustDomain}`;
     this.guard = this.#compileGuard();
     this.#dice = new EntryDice(env.random, (sources) => this.guard.pick(sources));
-    this.#rules = this.#compile();
-    this.#unsubscribe = env.tables.subscribe(() => {
+    this.#unsubscribe = env.tables.subscribe((tables) => this.#renew(tables));
+  }
+
+  #renew(tables: RouteTables | undefined): void {
+    this.#compiled = undefined;
+    // At once: limits that several processes share have to be known to them before the first request.
+    if (this.guard.hasRules || tables?.rules.has(serviceKey(this.key.service)) === true)
       this.guard = this.#compileGuard();
-      this.#rules = this.#compile();
-      this.#series = new Map();
-      // Their rules are of the past.
-      this.#routed.clear();
-      this.#dice.forget();
-      for (const listener of [...this.#onChange]) listener();
-    });
+    if (this.#series.size > 0) this.#series = new Map();
+    // Their rules are of the past.
+    if (this.#routed.size > 0) this.#routed.clear();
+    this.#dice.forget();
+    for (const listener of [...this.#onChange]) listener();
+  }
+
+  get #rules(): EntryRules {
+    return (this.#compiled ??= this.#compile());
   }
 
   onDecision(listener: () => void): () => void {
