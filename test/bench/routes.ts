@@ -17,7 +17,12 @@ const CALLS = 200_000;
 const WEB = id("west/shop/web");
 const RULES_PER_ROUTE = 16;
 
-const dice: Dice = { random: () => 0.4, split: () => 0.4, pick: (sources) => sources[0] };
+const dice: Dice = {
+  random: () => 0.4,
+  split: () => 0.4,
+  pick: (sources) => sources[0],
+  session: () => undefined,
+};
 
 /** Exact paths, prefixes, headers and methods in turns; the last rule takes the rest. */
 function routes(service: string, count: number): readonly SnapshotRoute[] {

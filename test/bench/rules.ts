@@ -55,7 +55,12 @@ function requestNs(rateLimits: readonly SnapshotRateLimit[], backends: readonly 
   });
   const guard = new EntryGuard({ caller: WEB, service: CART, port: 80 }, tables, shared, Math.random);
   const entry = compileEntry(tables, WEB, CART, 80);
-  const dice: Dice = { random: Math.random, split: Math.random, pick: (sources) => guard.pick(sources) };
+  const dice: Dice = {
+    random: Math.random,
+    split: Math.random,
+    pick: (sources) => guard.pick(sources),
+    session: (request) => guard.session(request),
+  };
   const view = requestView("GET / HTTP/1.1", "x-tier: free");
   return bestNs(ROUNDS, CALLS, (calls) => {
     for (let call = 0; call < calls; call++) {

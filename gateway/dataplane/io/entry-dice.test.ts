@@ -23,6 +23,7 @@ const diceFrom = (seed: number): EntryDice =>
   new EntryDice(
     () => seed,
     () => undefined,
+    () => undefined,
   );
 
 /** How many of so many draws fall below `share`. */

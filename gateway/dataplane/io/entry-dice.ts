@@ -8,11 +8,13 @@ const GOLDEN = 0.6180339887498949;
 export class EntryDice implements Dice {
   readonly random: () => number;
   readonly pick: Dice["pick"];
+  readonly session: Dice["session"];
   readonly #splits = new Map<CompiledRule, number>();
 
-  constructor(random: () => number, pick: Dice["pick"]) {
+  constructor(random: () => number, pick: Dice["pick"], session: Dice["session"]) {
     this.random = random;
     this.pick = pick;
+    this.session = session;
   }
 
   split(rule: CompiledRule): number {

@@ -3,13 +3,7 @@ import { serviceKey } from "../../../federation/model/service.ts";
 import { type FailedTries, nextTry } from "../balance/failed-tries.ts";
 import { pickShare } from "../balance/failover.ts";
 import { hashText } from "../balance/rendezvous.ts";
-import {
-  cookieValue,
-  decodeSession,
-  encodeSession,
-  isExpired,
-  opaqueName,
-} from "../balance/session-token.ts";
+import { decodeSession, encodeSession, isExpired, opaqueName } from "../balance/session-token.ts";
 import {
   type BackendRule,
   limitApplies,
@@ -20,8 +14,17 @@ import {
   ruleFor,
   type ServiceRules,
 } from "../policy/rule-tables.ts";
+import {
+  type BroughtSession,
+  broughtSession,
+  drawOf,
+  sentSession,
+  type Session,
+  sessionCookie,
+  sessionsInForce,
+} from "../policy/session.ts";
 import { type EntryForward, ofEndpoint, ofVersion, type Refuse } from "../routing/decide.ts";
-import type { RequestDecision } from "../routing/decide-request.ts";
+import type { ForwardRequest, RequestDecision } from "../routing/decide-request.ts";
 import type { RequestView } from "../routing/request-view.ts";
 import type { RouteTables } from "../routing/tables.ts";
 import type { CanaryMeter } from "./canary-meter.ts";
@@ -47,6 +50,7 @@ export class EntryGuard {
   readonly #service: string;
   readonly #rules: ServiceRules | undefined;
   readonly #limits: readonly ActiveLimit[];
+  readonly #sessions: readonly Session[];
   readonly #variants = new Map<string, EntryForward>();
   #lastTarget: EntryForward | undefined;
   #lastGuard: DestinationGuard | undefined;
@@ -62,6 +66,7 @@ export class EntryGuard {
       rules === undefined
         ? NO_LIMITS
         : limitsOf(rules, key.caller).map((limit) => ({ limit, limiter: guard.limiter(limit) }));
+    this.#sessions = sessionsInForce(rules?.backends ?? []);
   }
 
   /** Which of several clusters: by priority, weight and readiness. */
@@ -113,14 +118,12 @@ export class EntryGuard {
     return this.#rules !== undefined;
   }
 
-  /** What the rules make of a decision to forward: another version or endpoint, or a refusal. */
-  apply(
-    decision: Extract<RequestDecision, { readonly kind: "forward" }>,
-    request: RequestView,
-    sources: readonly EntryForward[],
-  ): RequestDecision {
+  /** What the rules make of a decision to forward: another version or endpoint, or a refusal. `all`: the entry's sources. */
+  apply(decision: ForwardRequest, request: RequestView, all: readonly EntryForward[]): RequestDecision {
     const rules = this.#rules;
     if (rules === undefined) return decision;
+    // A backend of a route that was chosen is not left again.
+    const sources = decision.routed?.sources ?? all;
     const pinned = this.#pinned(decision.target, request, sources, rules);
     const target = pinned ?? this.#ofRollout(decision.target, rules);
     const refusal = this.#limit(target, request);
@@ -141,7 +144,7 @@ export class EntryGuard {
     if (session === undefined || endpoint === undefined) return "";
     const { cluster } = this.destination(target);
     const now = this.#guard.wallMs;
-    const sent = this.#sent(session, request);
+    const sent = sentSession(session, request);
     const token = sent === undefined ? undefined : decodeSession(sent);
     const version = target.version === undefined ? undefined : opaqueName(target.version);
     if (
@@ -156,10 +159,7 @@ export class EntryGuard {
     // A value of the client's own needs no other.
     if (session.type === "Header")
       return sent === undefined || token !== undefined ? `${session.name}: ${value}\r\n` : "";
-    const maxAge = session.permanent
-      ? `; Max-Age=${Math.floor((session.absoluteTimeoutMs ?? 0) / 1_000)}`
-      : "";
-    return `set-cookie: ${session.name}=${value}; Path=/; HttpOnly; SameSite=Lax${maxAge}\r\n`;
+    return sessionCookie(session, value);
   }
 
   /** Measures requests to a rollout's canary; `undefined` for all others. */
@@ -213,18 +213,18 @@ export class EntryGuard {
     return this.#variant(`${target.id} v ${version}`, () => ofVersion(target, version), target);
   }
 
+  /** What a split between versions has to keep to. */
+  session(request: RequestView): BroughtSession | undefined {
+    if (this.#sessions.length === 0) return undefined;
+    return broughtSession(this.#sessions, request, this.#guard.wallMs);
+  }
+
   /** The rule that keeps sessions with an endpoint, where one is in force. */
-  sessionRule(target: EntryForward) {
+  sessionRule(target: EntryForward): Session | undefined {
     const rules = this.#rules;
     if (rules === undefined || rules.backends.length === 0) return undefined;
     const policy = ruleFor(rules.backends, target.destination);
     return policy === undefined || policy.observe ? undefined : policy.rule.session;
-  }
-
-  #sent(session: NonNullable<BackendRule["rule"]["session"]>, request: RequestView): string | undefined {
-    if (session.type === "Header") return request.header(session.name.toLowerCase());
-    const field = request.header("cookie");
-    return field === undefined ? undefined : cookieValue(field, session.name);
   }
 
   /** Where the request's session belongs, if that place may be used. */
@@ -235,7 +235,7 @@ export class EntryGuard {
     rules: ServiceRules,
   ): EntryForward | undefined {
     const session = this.sessionRule(target);
-    const sent = session === undefined ? undefined : this.#sent(session, request);
+    const sent = session === undefined ? undefined : sentSession(session, request);
     if (session === undefined || sent === undefined || sent === "") return undefined;
     const token = decodeSession(sent);
     if (token === undefined)
@@ -261,7 +261,7 @@ export class EntryGuard {
   #byValue(target: EntryForward, value: string, rules: ServiceRules): EntryForward {
     const hash = hashText(value);
     const name = `~${hash % SESSION_CLASSES}`;
-    const place = this.#ofRollout(target, rules, hash / 2 ** 32);
+    const place = this.#ofRollout(target, rules, drawOf(hash));
     return this.#variant(`${place.id} e ${name}`, () => ofEndpoint(place, name), place);
   }
 

@@ -109,7 +109,11 @@ export class Entry {
     this.counters = entryCounters(key, env.metrics);
     this.pseudonym = `isthmus-${key.caller.trustDomain}`;
     this.guard = this.#compileGuard();
-    this.#dice = new EntryDice(env.random, (sources) => this.guard.pick(sources));
+    this.#dice = new EntryDice(
+      env.random,
+      (sources) => this.guard.pick(sources),
+      (request) => this.guard.session(request),
+    );
     this.#unsubscribe = env.tables.subscribe((tables) => this.#renew(tables));
   }
 

@@ -16,6 +16,7 @@ import {
   type UrlRewrite,
 } from "../../../federation/model/traffic-route.ts";
 import type { WorkloadPattern } from "../../../federation/model/workload-pattern.ts";
+import { opaqueName } from "../balance/session-token.ts";
 import type { BudgetLimits } from "../policy/retry-budget.ts";
 import { compileEdits, type HeadEdits } from "./head-edits.ts";
 
@@ -54,6 +55,8 @@ export type BackendSelector = SnapshotRouteTarget;
 
 export interface CompiledBackend {
   readonly selector: BackendSelector;
+  /** How sessions name the selector's version. */
+  readonly versionName: string | undefined;
   readonly weight: number;
   /** The rule's and the backend's own. */
   readonly edits: BackendEdits;
@@ -102,7 +105,7 @@ export function compileRule(route: SnapshotRoute, rule: SnapshotRouteRule, index
     label: `${routeName}/${name}`,
     redirect: redirect === undefined ? undefined : { statusCode: DEFAULT_REDIRECT_STATUS, ...redirect },
     backends,
-    totalWeight: backends.reduce((sum, { weight }) => sum + weight, 0),
+    totalWeight: sumOfWeights(backends),
     mirrors: filters.flatMap((filter) =>
       filter.type === "RequestMirror"
         ? [{ selector: filter.requestMirror.backendRef, share: shareOf(filter.requestMirror) }]
@@ -118,7 +121,8 @@ export function compileRule(route: SnapshotRoute, rule: SnapshotRouteRule, index
 
 function compileBackend(backend: SnapshotRouteBackend, { filters = [] }: SnapshotRouteRule): CompiledBackend {
   const { weight = 1, filters: own = [], ...selector } = backend;
-  return { selector, weight, edits: compileBackendEdits(filters, own) };
+  const versionName = selector.version === undefined ? undefined : opaqueName(selector.version);
+  return { selector, versionName, weight, edits: compileBackendEdits(filters, own) };
 }
 
 type Editing =
@@ -189,10 +193,20 @@ function shareOf({ percent, fraction }: Share): number {
   return fraction === undefined ? 1 : fraction.numerator / (fraction.denominator ?? 100);
 }
 
+export function sumOfWeights(backends: readonly CompiledBackend[]): number {
+  return backends.reduce((sum, { weight }) => sum + weight, 0);
+}
+
+/** Among what a draw decides. */
+export type WeightedBackends = Pick<CompiledRule, "backends" | "totalWeight">;
+
 /** The backend of a draw in [0, 1); the caller makes sure that some weight is not zero. */
-export function backendAt(rule: CompiledRule, draw: number): CompiledBackend | undefined {
-  let rest = draw * rule.totalWeight;
-  for (const backend of rule.backends) {
+export function backendAt(
+  { backends, totalWeight }: WeightedBackends,
+  draw: number,
+): CompiledBackend | undefined {
+  let rest = draw * totalWeight;
+  for (const backend of backends) {
     if (rest < backend.weight) return backend;
     rest -= backend.weight;
   }

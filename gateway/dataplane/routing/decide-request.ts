@@ -2,18 +2,22 @@ import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { serviceKey, type ServiceName } from "../../../federation/model/service.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { matchWorkload } from "../../../federation/model/workload-pattern.ts";
+import { opaqueName, type SessionTarget } from "../balance/session-token.ts";
+import type { BroughtSession } from "../policy/session.ts";
 import {
   backendAt,
   type BackendEdits,
   type BackendSelector,
+  type CompiledBackend,
   type CompiledFault,
   type CompiledRule,
   ownSelector,
+  sumOfWeights,
 } from "./compile-rule.ts";
 import { decideImport, decideSources, type EntryForward, ofVersion, refuse, type Refuse } from "./decide.ts";
 import { redirectLocation } from "./redirect.ts";
 import type { RequestView } from "./request-view.ts";
-import type { RouteTable } from "./route-table.ts";
+import type { Found, RouteTable } from "./route-table.ts";
 import { importOf, type RouteTables } from "./tables.ts";
 
 /** Where chance decides, and what is known of the clusters that have the service. */
@@ -24,6 +28,8 @@ export interface Dice {
   split(rule: CompiledRule): number;
   /** One of several clusters, by priority, weight and readiness. */
   pick(sources: readonly EntryForward[]): EntryForward | undefined;
+  /** The session that a request brings; asked only where several backends are to choose from. */
+  session(request: RequestView): BroughtSession | undefined;
 }
 
 /** Go on to `target`. */
@@ -130,7 +136,7 @@ export function decideRequest(rules: EntryRules, request: RequestView, dice: Dic
     const { statusCode: status = 302 } = rule.redirect;
     return { kind: "redirect", rule, status, location: redirectLocation(rule.redirect, request, prefix) };
   }
-  return forward(rules, rule, prefix, fault.delayMs, dice);
+  return forward(rules, request, found, fault.delayMs, dice);
 }
 
 /** What the observing rules would have done with the request; `undefined` where there are none. */
@@ -146,15 +152,15 @@ const NO_SOURCE: Refuse = refuse("no_route", "nothing stands behind the service"
 
 function forward(
   rules: EntryRules,
-  rule: CompiledRule,
-  prefix: string,
+  request: RequestView,
+  { rule, prefix }: Found<CompiledRule>,
   delayMs: number,
   dice: Dice,
 ): RequestDecision {
   let selector: BackendSelector | undefined;
   let { edits } = rule;
   if (rule.backends.length > 0) {
-    const backend = rule.totalWeight === 0 ? undefined : backendAt(rule, dice.split(rule));
+    const backend = rule.totalWeight === 0 ? undefined : chooseBackend(rules, request, rule, dice);
     if (backend === undefined)
       return refuse("route_backend_missing", `every weight of rule ${rule.name} of ${rule.route} is 0`);
     ({ selector, edits } = backend);
@@ -165,6 +171,40 @@ function forward(
   if (target === undefined) return NO_SOURCE;
   const mirrors = rule.mirrors.length === 0 ? NO_MIRRORS : drawMirrors(rules, rule, dice);
   return { kind: "forward", target, routed: { rule, edits, prefix, delayMs, mirrors, sources } };
+}
+
+/** A session comes before the weights, as long as its backend has any (GEP-1619). */
+function chooseBackend(
+  rules: EntryRules,
+  request: RequestView,
+  rule: CompiledRule,
+  dice: Dice,
+): CompiledBackend | undefined {
+  const session = rule.backends.length > 1 ? dice.session(request) : undefined;
+  if (session === undefined) return backendAt(rule, dice.split(rule));
+  if (typeof session === "number") return backendAt(rule, session);
+  const kept = backendsOfSession(rules, rule, session);
+  if (kept.length === 0 || kept.length === rule.backends.length) return backendAt(rule, dice.split(rule));
+  // Outside the sequence of those who are free to choose, whose shares it would bend.
+  return backendAt({ backends: kept, totalWeight: sumOfWeights(kept) }, dice.random());
+}
+
+/** Backends of the session's version: those that its cluster has, else, as the version is worth more than the endpoint, all. */
+function backendsOfSession(
+  rules: EntryRules,
+  { backends }: CompiledRule,
+  { cluster, version }: SessionTarget,
+): readonly CompiledBackend[] {
+  const ofVersions: CompiledBackend[] = [];
+  const atHome: CompiledBackend[] = [];
+  for (const backend of backends) {
+    if (backend.weight === 0 || backend.versionName !== version) continue;
+    const sources = rules.resolve(backend.selector);
+    if ("kind" in sources) continue;
+    ofVersions.push(backend);
+    if (sources.some(({ destination }) => opaqueName(destination) === cluster)) atHome.push(backend);
+  }
+  return atHome.length > 0 || version === undefined ? atHome : ofVersions;
 }
 
 /** A mirror that leads nowhere is left out: it must never harm the request. */
