@@ -190,6 +190,20 @@ describe.each(PROTOCOLS)("BackendTrafficPolicy, by %s", (protocol) => {
     expect((await call()).headers.get("set-cookie")).toBeNull();
   });
 
+  it("mode observe: counts requests whose session it would follow, and those that it would begin one for", async () => {
+    const { rules, calls, call, metric } = await scene(TWO);
+    const session = { name: "sid", type: "Cookie", permanent: false } as const;
+    const counted = (verdict: string) =>
+      metric(`isthmus_rule_verdicts_total{rule="west/shop/policy",verdict="${verdict}",mode="observe"}`);
+    rules({ backends: [{ session }] });
+    const sent = { cookie: (await call()).headers.get("set-cookie")?.split(";")[0] ?? "" };
+    rules({ backends: [{ mode: "observe", session }] });
+    await calls(3);
+    expect([counted("session_kept"), counted("session_begun")]).toEqual([0, 3]);
+    expect((await call(sent)).headers.get("set-cookie")).toBeNull();
+    expect([counted("session_kept"), counted("session_begun")]).toEqual([1, 3]);
+  });
+
   it("outlierDetection.maxEjectionPercent: never ejects more than that part", async () => {
     const { rules, calls, workload } = await scene(TWO);
     rules({ backends: [{ outlier }] });
@@ -366,11 +380,15 @@ describe.each(PROTOCOLS)(
       expect(await returned()).toBe(200);
     });
 
-    it("mode observe: leaves the clusters their shares", async () => {
-      const { rules, calls } = await scene([{ name: "a" }], { inNorth: [{ name: "n" }] });
+    it("mode observe: leaves the clusters their shares, and counts what would go elsewhere", async () => {
+      const { rules, calls, metric } = await scene([{ name: "a" }], { inNorth: [{ name: "n" }] });
       const northFirst = [[{ cluster: "north", weight: 1 }], [{ cluster: "east", weight: 1 }]];
       rules({ backends: [{ mode: "observe", failover: { ...failover, levels: northFirst } }] });
-      expect(Object.keys(await calls(60)).toSorted()).toEqual(["200 a", "200 n"]);
+      const verdict =
+        'isthmus_rule_verdicts_total{rule="west/shop/policy",verdict="failover",mode="observe"}';
+      const { "200 a": a = 0, "200 n": n = 0 } = await calls(60);
+      expect([a > 0, n > 0, a + n]).toEqual([true, true, 60]);
+      expect(metric(verdict)).toBe(a);
       rules({ backends: [{ failover: { ...failover, levels: northFirst } }] });
       expect(await calls(30)).toEqual({ "200 n": 30 });
     });

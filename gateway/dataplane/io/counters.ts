@@ -62,7 +62,7 @@ export class Metrics {
   );
   readonly ruleVerdicts = new CounterFamily(
     "isthmus_rule_verdicts_total",
-    "Requests that a RateLimit or BackendTrafficPolicy refused, or would refuse where it observes, and endpoints ejected",
+    "What a RateLimit or BackendTrafficPolicy refused and ejected, or would refuse, eject, move or keep where it observes",
   );
 
   readonly tunnels = new CounterFamily(

@@ -40,6 +40,8 @@ export class DestinationGuard {
   /** Endpoints that serve, as far as is known. */
   ready = 0;
   #state: destination.DestinationState = destination.ADMITTED;
+  /** The same by a policy that only observes, which has a failback of its own. */
+  #observedState: destination.DestinationState = destination.ADMITTED;
   /** Of the service there as a whole. */
   #whole: outlier.OutlierState = outlier.ADMITTING;
   readonly #endpoints = new Map<string, outlier.OutlierState>();
@@ -206,19 +208,23 @@ export class DestinationGuard {
 
   // ---- failover -----------------------------------------------------------------------------------------------------
 
-  /** What part of its readiness counts now, and what is known without hysteresis. */
+  /** What part of its readiness counts now, or would by a policy that observes, and what is known without hysteresis. */
   weigh(
     readiness: Readiness | undefined,
     now: number,
     failback: FailbackConfig,
+    isObserved = false,
   ): { readonly readiness: number; readonly rawReadiness: number } {
     const config = this.rule?.rule.outlier;
     if (config !== undefined) this.#whole = outlier.transition(this.#whole, "tick", now, config, true);
-    const isOut = this.rule?.observe !== true && this.#whole.kind === "ejected";
+    const isJudged = isObserved || this.rule?.observe !== true;
     const part = readiness === undefined ? 1 : readiness.total === 0 ? 0 : readiness.ready / readiness.total;
-    const raw = isOut ? 0 : part;
-    this.#state = destination.transition(this.#state, raw > 0 ? "ready" : "unready", now, failback);
-    return { readiness: raw * destination.admittedPart(this.#state, now, failback), rawReadiness: raw };
+    const raw = isJudged && this.#whole.kind === "ejected" ? 0 : part;
+    const before = isObserved ? this.#observedState : this.#state;
+    const state = destination.transition(before, raw > 0 ? "ready" : "unready", now, failback);
+    if (isObserved) this.#observedState = state;
+    else this.#state = state;
+    return { readiness: raw * destination.admittedPart(state, now, failback), rawReadiness: raw };
   }
 }
 

@@ -170,7 +170,7 @@ describe("a rate limit at the entry", () => {
     const passes = (requests: number, afterMs: number): boolean => {
       const guard = scene.guardBy({ rateLimits: [{ ...LIMIT, requests }] });
       scene.clock.advance(afterMs);
-      return guard.applyToConnection(scene.east) === scene.east;
+      return guard.applyToConnection(scene.east, scene.sources) === scene.east;
     };
     expect([passes(1, 0), passes(10, 0), passes(10, 100), passes(1, 0), passes(1, 100)]).toEqual([
       true,
@@ -183,11 +183,13 @@ describe("a rate limit at the entry", () => {
 
   it("holds for connections of which no request is looked at, unless it asks for a field", () => {
     const scene = withLimits({});
-    expect(scene.guard.applyToConnection(scene.east)).toBe(scene.east);
-    expect(scene.guard.applyToConnection(scene.east)).toMatchObject({ problem: { name: "rate_limited" } });
+    expect(scene.guard.applyToConnection(scene.east, scene.sources)).toBe(scene.east);
+    expect(scene.guard.applyToConnection(scene.east, scene.sources)).toMatchObject({
+      problem: { name: "rate_limited" },
+    });
     const byField = withLimits({ from: [{ header: { name: "x-tier", value: "free" } }] });
     for (let count = 0; count < 3; count++)
-      expect(byField.guard.applyToConnection(byField.east)).toBe(byField.east);
+      expect(byField.guard.applyToConnection(byField.east, byField.sources)).toBe(byField.east);
   });
 });
 
@@ -224,7 +226,7 @@ describe("where a request goes", () => {
 
   it("is a connection's by the rollout, too", () => {
     const { guard, east } = guardedEntry({ rollouts: [CANARY] });
-    expect(guard.applyToConnection(east)).toMatchObject({ version: "v2" });
+    expect(guard.applyToConnection(east, [east])).toMatchObject({ version: "v2" });
   });
 
   it("is known with its endpoints from the first request on, and as they change", () => {

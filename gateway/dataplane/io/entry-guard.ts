@@ -1,15 +1,11 @@
-import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { serviceKey } from "../../../federation/model/service.ts";
 import { type FailedTries, nextTry } from "../balance/failed-tries.ts";
 import { pickShare } from "../balance/failover.ts";
 import { hashText } from "../balance/rendezvous.ts";
-import { decodeSession, encodeSession, isExpired, opaqueName } from "../balance/session-token.ts";
+import { decodeSession, isExpired, opaqueName } from "../balance/session-token.ts";
 import {
   type BackendRule,
-  limitApplies,
   type RequestFields,
-  type LimitRule,
-  limitsOf,
   type RolloutRule,
   ruleFor,
   type ServiceRules,
@@ -20,28 +16,22 @@ import {
   drawOf,
   sentSession,
   type Session,
-  sessionCookie,
+  sessionField,
   sessionsInForce,
 } from "../policy/session.ts";
-import { type EntryForward, ofEndpoint, ofVersion, type Refuse } from "../routing/decide.ts";
+import type { EntryForward, Refuse } from "../routing/decide.ts";
 import type { ForwardRequest, RequestDecision } from "../routing/decide-request.ts";
 import type { RequestView } from "../routing/request-view.ts";
 import type { RouteTables } from "../routing/tables.ts";
 import type { CanaryMeter } from "./canary-meter.ts";
 import type { DestinationGuard } from "./destination-guard.ts";
 import type { EntryKey } from "./entry.ts";
-import type { Guard, Limiter } from "./guard.ts";
+import { EntryLimits } from "./entry-limits.ts";
+import type { Division, Guard } from "./guard.ts";
+import { TargetVariants } from "./target-variants.ts";
 
-interface ActiveLimit {
-  readonly limit: LimitRule;
-  readonly limiter: Limiter;
-}
-
-// Variants of a target (versions, pinned endpoints) that are remembered, so that a request makes none of its own.
-const MAX_VARIANTS = 4_096;
 /** A header's own values fall into so many classes, each with a place of its own. */
 const SESSION_CLASSES = 256;
-const NO_LIMITS: readonly ActiveLimit[] = [];
 
 /** The rules as they concern one workload's way to one service: arranged when they change, asked by every request. */
 export class EntryGuard {
@@ -49,9 +39,11 @@ export class EntryGuard {
   readonly #random: () => number;
   readonly #service: string;
   readonly #rules: ServiceRules | undefined;
-  readonly #limits: readonly ActiveLimit[];
+  readonly #limits: EntryLimits;
   readonly #sessions: readonly Session[];
-  readonly #variants = new Map<string, EntryForward>();
+  /** Whether a rule that observes has to be asked of every request. */
+  readonly #observes: boolean;
+  readonly #variants = new TargetVariants();
   #lastTarget: EntryForward | undefined;
   #lastGuard: DestinationGuard | undefined;
   #lastRule: BackendRule | undefined;
@@ -62,17 +54,18 @@ export class EntryGuard {
     this.#service = serviceKey(key.service);
     const rules = tables?.rules.get(this.#service);
     this.#rules = rules;
-    this.#limits =
-      rules === undefined
-        ? NO_LIMITS
-        : limitsOf(rules, key.caller).map((limit) => ({ limit, limiter: guard.limiter(limit) }));
+    this.#limits = new EntryLimits(guard, this.#service, rules, key.caller);
     this.#sessions = sessionsInForce(rules?.backends ?? []);
+    this.#observes =
+      rules?.backends.some(
+        ({ observe, rule: { failover, session } }) => observe && (failover ?? session) !== undefined,
+      ) === true;
   }
 
   /** Which of several clusters: by priority, weight and readiness. */
   pick(sources: readonly EntryForward[]): EntryForward | undefined {
     if (sources.length < 2) return sources[0];
-    return sources[pickShare(this.#guard.shares(this.#service, this.#rules, sources), this.#random())];
+    return sources[pickShare(this.#division(sources).parts, this.#random())];
   }
 
   /** Where another try goes: not where tries have failed, as long as the rules leave anything else. */
@@ -80,11 +73,7 @@ export class EntryGuard {
     if (sources.length < 2) return target;
     const leavesEndpoint = failed.leaves(target.destination, this.#guard.env.choosable(target));
     const hasFailed = sources.map(({ destination }) => failed.has(destination));
-    const choice = nextTry(
-      this.#guard.shares(this.#service, this.#rules, sources),
-      hasFailed,
-      leavesEndpoint,
-    );
+    const choice = nextTry(this.#division(sources).parts, hasFailed, leavesEndpoint);
     if (choice === "same") return target;
     const others = choice === "others" ? sources.filter((_, index) => hasFailed[index] !== true) : sources;
     const shares = choice === "others" ? this.#guard.sharesAmong(this.#service, this.#rules, others) : choice;
@@ -124,18 +113,23 @@ export class EntryGuard {
     if (rules === undefined) return decision;
     // A backend of a route that was chosen is not left again.
     const sources = decision.routed?.sources ?? all;
-    const pinned = this.#pinned(decision.target, request, sources, rules);
+    const session = this.#backend(decision.target, false);
+    const pinned = session && this.#pinned(session, decision.target, request, sources, rules);
     const target = pinned ?? this.#ofRollout(decision.target, rules);
-    const refusal = this.#limit(target, request);
+    const refusal = this.#limits.take(target, request);
     if (refusal !== undefined) return refusal;
+    if (this.#observes && pinned === undefined) this.#observe(decision.target, sources, rules, request);
     return target === decision.target ? decision : { ...decision, target };
   }
 
   /** For connections of which no request is looked at. */
-  applyToConnection(target: EntryForward): EntryForward | Refuse {
+  applyToConnection(target: EntryForward, sources: readonly EntryForward[]): EntryForward | Refuse {
     if (this.#rules === undefined) return target;
     const versioned = this.#ofRollout(target, this.#rules);
-    return this.#limit(versioned, NO_FIELDS) ?? versioned;
+    const refusal = this.#limits.take(versioned, NO_FIELDS);
+    if (refusal !== undefined) return refusal;
+    if (this.#observes) this.#observe(target, sources, this.#rules);
+    return versioned;
   }
 
   /** Fields that make the client come back to the same endpoint; empty where it does already, or no rule asks for it. */
@@ -143,23 +137,9 @@ export class EntryGuard {
     const session = this.sessionRule(target);
     if (session === undefined || endpoint === undefined) return "";
     const { cluster } = this.destination(target);
-    const now = this.#guard.wallMs;
-    const sent = sentSession(session, request);
-    const token = sent === undefined ? undefined : decodeSession(sent);
-    const version = target.version === undefined ? undefined : opaqueName(target.version);
-    if (
-      token?.cluster === cluster &&
-      token.endpoint === endpoint &&
-      token.version === version &&
-      !isExpired(token, now, session.absoluteTimeoutMs)
-    )
-      return "";
-    const sinceS = Math.floor(now / 1_000);
-    const value = encodeSession({ cluster, endpoint, sinceS, ...(version === undefined ? {} : { version }) });
-    // A value of the client's own needs no other.
-    if (session.type === "Header")
-      return sent === undefined || token !== undefined ? `${session.name}: ${value}\r\n` : "";
-    return sessionCookie(session, value);
+    const version = target.version === undefined ? {} : { version: opaqueName(target.version) };
+    const place = { cluster, endpoint, ...version };
+    return sessionField(session, place, sentSession(session, request), this.#guard.wallMs);
   }
 
   /** Measures requests to a rollout's canary; `undefined` for all others. */
@@ -179,8 +159,7 @@ export class EntryGuard {
   }
 
   observed(rule: string, verdict: string, detail: string): void {
-    this.#guard.count(rule, verdict, true);
-    this.#guard.env.events.access("rule_observed", { rule, verdict, service: this.#service, detail });
+    this.#guard.observed(this.#service, rule, verdict, detail);
   }
 
   enforced(rule: string, verdict: string): void {
@@ -192,7 +171,7 @@ export class EntryGuard {
     const rollout = this.#rollout(target, rules);
     if (rollout === undefined) return target;
     const draw = given ?? this.#random();
-    return this.#withVersion(target, draw * 100 < rollout.weight ? rollout.canary : rollout.stable);
+    return this.#variants.ofVersion(target, draw * 100 < rollout.weight ? rollout.canary : rollout.stable);
   }
 
   /** A session stays with its version of a rollout as long as that gets anything; one of before the rollout is stable. */
@@ -201,16 +180,12 @@ export class EntryGuard {
     if (rollout === undefined) return home;
     const isCanary = version === opaqueName(rollout.canary);
     if (rollout.weight === (isCanary ? 0 : 100)) return undefined;
-    return this.#withVersion(home, isCanary ? rollout.canary : rollout.stable);
+    return this.#variants.ofVersion(home, isCanary ? rollout.canary : rollout.stable);
   }
 
   #rollout(target: EntryForward, { rollouts }: ServiceRules): RolloutRule["rule"] | undefined {
     if (rollouts.length === 0 || target.version !== undefined) return undefined;
     return ruleFor(rollouts, target.destination)?.rule;
-  }
-
-  #withVersion(target: EntryForward, version: string): EntryForward {
-    return this.#variant(`${target.id} v ${version}`, () => ofVersion(target, version), target);
   }
 
   /** What a split between versions has to keep to. */
@@ -221,39 +196,50 @@ export class EntryGuard {
 
   /** The rule that keeps sessions with an endpoint, where one is in force. */
   sessionRule(target: EntryForward): Session | undefined {
-    const rules = this.#rules;
-    if (rules === undefined || rules.backends.length === 0) return undefined;
-    const policy = ruleFor(rules.backends, target.destination);
-    return policy === undefined || policy.observe ? undefined : policy.rule.session;
+    return this.#backend(target, false)?.rule.session;
   }
 
-  /** Where the request's session belongs, if that place may be used. */
+  /** The policy about a target, if it observes or is in force, as asked. */
+  #backend(target: EntryForward, observe: boolean): BackendRule | undefined {
+    const backends = this.#rules?.backends;
+    if (backends === undefined || backends.length === 0) return undefined;
+    const policy = ruleFor(backends, target.destination);
+    return policy?.observe === observe ? policy : undefined;
+  }
+
+  /** Where the policy sends the request's session, if that place may be used. */
   #pinned(
+    policy: BackendRule,
     target: EntryForward,
-    request: RequestView,
+    request: RequestFields,
     sources: readonly EntryForward[],
     rules: ServiceRules,
   ): EntryForward | undefined {
-    const session = this.sessionRule(target);
-    const sent = session === undefined ? undefined : sentSession(session, request);
+    const { session } = policy.rule;
+    const sent = session && sentSession(session, request);
     if (session === undefined || sent === undefined || sent === "") return undefined;
     const token = decodeSession(sent);
     if (token === undefined)
       return session.type === "Header" ? this.#byValue(target, sent, rules) : undefined;
     if (isExpired(token, this.#guard.wallMs, session.absoluteTimeoutMs)) return undefined;
-    const home = this.#home(token.cluster, target, sources);
+    const home = this.#home(token.cluster, target, sources, policy.observe);
     if (home === undefined || this.destination(home).isEjected(token.endpoint, this.#guard.env.now()))
       return undefined;
     const place = this.#ofSession(home, rules, token.version);
-    if (place === undefined) return undefined;
-    return this.#variant(`${place.id} e ${token.endpoint}`, () => ofEndpoint(place, token.endpoint), place);
+    return place && this.#variants.ofEndpoint(place, token.endpoint);
   }
 
   /** The source of that cluster, while it gets traffic at all. */
-  #home(cluster: string, target: EntryForward, sources: readonly EntryForward[]): EntryForward | undefined {
+  #home(
+    cluster: string,
+    target: EntryForward,
+    sources: readonly EntryForward[],
+    observe: boolean,
+  ): EntryForward | undefined {
     if (this.destination(target).cluster === cluster) return target;
     const index = sources.findIndex((source) => this.destination(source).cluster === cluster);
-    const shares = this.#guard.shares(this.#service, this.#rules, sources);
+    const { parts, observed } = this.#division(sources);
+    const shares = observe && observed !== undefined ? observed.parts : parts;
     return (shares[index] ?? 0) > 0 ? sources[index] : undefined;
   }
 
@@ -262,39 +248,51 @@ export class EntryGuard {
     const hash = hashText(value);
     const name = `~${hash % SESSION_CLASSES}`;
     const place = this.#ofRollout(target, rules, drawOf(hash));
-    return this.#variant(`${place.id} e ${name}`, () => ofEndpoint(place, name), place);
+    return this.#variants.ofEndpoint(place, name);
   }
 
-  #variant(id: string, make: () => EntryForward, base: EntryForward): EntryForward {
-    const known = this.#variants.get(id);
-    // The permit of a base is as old as the rules it was made by.
-    if (known !== undefined && known.permit === base.permit) return known;
-    if (this.#variants.size >= MAX_VARIANTS) this.#variants.clear();
-    const made = make();
-    this.#variants.set(id, made);
-    return made;
+  #division(sources: readonly EntryForward[]): Division {
+    return this.#guard.division(this.#service, this.#rules, sources);
   }
 
-  #limit(target: EntryForward, fields: RequestFields): Refuse | undefined {
-    for (const { limit, limiter } of this.#limits) {
-      if (!limitApplies(limit, target.destination, target.version, fields)) continue;
-      const waitMs = limiter.take(this.#guard.env.now());
-      if (waitMs === 0) continue;
-      if (limit.observe) {
-        this.observed(limit.name, "limited", "a rate limit is reached");
-        continue;
-      }
-      this.enforced(limit.name, "limited");
-      const retryAfterS = Math.max(1, Math.ceil(Math.min(waitMs, MAX_RETRY_MS) / 1_000));
-      return { kind: "refuse", problem: limited(limit), retryAfterS };
-    }
-    return undefined;
+  /** Counts what rules that only observe would do with what goes to `target`. */
+  #observe(
+    target: EntryForward,
+    sources: readonly EntryForward[],
+    rules: ServiceRules,
+    request?: RequestFields,
+  ): void {
+    const isKept = request !== undefined && this.#observeSession(target, sources, rules, request);
+    if (!isKept && sources.length > 1) this.#observeFailover(target, sources);
+  }
+
+  /** Whether the request would go by its session, and not by what divides the traffic. */
+  #observeSession(
+    target: EntryForward,
+    sources: readonly EntryForward[],
+    rules: ServiceRules,
+    request: RequestFields,
+  ): boolean {
+    const policy = this.#backend(target, true);
+    if (policy?.rule.session === undefined) return false;
+    const { name, type } = policy.rule.session;
+    const place = this.#pinned(policy, target, request, sources, rules);
+    if (place !== undefined)
+      this.observed(policy.name, "session_kept", `${type} ${name} leads to ${place.destination}`);
+    // An empty header is a value of the client's own, too.
+    else if (type === "Cookie" || sentSession(policy.rule.session, request) !== "")
+      this.observed(policy.name, "session_begun", `${type} ${name} would be given`);
+    return place !== undefined;
+  }
+
+  /** So much of a cluster's traffic as its share would be smaller, and all of it where it would get none. */
+  #observeFailover(target: EntryForward, sources: readonly EntryForward[]): void {
+    const { parts, observed } = this.#division(sources);
+    if (observed === undefined) return;
+    const index = sources.indexOf(target);
+    if (this.#random() * (parts[index] ?? 0) < (observed.parts[index] ?? 0)) return;
+    this.observed(observed.rule, "failover", `another cluster than ${target.destination}`);
   }
 }
 
-const MAX_RETRY_MS = 3_600_000;
 const NO_FIELDS: RequestFields = { header: () => undefined };
-
-function limited({ name }: LimitRule): Problem {
-  return problem("rate_limited", `RateLimit ${name}`);
-}

@@ -207,7 +207,7 @@ export class Entry {
     if (target === undefined) return refuse("no_route", "no source");
     const refusal = this.#isJudgedHere(target) ? this.#arrivalRefusal(target, null) : undefined;
     return refusal === undefined
-      ? this.guard.applyToConnection(target)
+      ? this.guard.applyToConnection(target, sources)
       : { kind: "refuse", problem: refusal };
   }
 

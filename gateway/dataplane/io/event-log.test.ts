@@ -57,4 +57,10 @@ describe("the event log", () => {
     expect(log.of("peer_refused")).toHaveLength(1);
     expect(log.of("tunnel_opened")).toHaveLength(1);
   });
+
+  it("keeps the lines of one kind of an event when another kind of it floods", () => {
+    for (let count = 0; count < 1_000; count++) events.access("rule_observed", { verdict: "a" }, "kind a");
+    events.access("rule_observed", { verdict: "b" }, "kind b");
+    expect(log.of("rule_observed")).toHaveLength(51);
+  });
 });

@@ -26,8 +26,9 @@ export class EventLog {
     this.#now = now;
   }
 
-  access(event: string, fields: LogFields): void {
-    const allowance = this.#admit(event);
+  /** `kind`: of an event that is said of very different things, so that each has its allowance. */
+  access(event: string, fields: LogFields, kind = event): void {
+    const allowance = this.#admit(kind);
     if (allowance !== undefined) this.#log.info(event, withSuppressed(fields, allowance));
   }
 
@@ -39,10 +40,10 @@ export class EventLog {
     this.#log.warn(event, withSuppressed(about, allowance));
   }
 
-  #admit(event: string): Allowance | undefined {
+  #admit(kind: string): Allowance | undefined {
     const now = this.#now();
-    const allowance = this.#allowances.get(event) ?? { windowStart: now, written: 0, suppressed: 0 };
-    this.#allowances.set(event, allowance);
+    const allowance = this.#allowances.get(kind) ?? { windowStart: now, written: 0, suppressed: 0 };
+    this.#allowances.set(kind, allowance);
     if (now - allowance.windowStart >= WINDOW_MS) {
       allowance.windowStart = now;
       allowance.written = 0;

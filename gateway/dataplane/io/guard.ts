@@ -45,8 +45,14 @@ const LOCAL_FIRST: { readonly local: Place; readonly other: Place } = {
 /** Clusters that no level names come after all that one names. */
 const UNNAMED: Place = { priority: Number.MAX_SAFE_INTEGER, weight: 1 };
 
-interface Shares {
+/** What part of a service's traffic each of its sources gets now. */
+export interface Division {
   readonly parts: readonly number[];
+  /** The same by the policy whose failover only observes, where there is one. */
+  readonly observed: { readonly rule: string; readonly parts: readonly number[] } | undefined;
+}
+
+interface Divided extends Division {
   readonly untilMs: number;
   readonly epoch: number;
   readonly rules: ServiceRules | undefined;
@@ -61,7 +67,7 @@ export class Guard {
     string,
     { readonly guard: DestinationGuard; readonly target: EntryForward }
   >();
-  readonly #shares = new WeakMap<readonly EntryForward[], Shares>();
+  readonly #divisions = new WeakMap<readonly EntryForward[], Divided>();
   /** What was measured of canaries, by the rollout's name. */
   readonly #canaries = new Map<string, CanaryMeter>();
   #epoch = 0;
@@ -105,19 +111,20 @@ export class Guard {
     return guard;
   }
 
-  /** What part of a service's traffic each of its sources gets now. */
-  shares(
-    service: string,
-    rules: ServiceRules | undefined,
-    sources: readonly EntryForward[],
-  ): readonly number[] {
+  division(service: string, rules: ServiceRules | undefined, sources: readonly EntryForward[]): Division {
     const now = this.env.now();
-    const known = this.#shares.get(sources);
+    const known = this.#divisions.get(sources);
     if (known !== undefined && now < known.untilMs && known.epoch === this.#epoch && known.rules === rules)
-      return known.parts;
-    const parts = this.#divide(service, rules, sources, now);
-    this.#shares.set(sources, { parts, untilMs: now + SHARES_MS, epoch: this.#epoch, rules });
-    return parts;
+      return known;
+    const policy = policyOf(rules, sources);
+    const parts = this.#divide(service, rules, sources, policy?.observe === true ? undefined : policy, now);
+    const observed =
+      policy?.observe === true && policy.rule.failover !== undefined
+        ? { rule: policy.name, parts: this.#divide(service, rules, sources, policy, now) }
+        : undefined;
+    const divided = { parts, observed, untilMs: now + SHARES_MS, epoch: this.#epoch, rules };
+    this.#divisions.set(sources, divided);
+    return divided;
   }
 
   /** The same among fewer of them, as if the others were not there. */
@@ -126,7 +133,9 @@ export class Guard {
     rules: ServiceRules | undefined,
     sources: readonly EntryForward[],
   ): readonly number[] {
-    return this.#divide(service, rules, sources, this.env.now());
+    const policy = policyOf(rules, sources);
+    const enforced = policy?.observe === true ? undefined : policy;
+    return this.#divide(service, rules, sources, enforced, this.env.now());
   }
 
   canary(rollout: string): CanaryMeter {
@@ -149,29 +158,42 @@ export class Guard {
     this.env.metrics.ruleVerdicts.series({ rule, verdict, mode }).value += 1;
   }
 
+  /** Each verdict has its own allowance of lines, since some fit every request. */
+  observed(service: string, rule: string, verdict: string, detail: string): void {
+    this.count(rule, verdict, true);
+    this.env.events.access("rule_observed", { rule, verdict, service, detail }, `rule_observed ${verdict}`);
+  }
+
+  /** As `policy` wants it, whether or not it is in force. */
   #divide(
     service: string,
     rules: ServiceRules | undefined,
     sources: readonly EntryForward[],
+    policy: BackendRule | undefined,
     now: number,
   ): readonly number[] {
-    const backends = rules?.backends ?? [];
-    const [first] = sources;
-    // Levels are the consumer's: its policy is about every destination.
-    const policy = first === undefined ? undefined : ruleFor(backends, first.destination);
-    const failover = policy?.observe === true ? undefined : policy?.rule.failover;
+    const failover = policy?.rule.failover;
     const failback =
       failover === undefined
         ? DEFAULT_FAILBACK
         : { delayMs: failover.failbackDelayMs, rampMs: failover.failbackRampMs };
+    const isObserved = policy?.observe === true;
     const destinations = sources.map((source): Destination => {
       const guard = this.destination(service, source);
-      guard.rule = ruleFor(backends, source.destination);
+      guard.rule = ruleFor(rules?.backends ?? [], source.destination);
       const place = placeOf(source, failover === undefined ? undefined : policy);
-      return { ...place, ...guard.weigh(this.env.readiness(source), now, failback) };
+      return { ...place, ...guard.weigh(this.env.readiness(source), now, failback, isObserved) };
     });
     return divideTraffic(destinations, failover ?? DEFAULT_FAILOVER);
   }
+}
+
+/** Levels are the consumer's: its policy is about every destination. */
+function policyOf(
+  rules: ServiceRules | undefined,
+  [first]: readonly EntryForward[],
+): BackendRule | undefined {
+  return first === undefined ? undefined : ruleFor(rules?.backends ?? [], first.destination);
 }
 
 function placeOf(source: EntryForward, policy: BackendRule | undefined): Place {

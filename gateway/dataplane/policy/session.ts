@@ -1,6 +1,12 @@
 import type { SnapshotBackend } from "../../../federation/model/snapshot.ts";
 import { hashText } from "../balance/rendezvous.ts";
-import { cookieValue, decodeSession, isExpired, type SessionTarget } from "../balance/session-token.ts";
+import {
+  cookieValue,
+  decodeSession,
+  encodeSession,
+  isExpired,
+  type SessionTarget,
+} from "../balance/session-token.ts";
 import { type BackendRule, type RequestFields, ruleFor } from "./rule-tables.ts";
 
 export type Session = NonNullable<SnapshotBackend["session"]>;
@@ -46,8 +52,30 @@ export function drawOf(hash: number): number {
   return hash / 2 ** 32;
 }
 
+/** The field that begins a session at this place, or moves it there; empty where what was sent leads there already. */
+export function sessionField(
+  session: Session,
+  place: Omit<SessionTarget, "sinceS">,
+  sent: string | undefined,
+  wallMs: number,
+): string {
+  const token = sent === undefined ? undefined : decodeSession(sent);
+  if (
+    token?.cluster === place.cluster &&
+    token.endpoint === place.endpoint &&
+    token.version === place.version &&
+    !isExpired(token, wallMs, session.absoluteTimeoutMs)
+  )
+    return "";
+  const value = encodeSession({ ...place, sinceS: Math.floor(wallMs / 1_000) });
+  // A value of the client's own needs no other.
+  if (session.type === "Header")
+    return sent === undefined || token !== undefined ? `${session.name}: ${value}\r\n` : "";
+  return sessionCookie(session, value);
+}
+
 /** The field that gives a client its cookie. */
-export function sessionCookie({ name, permanent, absoluteTimeoutMs = 0 }: Session, value: string): string {
+function sessionCookie({ name, permanent, absoluteTimeoutMs = 0 }: Session, value: string): string {
   const maxAge = permanent ? `; Max-Age=${Math.floor(absoluteTimeoutMs / 1_000)}` : "";
   return `set-cookie: ${name}=${value}; Path=/; HttpOnly; SameSite=Lax${maxAge}\r\n`;
 }
