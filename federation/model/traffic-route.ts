@@ -63,6 +63,7 @@ export interface GrpcMethodMatch {
   readonly method?: string;
 }
 
+/** Values of headers are compared as UTF-8, those of query parameters as decoded. */
 export interface NamedMatch {
   readonly type?: ValueMatchType;
   readonly name: string;

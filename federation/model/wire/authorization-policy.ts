@@ -24,13 +24,18 @@ const source = alsoCheck(
 );
 
 /** HTTP's part of a target; the snapshot has it too. */
-export const authorizationRequests = {
-  methods: z.array(method).min(1).max(MAX_METHODS).exactOptional(),
-  paths: z.array(requestPath).min(1).max(MAX_PATHS).exactOptional(),
-};
+export function authorizationRequests(path: typeof requestPath) {
+  return {
+    methods: z.array(method).min(1).max(MAX_METHODS).exactOptional(),
+    paths: z.array(path).min(1).max(MAX_PATHS).exactOptional(),
+  };
+}
 
 const target = alsoCheck(
-  z.strictObject({ ports: z.array(port).min(1).max(MAX_PORTS).exactOptional(), ...authorizationRequests }),
+  z.strictObject({
+    ports: z.array(port).min(1).max(MAX_PORTS).exactOptional(),
+    ...authorizationRequests(requestPath),
+  }),
   (value, report) => {
     if (typeof value === "object" && value !== null && Object.keys(value).length === 0)
       report([], "must say at least one of ports, methods, paths; leave `to` out for everything");

@@ -29,7 +29,7 @@ import {
 } from "./fields.ts";
 
 import { serviceProperties } from "./resource.ts";
-import { snapshotRoute } from "./traffic-route.ts";
+import { snapshotRequestPath, snapshotRoute } from "./traffic-route.ts";
 
 const serviceName = { namespace: label, name: label };
 
@@ -183,7 +183,10 @@ export const snapshot = z.strictObject({
         ports: z.array(portNumber),
         to: z
           .array(
-            z.strictObject({ ports: z.array(portNumber).min(1).exactOptional(), ...authorizationRequests }),
+            z.strictObject({
+              ports: z.array(portNumber).min(1).exactOptional(),
+              ...authorizationRequests(snapshotRequestPath),
+            }),
           )
           .min(1)
           .exactOptional(),

@@ -177,6 +177,20 @@ describe("a TrafficRoute", () => {
     expect(paths(modifier(name))).toEqual(["spec.rules[0].filters[0].requestHeaderModifier.set[0].name"]);
   });
 
+  it.each([
+    ["PathPrefix", "/bücher", "/b%C3%BCcher"],
+    ["Exact", "/東京/a", "/%E6%9D%B1%E4%BA%AC/a"],
+    ["RegularExpression", "/bücher/[0-9]+", "/b%C3%BCcher/[0-9]+"],
+  ])("with a path beyond ASCII, %s, is told how to write it", (type, value, encoded) => {
+    const decoded = decodeAppliedResource(document({ rules: [{ matches: [{ path: { type, value } }] }] }));
+    const message = `paths are percent-encoded in requests: write "${encoded}"`;
+    expect(decoded).toEqual({
+      ok: false,
+      error: [{ path: "spec.rules[0].matches[0].path.value", message }],
+    });
+    expect(paths({ rules: [{ matches: [{ path: { type, value: encoded } }] }] })).toEqual([]);
+  });
+
   it("with several mistakes is told all of them at once", () => {
     const spec = { mode: "watch", rules: [{ retry: { attempts: 99 } }, { timeouts: { request: "soon" } }] };
     expect(paths(spec)).toEqual([

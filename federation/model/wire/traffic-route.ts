@@ -9,7 +9,7 @@ import {
   type SnapshotRoute,
   type TrafficRouteSpec,
 } from "../traffic-route.ts";
-import { alsoCheck, textField, uniqueBy } from "./decode.ts";
+import { alsoCheck, shown, textField, uniqueBy } from "./decode.ts";
 import {
   budgetInterval,
   duration,
@@ -61,28 +61,44 @@ const PATH_VALUE = /^\/(?!.*\/\/)(?!.*\/\.\.?(?:\/|$))(?!.*%2[fF])[!"$->@-~]*$/;
 const PATH_TYPES = z.enum(["Exact", "PathPrefix", "RegularExpression"]);
 const pathValue = z.string().min(1).max(1_024);
 
-function checkedPath<P extends z.ZodType>(schema: P): P {
+function checkedPath<P extends z.ZodType>(schema: P, regexFault: typeof regexProblem): P {
   return alsoCheck(schema, (given, report) => {
     if (typeof given !== "object" || given === null) return;
     const value = textField(given, "value");
     if (value === undefined) return;
-    if (textField(given, "type") === "RegularExpression") {
-      const found = regexProblem(value);
-      if (found !== undefined) report(["value"], found);
-    } else if (!PATH_VALUE.test(value)) {
-      report(
-        ["value"],
-        `must begin with "/" and be in its simplest form, without "//", "/./", "/../", "%2F", "?" and "#"`,
-      );
-    }
+    const found = textField(given, "type") === "RegularExpression" ? regexFault(value) : pathFault(value);
+    if (found !== undefined) report(["value"], found);
   });
 }
 
-const path = checkedPath(
-  z.strictObject({ type: PATH_TYPES.exactOptional(), value: pathValue.exactOptional() }),
-);
+function pathFault(value: string): string | undefined {
+  if (PATH_VALUE.test(value)) return undefined;
+  return (
+    encodingFault(value) ??
+    `must begin with "/" and be in its simplest form, without "//", "/./", "/../", "%2F", "?" and "#"`
+  );
+}
+
+/** Requests have nothing else in their paths (RFC 3986 §2.1): what would have it fits none. */
+function encodingFault(value: string): string | undefined {
+  if (/^[\0-\x7f]*$/.test(value)) return undefined;
+  // Halves of characters have no encoding.
+  const encoded = value.replace(/[^\0-\x7f\ud800-\udfff]/gu, encodeURIComponent);
+  return `paths are percent-encoded in requests: write ${shown(encoded)}`;
+}
+
+const pathRegexFault = (pattern: string): string | undefined =>
+  regexProblem(pattern) ?? encodingFault(pattern);
+
+const pathFields = { type: PATH_TYPES.exactOptional(), value: pathValue.exactOptional() };
+const path = checkedPath(z.strictObject(pathFields), pathRegexFault);
+/** Snapshots have what older registries took. */
+const snapshotPath = checkedPath(z.strictObject(pathFields), regexProblem);
+
+const requestPathFields = { type: PATH_TYPES, value: pathValue };
 /** The same, all said. */
-export const requestPath = checkedPath(z.strictObject({ type: PATH_TYPES, value: pathValue }));
+export const requestPath = checkedPath(z.strictObject(requestPathFields), pathRegexFault);
+export const snapshotRequestPath = checkedPath(z.strictObject(requestPathFields), regexProblem);
 
 function namedMatch<N extends z.ZodType<string>>(name: N) {
   return alsoCheck(
@@ -126,14 +142,18 @@ const grpcMethod = alsoCheck(
   },
 );
 
-const match = z.strictObject({
-  path: path.exactOptional(),
+const matchFields = {
   headers: alsoCheck(z.array(namedMatch(token)).max(MAX_PARTS), uniqueBy("header", nameOf)).exactOptional(),
   queryParams: alsoCheck(
     z.array(namedMatch(z.string().min(1).max(256))).max(MAX_PARTS),
     uniqueBy("query parameter", (item) => textField(item, "name")),
   ).exactOptional(),
   method: z.union([method, grpcMethod]).exactOptional(),
+};
+const match = z.strictObject({ path: path.exactOptional(), ...matchFields }) satisfies z.ZodType<RouteMatch>;
+const snapshotMatch = z.strictObject({
+  path: snapshotPath.exactOptional(),
+  ...matchFields,
 }) satisfies z.ZodType<RouteMatch>;
 
 export const PROTECTED = "belongs to one hop, frames the message or tells who calls: no rule may touch it";
@@ -298,11 +318,11 @@ const fault = z.strictObject({
   ).exactOptional(),
 });
 
-function rule<F extends z.ZodType, B extends z.ZodType>(filter: F, backend: B) {
+function rule<F extends z.ZodType, B extends z.ZodType>(fitting: typeof match, filter: F, backend: B) {
   return alsoCheck(
     z.strictObject({
       name: label.exactOptional(),
-      matches: z.array(match).min(1).max(MAX_MATCHES).exactOptional(),
+      matches: z.array(fitting).min(1).max(MAX_MATCHES).exactOptional(),
       filters: filterList(filter).exactOptional(),
       backendRefs: z.array(backend).max(MAX_PARTS).exactOptional(),
       timeouts: timeouts.exactOptional(),
@@ -314,6 +334,7 @@ function rule<F extends z.ZodType, B extends z.ZodType>(filter: F, backend: B) {
 }
 
 const ruleSchema = rule(
+  match,
   z.discriminatedUnion("type", [
     requestHeaders,
     responseHeaders,
@@ -416,6 +437,7 @@ export const snapshotRoute = z.strictObject({
   ),
   rules: z.array(
     rule(
+      snapshotMatch,
       z.discriminatedUnion("type", [
         requestHeaders,
         responseHeaders,

@@ -41,6 +41,14 @@ describe("rule tables", () => {
     expect(names("west/shop/batch")).toEqual([LIMIT.name, "b", "c"]);
   });
 
+  it("apply a limit by a header beyond ASCII as clients send it, in UTF-8", () => {
+    const from = [{ header: { name: "x-tier", value: "größer" } }];
+    const [limit] = rulesOf({ rateLimits: [{ ...LIMIT, from }] }).limits;
+    if (limit === undefined) throw new Error("no limit");
+    const sent = Buffer.from("größer").toString("latin1");
+    expect(limitApplies(limit, "east.test.mesh", undefined, { header: () => sent })).toBe(true);
+  });
+
   it("apply a limit by destination, version and header", () => {
     const [limit] = rulesOf({
       rateLimits: [

@@ -9,6 +9,7 @@ import type {
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { matchWorkload } from "../../../federation/model/workload-pattern.ts";
 import { UNLIMITED, type CircuitLimits } from "./circuit.ts";
+import { octetsOf } from "./field-text.ts";
 import type { Rate } from "./token-bucket.ts";
 
 /** Rules about the traffic to one imported service, in order of precedence. */
@@ -92,10 +93,17 @@ function compileLimit(rule: SnapshotRateLimit, destination: string | undefined):
     destination,
     key: `${rule.name} ${serviceKey(rule.service)}`,
     version: rule.version,
-    from: rule.from,
+    from: rule.from.map(compileOrigin),
     rate: { perMs: rule.requests / rule.unitMs, burst: rule.burst },
     shared: rule.scope === "Shared",
   };
+}
+
+/** As fields carry its value. */
+function compileOrigin(origin: SnapshotOrigin): SnapshotOrigin {
+  const { header } = origin;
+  if (header === undefined) return origin;
+  return { ...origin, header: { name: header.name, value: octetsOf(header.value) } };
 }
 
 function placesOf(

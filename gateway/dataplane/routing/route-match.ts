@@ -1,5 +1,6 @@
 import { RE2JS } from "re2js";
 import type { GrpcMethodMatch, NamedMatch, RouteMatch } from "../../../federation/model/traffic-route.ts";
+import { octetsOf, textOf } from "../policy/field-text.ts";
 import { pathOf, queryParam, type RequestView } from "./request-view.ts";
 
 /** Longer texts do not match: together with the limit on patterns this bounds what one comparison may cost. */
@@ -38,8 +39,8 @@ export function compileMatch(match: RouteMatch): CompiledMatch {
     path: grpc === undefined ? pathTest(path?.type, path?.value) : grpcPath(grpc),
     method: typeof method === "string" ? method : undefined,
     isGrpc: grpc !== undefined,
-    headers: headers.map((header) => fieldTest(header, header.name.toLowerCase())),
-    query: queryParams.map((param) => fieldTest(param, param.name)),
+    headers: headers.map(headerTest),
+    query: queryParams.map(queryTest),
   };
 }
 
@@ -82,11 +83,24 @@ function grpcPath({ type, service, method }: GrpcMethodMatch): PathTest {
 
 function partTest(type: string | undefined, value: string | undefined): TextTest {
   if (value === undefined) return () => true;
-  return type === "RegularExpression" ? regexTest(value) : (text) => text === value;
+  return type === "RegularExpression" ? regexTest(value) : equals(value);
 }
 
-function fieldTest({ type, value }: NamedMatch, name: string): FieldTest {
-  return { name, test: type === "RegularExpression" ? regexTest(value) : (text) => text === value };
+function headerTest({ type, name, value }: NamedMatch): FieldTest {
+  const field = name.toLowerCase();
+  if (type !== "RegularExpression") return { name: field, test: equals(octetsOf(value)) };
+  const fitsText = regexTest(value);
+  // By its characters, so that `.` is one.
+  return { name: field, test: (octets) => fitsText(textOf(octets)) };
+}
+
+/** Parameters are decoded when they are read. */
+function queryTest({ type, name, value }: NamedMatch): FieldTest {
+  return { name, test: type === "RegularExpression" ? regexTest(value) : equals(value) };
+}
+
+function equals(value: string): TextTest {
+  return (text) => text === value;
 }
 
 /** The whole text must fit, in time that grows with its length and no faster. */

@@ -41,6 +41,33 @@ const prefix = (value: string): RouteMatch => ({ path: { type: "PathPrefix", val
 const regex = (value: string): RouteMatch => ({ path: { type: "RegularExpression", value } });
 const header = (name: string): RouteMatch => ({ headers: [{ name, value: "1" }] });
 
+describe("a value beyond ASCII", () => {
+  const fitsHeader = (type: "Exact" | "RegularExpression", value: string, sent: Buffer): boolean => {
+    const asked = request("/", { headers: { "x-name": sent.toString("latin1") } });
+    return fits(compileMatch({ headers: [{ type, name: "X-Name", value }] }), asked);
+  };
+
+  it("in a header is compared as UTF-8, character by character", () => {
+    const sent = Buffer.from("Müller, 東京");
+    expect(fitsHeader("Exact", "Müller, 東京", sent)).toBe(true);
+    expect(fitsHeader("Exact", "Muller, 東京", sent)).toBe(false);
+    expect(fitsHeader("RegularExpression", "M[üu]ller, ..", sent)).toBe(true);
+    expect(fitsHeader("RegularExpression", "M.ller, ...", sent)).toBe(false);
+  });
+
+  it("in a header that is no UTF-8 is compared octet by octet", () => {
+    const sent = Buffer.from("Müller", "latin1");
+    expect(fitsHeader("Exact", "Müller", sent)).toBe(false);
+    expect(fitsHeader("RegularExpression", "M.ller", sent)).toBe(true);
+  });
+
+  it("in a query parameter is what its percent-encoding says", () => {
+    const match = compileMatch({ queryParams: [{ name: "größe", value: "groß" }] });
+    expect(fits(match, request("/?gr%C3%B6%C3%9Fe=gro%C3%9F"))).toBe(true);
+    expect(fits(match, request("/?gr%C3%B6%C3%9Fe=gross"))).toBe(false);
+  });
+});
+
 describe("the precedence of rules", () => {
   const asked = request("/a/b/c?x=1&y=1", { headers: { h: "1", i: "1" } });
 
