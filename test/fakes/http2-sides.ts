@@ -1,4 +1,5 @@
 /** HTTP/2 connections without a network: each side's bytes are taken out and handed over by the test. */
+import type { Socket } from "node:net";
 import {
   Connection,
   type ConnectionHost,
@@ -150,6 +151,21 @@ export const block = (fields: readonly string[]) => Buffer.from(new HpackEncoder
 
 export const headersFrame = (stream: number, fields: readonly string[], flags = 0) =>
   frame(FrameType.headers, Flag.endHeaders | flags, stream, block(fields));
+
+/** Greets an HTTP/2 client, and tells the stream of the first request on the connection; the rest is the test's. */
+export function awaitHttp2Request(socket: Socket, then: (stream: number) => void): void {
+  let received = Buffer.alloc(0);
+  socket.on("error", () => {});
+  socket.write(frame(FrameType.settings, 0, 0));
+  socket.on("data", function read(chunk: Buffer) {
+    received = Buffer.concat([received, chunk]);
+    const frames = framesOf(wholeFrames(received.subarray(PREFACE.length)));
+    const asked = frames.find(({ type }) => type === FrameType.headers);
+    if (asked === undefined) return;
+    socket.off("data", read).resume();
+    then(asked.stream);
+  });
+}
 
 /** A server that was greeted, and what it answers to frames. */
 export function served(options: Partial<ConnectionOptions> = {}) {

@@ -1,9 +1,21 @@
 import http2, { type Http2SecureServer, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
+import tls from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Flag } from "../../gateway/dataplane/http2/frame.ts";
 import { type EgressScene, startEgress, WEB } from "../fakes/egress-scene.ts";
+import { awaitHttp2Request, headersFrame, OK } from "../fakes/http2-sides.ts";
 
 const HOST = "h2.example.com";
+
+const policyFor = (port: number) => ({
+  name: "p",
+  mode: "enforce" as const,
+  from: [WEB],
+  to: [],
+  external: [{ hostname: HOST, cidr: "127.0.0.1/32", ports: [port] }],
+  tls: { mode: "originate" as const, validation: { caCertificateRefs: [{ name: "outside-ca" }] } },
+});
 
 describe.each([
   ["without agents", false],
@@ -29,14 +41,7 @@ describe.each([
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     port = (server.address() as AddressInfo).port;
     scene.dns.answer(HOST, ["127.0.0.1"]);
-    scene.apply({
-      name: "p",
-      mode: "enforce",
-      from: [WEB],
-      to: [],
-      external: [{ hostname: HOST, cidr: "127.0.0.1/32", ports: [port] }],
-      tls: { mode: "originate", validation: { caCertificateRefs: [{ name: "outside-ca" }] } },
-    });
+    scene.apply(policyFor(port));
   });
   afterAll(async () => {
     await scene.stop();
@@ -94,5 +99,56 @@ describe.each([
     await call(`${head}3\r\nabc\r\n0\r\nx-digest: 42\r\nhost: evil\r\n\r\n`, /x-done/);
     expect(seen).toMatchObject({ "x-digest": "42" });
     expect(seen).not.toHaveProperty("host");
+  });
+});
+
+describe("interim answers of a host that speaks HTTP/2, to a client of HTTP/1.1", () => {
+  let scene: EgressScene;
+  let server: tls.Server;
+  let port = 0;
+  let statuses: readonly string[] = [];
+  beforeAll(async () => {
+    scene = await startEgress({ agents: false, policies: [] });
+    const { certificatePem: cert, privateKeyPem: key } = scene.ca.issue({ dns: [HOST] });
+    server = tls.createServer({ cert, key, ALPNProtocols: ["h2"] }, (socket) =>
+      awaitHttp2Request(socket, (stream) => {
+        const interim = statuses.map((status) => headersFrame(stream, [":status", status]));
+        socket.write(Buffer.concat([...interim, headersFrame(stream, OK, Flag.endStream)]));
+      }),
+    );
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    port = (server.address() as AddressInfo).port;
+    scene.dns.answer(HOST, ["127.0.0.1"]);
+  });
+  afterAll(async () => {
+    await scene.stop();
+    server.close();
+  });
+
+  const ask = async (): Promise<string> => {
+    // Each change of the rules begins with new connections to the host.
+    scene.apply();
+    scene.apply(policyFor(port));
+    const client = await scene.dial(WEB, `${HOST}:${port}`);
+    client.send(`GET / HTTP/1.1\r\nHost: ${HOST}:${port}\r\n\r\n`);
+    return client.receives(/HTTP\/1\.1 [2-5]\d\d [^]*\r\n\r\n/);
+  };
+
+  it("are passed on, as many as a host sends that works", async () => {
+    statuses = Array.from({ length: 30 }, () => "102");
+    expect((await ask()).match(/HTTP\/1\.1 \d+/g)).toEqual([
+      ...statuses.map(() => "HTTP/1.1 102"),
+      "HTTP/1.1 200",
+    ]);
+  });
+
+  it("are refused where they are a flood", async () => {
+    statuses = Array.from({ length: 100 }, () => "102");
+    expect(await ask()).toMatch(/HTTP\/1\.1 502 [^]*ISTH-3011/);
+  });
+
+  it("never say that the protocol has changed", async () => {
+    statuses = ["101"];
+    expect(await ask()).toMatch(/^HTTP\/1\.1 502 [^]*ISTH-3011/);
   });
 });

@@ -94,6 +94,17 @@ describe.each([{ agents: false }, { agents: true }])(
       expect(client.text).toMatch(/^HTTP\/1\.1 103 [^]*<\/a>\r\n\r\nHTTP\/1\.1 200 /);
     });
 
+    it("passes on as many interim answers as a service sends that works", async () => {
+      const hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+      scene.workload.script = (connection) => connection.send(hint.repeat(30) + okResponse("at last"));
+      client.send(getRequest());
+      await client.receives("at last");
+      expect(client.text.match(/HTTP\/1\.1 \d+/g)).toEqual([
+        ...Array.from({ length: 30 }, () => "HTTP/1.1 103"),
+        "HTTP/1.1 200",
+      ]);
+    });
+
     it("passes 100 Continue once and then the answer, and nothing shifts", async () => {
       scene.workload.script = (connection, chunk) => {
         const text = chunk.toString();

@@ -5,11 +5,11 @@ import * as grpc from "@grpc/grpc-js";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
 import { ErrorCode } from "../../gateway/dataplane/http2/error-code.ts";
-import { FrameType, PREFACE } from "../../gateway/dataplane/http2/frame.ts";
+import { FrameType } from "../../gateway/dataplane/http2/frame.ts";
 import { ECHO, echoClient } from "../fakes/grpc-echo.ts";
 import { startEdge } from "../fakes/edge-scene.ts";
 import { frame } from "../fakes/h2-frames.ts";
-import { framesOf, headersFrame, OK, uint32, wholeFrames } from "../fakes/http2-sides.ts";
+import { awaitHttp2Request, headersFrame, OK, uint32 } from "../fakes/http2-sides.ts";
 import { type Mesh, startMesh } from "../fakes/mesh.ts";
 import { getRequest, type RawSocket } from "../fakes/raw-socket.ts";
 import { withPathPolicy } from "../fakes/rules.ts";
@@ -74,6 +74,20 @@ describe.each([{ judged: false }, { judged: true }])(
         stream.respond({ ":status": 200 }, { endStream: true });
       };
       expect(await ask({})).toMatchObject({ interim: [103], head: { ":status": 200 } });
+    });
+
+    it("has as many interim answers passed on as a service sends that works, and refuses a flood", async () => {
+      let count = 30;
+      respond = (stream) => {
+        for (let sent = 0; sent < count; sent++) stream.additionalHeaders({ ":status": 102 });
+        stream.respond({ ":status": 200 }, { endStream: true });
+      };
+      const { interim, head } = await ask({});
+      expect([interim.length, head[":status"]]).toEqual([30, 200]);
+      count = 100;
+      const flood = await ask({});
+      expect([flood.interim.length, flood.head[":status"]]).toEqual([64, 502]);
+      expect(flood.text).toContain("ISTH-3011");
     });
 
     it.each(["http", "https"])("has the scheme %s told to the service", async (scheme) => {
@@ -174,17 +188,10 @@ it.each([{ judged: false }, { judged: true }])(
   async ({ judged }) => {
     let breakOff: (() => void) | undefined;
     const service = createServer((socket) => {
-      let received = Buffer.alloc(0);
-      socket.on("error", () => {});
-      socket.write(frame(FrameType.settings, 0, 0));
-      socket.on("data", (chunk: Buffer) => {
-        received = Buffer.concat([received, chunk]);
-        const frames = framesOf(wholeFrames(received.subarray(PREFACE.length)));
-        const asked = frames.find(({ type }) => type === FrameType.headers);
-        if (asked === undefined || breakOff !== undefined) return;
-        socket.write(headersFrame(asked.stream, OK));
+      awaitHttp2Request(socket, (asked) => {
+        socket.write(headersFrame(asked, OK));
         breakOff = () =>
-          void socket.write(frame(FrameType.rstStream, 0, asked.stream, uint32(ErrorCode.enhanceYourCalm)));
+          void socket.write(frame(FrameType.rstStream, 0, asked, uint32(ErrorCode.enhanceYourCalm)));
       });
     });
     service.listen(0, "127.0.0.1");

@@ -111,6 +111,10 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
     return this.#downstream.deadlineMs;
   }
 
+  get coarseNow(): number {
+    return this.#host.coarseNow;
+  }
+
   get passesUnchanged(): boolean {
     const isEdited = this.#routed?.routed.edits.response !== undefined;
     return this.#downstream.staysOpen && !isEdited && this.#sessionFields() === "";

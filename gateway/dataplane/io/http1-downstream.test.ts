@@ -271,6 +271,9 @@ describe("the client's clock", () => {
     const late = new Scene().send(POST, "hell");
     late.down.hasResponded = true;
     expect(late.down.awaited).toBe("nothing");
+    const unread = new Scene().send(GET);
+    unread.socket.writableNeedDrain = true;
+    expect(unread.down.awaited).toBe("nothing");
   });
 });
 
@@ -436,6 +439,15 @@ describe("an answer", () => {
     const old = new Scene().send(GET.replace("HTTP/1.1", "HTTP/1.0"));
     old.down.inform("HTTP/1.1 103 Early Hints\r\n\r\n");
     expect(old.socket.written).toBe("");
+  });
+
+  it("is waited for anew with each of them, but not the request for it", () => {
+    const scene = new Scene().send(GET).later(200_000);
+    scene.down.inform("HTTP/1.1 102 Processing\r\n\r\n");
+    expect([scene.down.isBehind(), scene.leftMs]).toEqual([false, ANSWER_MS]);
+    const arriving = new Scene().send(POST, "hell").later(1_000);
+    arriving.down.inform("HTTP/1.1 102 Processing\r\n\r\n");
+    expect([arriving.down.isBehind(), arriving.leftMs]).toEqual([false, REQUEST_TIMEOUT_MS - 1_000]);
   });
 
   it.each([

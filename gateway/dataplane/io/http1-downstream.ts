@@ -111,6 +111,7 @@ export class Http1Downstream {
 
   /** What the connection waits for when its deadline is over. */
   get awaited(): "request" | "response" | "nothing" {
+    if (this.#socket.writableNeedDrain) return "nothing";
     const isArriving = this.isActive ? !this.requestDone : this.#scanned > 0;
     if (isArriving && !this.hasResponded) return "request";
     return this.isActive && !this.hasResponded ? "response" : "nothing";
@@ -278,7 +279,8 @@ export class Http1Downstream {
       this.deadlineMs = this.#host.coarseNow + this.#host.stalledReaderMs;
       return true;
     }
-    this.moveDeadline();
+    // What the far side says while the request still arrives gives the client no more time for it.
+    if (this.requestDone || this.hasResponded) this.moveDeadline();
     return false;
   }
 

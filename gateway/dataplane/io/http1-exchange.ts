@@ -13,6 +13,8 @@ export interface Http1Exchange {
   readonly requestDone: boolean;
   /** Where the response's body goes. */
   readonly body: BodyTarget;
+  /** Milliseconds, moved on once a second. */
+  readonly coarseNow: number;
   /** A head that needs no change may pass as it came. */
   readonly passesUnchanged: boolean;
   /** Bytes of the response arrived. */

@@ -1,6 +1,7 @@
 import { type Problem, problem } from "../../../federation/model/problem.ts";
 import { DEFAULT_HEAD_LIMITS } from "../http1/outcome.ts";
 import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts";
+import { InterimAllowance } from "../policy/interim-allowance.ts";
 import type { Bagged } from "./bag.ts";
 import { lossOf, refusalOf } from "./forward.ts";
 import { BodyForwarder, MALFORMED } from "./http1-body.ts";
@@ -9,8 +10,6 @@ import { abort, ignore, isCut, readFrom } from "./relay.ts";
 import { TUNNEL_HEADER } from "./tunnel-settings.ts";
 import { type ByteSink, ErrorCode, type OpenedStream, type TunnelStream } from "./tunnel-stream.ts";
 
-// More interim answers than any real server sends before the final one.
-const MAX_INTERIM = 8;
 const SWITCHING_PROTOCOLS = 101;
 const LINGER_MS = 2_000;
 
@@ -41,7 +40,7 @@ export class Http1Stream implements ByteSink, Bagged {
   #carry: Buffer | undefined;
   #phase: "head" | "body" | "upgraded" = "head";
   #keepAlive = false;
-  #interim = 0;
+  #interim: InterimAllowance | undefined;
   /** Bytes of an unfinished head that were looked at already. */
   #scanned = 0;
   #draining = false;
@@ -73,7 +72,7 @@ export class Http1Stream implements ByteSink, Bagged {
   begin(exchange: Http1Exchange, head: string): void {
     this.#exchange = exchange;
     this.#phase = "head";
-    this.#interim = 0;
+    this.#interim = undefined;
     this.#scanned = 0;
     this.#stream.write(head, "latin1");
   }
@@ -145,18 +144,25 @@ export class Http1Stream implements ByteSink, Bagged {
 
   /** Whether the exchange goes on. */
   #onInterim(exchange: Http1Exchange, head: ResponseHead): boolean {
-    this.#interim += 1;
-    const unasked = head.status === SWITCHING_PROTOCOLS && exchange.request.upgrade === undefined;
-    if (unasked || this.#interim > MAX_INTERIM) {
-      this.#fail(problem("upstream_malformed", `unexpected response ${head.status}`));
+    const refusal = this.#interimRefusal(exchange, head.status);
+    if (refusal !== undefined) {
+      this.#fail(refusal);
       return false;
     }
     exchange.writeInterim(`${head.forwardable}\r\n`);
     if (head.status === SWITCHING_PROTOCOLS) {
       this.#phase = "upgraded";
       exchange.upgraded();
-    }
+    } else exchange.awaitDrain();
     return true;
+  }
+
+  #interimRefusal(exchange: Http1Exchange, status: number): Problem | undefined {
+    if (status === SWITCHING_PROTOCOLS && exchange.request.upgrade === undefined)
+      return problem("upstream_malformed", `unexpected response ${status}`);
+    const now = exchange.coarseNow;
+    this.#interim ??= new InterimAllowance(now);
+    return this.#interim.take(now);
   }
 
   #onFinalHead(exchange: Http1Exchange, head: ResponseHead, buffer: Buffer, at: number, end: number): void {

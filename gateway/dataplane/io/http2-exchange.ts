@@ -6,6 +6,7 @@ import { NO_CONTENT } from "../http2/connection.ts";
 import { ErrorCode } from "../http2/error-code.ts";
 import type { Stream, StreamHandler } from "../http2/stream.ts";
 import { DEADLINE_EXCEEDED, grpcCodeOf, grpcStatusOf, httpStatusOf } from "../policy/grpc.ts";
+import { InterimAllowance } from "../policy/interim-allowance.ts";
 import { localReply } from "../policy/local-reply.ts";
 import { failureClass, isIdempotent, isUntouched, mayRepeat } from "../policy/retry.ts";
 import type { CompiledRetry } from "../routing/compile-rule.ts";
@@ -78,6 +79,7 @@ export class Http2Exchange implements StreamHandler, TimedExchange, Bagged {
   #copy: BodyCopy | undefined;
   #trailers: readonly string[] | undefined;
   #responded = false;
+  #interim: InterimAllowance | undefined;
   /** Of a gRPC call whose answer has begun. */
   #awaitsStatus = false;
   #isOver = false;
@@ -163,14 +165,25 @@ export class Http2Exchange implements StreamHandler, TimedExchange, Bagged {
       if (this.#routed === undefined) this.#copy = undefined;
       this.#responded = true;
       this.#record.answered(status);
-    } else if (status === 101) {
-      return this.#fail(problem("upstream_malformed", "101 in HTTP/2"));
+    } else {
+      const refusal = this.#interimRefusal(status);
+      if (refusal !== undefined) {
+        this.#giveUp(refusal);
+        return this.#fail(refusal);
+      }
     }
     const edits = this.#routed?.routed.edits.response;
     const kept = withoutClaims(fields);
     if (status < 200) return this.#asking.headers(kept, false);
     const changed = edits === undefined ? kept : edited(kept, edits);
     this.#asking.headers(this.#withSession(changed), ended);
+  }
+
+  #interimRefusal(status: number): Problem | undefined {
+    if (status === 101) return problem("upstream_malformed", "101 in HTTP/2");
+    const now = this.#host.coarseNow;
+    this.#interim ??= new InterimAllowance(now);
+    return this.#interim.take(now);
   }
 
   onTrailers(stream: Stream, fields: readonly string[]): void {

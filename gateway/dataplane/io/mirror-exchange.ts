@@ -20,12 +20,15 @@ export class MirrorExchange implements Http1Exchange, Expiring, Bagged {
   readonly requestDone = true;
   readonly passesUnchanged = true;
   readonly body = NOWHERE;
+  /** Stands still: a copy is over before an allowance for what its service says meanwhile would be. */
+  readonly coarseNow: number;
   readonly deadlineMs: number;
   readonly #stream: Http1Stream;
   readonly #onDone: MirrorDone<MirrorExchange>;
 
   constructor(request: RequestHead, stream: Http1Stream, nowMs: number, onDone: MirrorDone<MirrorExchange>) {
     this.request = request;
+    this.coarseNow = nowMs;
     this.deadlineMs = nowMs + MIRROR_TIMEOUT_MS;
     this.#stream = stream;
     this.#onDone = onDone;

@@ -5,6 +5,7 @@ import { type ConnectionOptions, NO_CONTENT } from "../../http2/connection.ts";
 import { ErrorCode } from "../../http2/error-code.ts";
 import { keepFields } from "../../http2/kept-fields.ts";
 import type { Stream, StreamHandler } from "../../http2/stream.ts";
+import { InterimAllowance } from "../../policy/interim-allowance.ts";
 import type { Http1Exchange } from "../http1-exchange.ts";
 import { Http2Session, socketTransport } from "../http2-session.ts";
 import { ignore, readFrom } from "../relay.ts";
@@ -127,6 +128,7 @@ class Http2Exchange implements UpstreamExchange, StreamHandler, TurnTask {
   #head: ResponseHead | undefined;
   #chunked = false;
   #trailers: readonly string[] | undefined;
+  #interim: InterimAllowance | undefined;
   #isDone = false;
 
   constructor(session: Http2Session, upstream: Http2Upstream) {
@@ -176,10 +178,23 @@ class Http2Exchange implements UpstreamExchange, StreamHandler, TurnTask {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
     const head = responseHead(fields, ended, exchange.request);
-    if (head.interim) return exchange.writeInterim(`${head.forwardable}\r\n`);
+    if (head.interim) return this.#onInterim(exchange, head);
     this.#chunked = head.body.kind === "chunked";
     this.#head = head;
     if (!ended) atTurnEnd(this);
+  }
+
+  #onInterim(exchange: Http1Exchange, head: ResponseHead): void {
+    const now = exchange.coarseNow;
+    this.#interim ??= new InterimAllowance(now);
+    const refusal =
+      head.status === 101 ? problem("upstream_malformed", "101 in HTTP/2") : this.#interim.take(now);
+    if (refusal !== undefined) {
+      this.abort();
+      return exchange.upstreamFailed(this as never, refusal);
+    }
+    exchange.writeInterim(`${head.forwardable}\r\n`);
+    exchange.awaitDrain();
   }
 
   onTrailers(_stream: Stream, fields: readonly string[]): void {

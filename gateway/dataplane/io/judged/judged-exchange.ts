@@ -91,6 +91,10 @@ export class JudgedExchange implements StreamHandler, Http1Exchange, Bagged {
     this.#asking.resume();
   }
 
+  get coarseNow(): number {
+    return this.#host.coarseNow;
+  }
+
   /** Cuts what is no longer allowed. */
   recheck(refusalOf: (head: RequestHead) => Problem | undefined): void {
     const reason = this.#head === undefined || this.#isOver ? undefined : refusalOf(this.#head);
@@ -165,6 +169,7 @@ export class JudgedExchange implements StreamHandler, Http1Exchange, Bagged {
   }
 
   writeInterim(head: string): void {
+    this.#progressMs = this.#host.coarseNow;
     this.#asking.headers(responseFields(head), false);
   }
 

@@ -69,6 +69,10 @@ export class JudgedHttp1 implements Http1Exchange, RequestServer, Bagged {
     return this.#downstream.deadlineMs;
   }
 
+  get coarseNow(): number {
+    return this.#host.coarseNow;
+  }
+
   get passesUnchanged(): boolean {
     return this.#downstream.staysOpen;
   }
