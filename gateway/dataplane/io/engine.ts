@@ -61,7 +61,7 @@ export function createEngine(options: EngineOptions): Engine {
   return {
     tables,
     arrivals: new Arrivals({ tables, metrics, events, now: monotonicMs }),
-    tunnels: { credential, trust, log, now, random },
+    tunnels: { credential, trust, log, now, monotonicMs, random },
     callers: new CallerVerifier(),
     grants,
     metrics,

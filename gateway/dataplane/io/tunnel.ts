@@ -14,7 +14,10 @@ export interface TunnelEnvironment {
   readonly credential: Watch<Credential>;
   readonly trust: Watch<PeerTrust>;
   readonly log: Logger;
+  /** Since the epoch: what certificates are judged by. */
   readonly now: () => number;
+  /** Passes evenly: a clock that is set must keep no tunnel from being dialled. */
+  readonly monotonicMs: () => number;
   readonly random: () => number;
 }
 
@@ -62,7 +65,7 @@ export class Tunnel implements Load {
 
   /** Whether the last connection was refused, no longer ago than that: nobody listens at the address. */
   wasRefused(withinMs: number): boolean {
-    return !this.ready && this.#env.now() - this.#refusedMs <= withinMs;
+    return !this.ready && this.#env.monotonicMs() - this.#refusedMs <= withinMs;
   }
 
   open(headers: RequestFields, onDrain: () => void): OpenedStream | undefined {
@@ -146,7 +149,7 @@ export class Tunnel implements Load {
     if (link === this.#current) this.#current = undefined;
     else if (link === this.#next) this.#next = undefined;
     else return void this.#leaving.delete(link); // a drained predecessor ended, as it should
-    this.#refusedMs = link.wasRefused ? this.#env.now() : Number.NEGATIVE_INFINITY;
+    this.#refusedMs = link.wasRefused ? this.#env.monotonicMs() : Number.NEGATIVE_INFINITY;
     if (this.#current !== undefined) return this.#retryRenewal();
     this.#report(reason);
     if (this.#next === undefined) this.#apply({ kind: "lost", problem: reason.name });
@@ -174,11 +177,11 @@ export class Tunnel implements Load {
 
   #apply(event: TunnelEvent): void {
     const previous = this.#state;
-    this.#state = transition(previous, event, this.#env.now(), this.#env.random());
+    this.#state = transition(previous, event, this.#env.monotonicMs(), this.#env.random());
     if (this.#state === previous) return;
     if (this.#state.kind === "waiting") {
       clearTimeout(this.#timer);
-      const waitMs = Math.max(1, this.#state.untilMs - this.#env.now());
+      const waitMs = Math.max(1, this.#state.untilMs - this.#env.monotonicMs());
       this.#timer = setTimeout(() => this.#redial(), waitMs);
     }
   }

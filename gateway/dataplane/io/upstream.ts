@@ -66,7 +66,7 @@ export class Upstream {
     this.#expected = expected;
     this.#env = env;
     this.#onStatus = onStatus;
-    this.#graceUntilMs = env.now() + RECONNECT_GRACE_MS;
+    this.#graceUntilMs = env.monotonicMs() + RECONNECT_GRACE_MS;
     this.#subscriptions = [
       env.credential.subscribe(() => {
         for (const tunnel of this.#all()) tunnel.renew();
@@ -139,7 +139,7 @@ export class Upstream {
   /** Answers once: at once where the outcome is known, else when a tunnel is ready or the grace period is over. */
   whenReady(waiter: Waiter): void {
     if (this.#ready.length > 0) return waiter(true);
-    const leftMs = this.#graceUntilMs - this.#env.now();
+    const leftMs = this.#graceUntilMs - this.#env.monotonicMs();
     if (leftMs <= 0 || this.#tunnels.size === 0 || this.#waiters.length >= MAX_WAITING) return waiter(false);
     this.#waiters.push(waiter);
     this.#graceTimer ??= setTimeout(() => this.#release(false), leftMs);
@@ -176,7 +176,7 @@ export class Upstream {
     });
     this.#readyBy = new Map(this.#ready.map((ready) => [ready.address, ready]));
     if (this.#ready.length > 0) this.#release(true);
-    else if (before > 0) this.#graceUntilMs = this.#env.now() + RECONNECT_GRACE_MS;
+    else if (before > 0) this.#graceUntilMs = this.#env.monotonicMs() + RECONNECT_GRACE_MS;
     this.#onStatus();
     for (const listener of [...this.#onReady]) listener();
   }
