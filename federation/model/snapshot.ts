@@ -207,6 +207,8 @@ export interface SnapshotRollout {
   readonly cluster?: string;
   readonly stable: string;
   readonly canary: string;
-  /** Percent of the requests that go to the canary. */
+  /** Percent of the requests that go to the canary, or would. */
   readonly weight: number;
+  /** Absent: it is in force. So a member that knows nothing of it refuses just what it would wrongly enforce. */
+  readonly mode?: "observe";
 }

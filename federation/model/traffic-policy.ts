@@ -109,6 +109,8 @@ export interface RolloutSpec {
   readonly canary: { readonly version: string };
   readonly steps: readonly RolloutStep[];
   readonly analysis?: RolloutAnalysis;
+  /** `observe`: stays at its first step and counts which requests that would send to the canary. `enforce` unless given. */
+  readonly mode?: RuleMode;
 }
 
 export interface RolloutStep {
@@ -129,7 +131,7 @@ export interface RolloutAnalysis {
 
 /** Where a rollout stands. It is part of the resource, so that a registry that restarts goes on from there. */
 export interface RolloutProgress {
-  readonly phase: "Progressing" | "Paused" | "Succeeded" | "RolledBack" | "Aborted";
+  readonly phase: "Observing" | "Progressing" | "Paused" | "Succeeded" | "RolledBack" | "Aborted";
   /** Index of the step in force; the number of steps once it succeeded. */
   readonly step: number;
   /** Percent that the canary gets now. */

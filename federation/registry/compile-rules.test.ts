@@ -1,3 +1,4 @@
+// Longer than other files: what each kind of rule becomes, and a table of what is refused of it, read side by side.
 import { describe, expect, it } from "vitest";
 import {
   exportOf,
@@ -145,6 +146,19 @@ describe("rules in a snapshot", () => {
       },
     ]);
     expect((await rules("north"))?.backends[0]?.name).toBe("east/shop/theirs");
+  });
+
+  it("let one that only observes stand behind those in force", async () => {
+    const { apply, rules, clock } = await scene();
+    const policy = (cluster: string, name: string, mode: string, targetRefs: object) =>
+      apply(rule("BackendTrafficPolicy", cluster, name, { targetRefs, mode, circuitBreaker: {} }));
+    const names = async () => (await rules("west"))?.backends.map(({ name }) => name);
+    await policy("west", "observing", "observe", imported);
+    await policy("east", "theirs", "enforce", owned);
+    expect(await names()).toEqual(["east/shop/theirs", "west/shop/observing"]);
+    clock.advance(5_000);
+    await policy("west", "newer", "enforce", imported);
+    expect(await names()).toEqual(["west/shop/newer"]);
   });
 
   it("carry every part of a policy", async () => {

@@ -92,10 +92,17 @@ function isOf<K extends RuleResource["kind"]>(kind: K) {
   ): found is Applicable<Extract<RuleResource, { readonly kind: K }>> => found.rule.kind === kind;
 }
 
-/** Of policies and rollouts only the first counts: the consumer's for the whole service, else the owner's for each source. */
-function inForce<R extends RuleResource>(found: readonly Applicable<R>[]): readonly Applicable<R>[] {
+/**
+ * Of policies and rollouts only the first counts: the consumer's for the whole service, else the owner's for each source. One that
+ * only observes stands behind those in force: to observe must change nothing.
+ */
+function inForce<R extends BackendTrafficPolicyResource | RolloutResource>(
+  found: readonly Applicable<R>[],
+): readonly Applicable<R>[] {
   const seenOwners = new Set<string | undefined>();
-  return found.filter(({ owner }) => {
+  const observes = ({ rule }: Applicable<R>) => rule.spec.mode === "observe";
+  const ordered = found.toSorted((a, b) => Number(observes(a)) - Number(observes(b)));
+  return ordered.filter(({ owner }) => {
     if (seenOwners.has(undefined) || seenOwners.has(owner)) return false;
     seenOwners.add(owner);
     return true;
@@ -311,6 +318,10 @@ function compileRollout(
   const { rule } = applicable;
   const { stable, canary } = rule.spec;
   if (rule.progress === undefined && rolloutVersions(state, rule).missing.includes(stable.version)) return [];
-  const weight = rule.progress?.weight ?? 0;
-  return [{ ...headOf(applicable), stable: stable.version, canary: canary.version, weight }];
+  const versions = { stable: stable.version, canary: canary.version };
+  if (rule.spec.mode !== "observe")
+    return [{ ...headOf(applicable), ...versions, weight: rule.progress?.weight ?? 0 }];
+  const [first] = rule.spec.steps;
+  const weight = rule.progress === undefined ? 0 : (first?.setWeight ?? 0);
+  return [{ ...headOf(applicable), ...versions, weight, mode: "observe" }];
 }

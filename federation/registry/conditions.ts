@@ -41,7 +41,7 @@ export const CONDITION_REASONS = {
   /** EgressPolicy, where another one fits the same callers and destinations: whether it matters who wins. */
   Distinct: ["Overlapping", "Contradicting"],
   /** Rollout: where it stands. */
-  Progressing: ["Progressing", "Paused", "Succeeded", "RolledBack", "Aborted"],
+  Progressing: ["Observing", "Progressing", "Paused", "Succeeded", "RolledBack", "Aborted"],
   ...ROUTE_REASONS,
   /** Cluster. */
   Joined: ["Joined", "Pending"],

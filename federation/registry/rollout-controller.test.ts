@@ -95,6 +95,17 @@ describe("the controller of rollouts", () => {
     expect(await rollout()).toMatchObject({ weight: 10 });
   });
 
+  it("lets one that observes stand at its first step, and begins anew once it is in force", async () => {
+    const { apply, progress, rollout, later } = await scene();
+    await apply({ ...ROLLOUT, spec: { ...ROLLOUT.spec, mode: "observe" } });
+    expect(await rollout()).toEqual(expect.objectContaining({ weight: 10, mode: "observe" }));
+    await later(60_000);
+    expect(progress()).toMatchObject({ phase: "Observing", step: 0, weight: 0 });
+    await apply(ROLLOUT);
+    expect(progress()).toMatchObject({ phase: "Progressing", step: 0, weight: 10 });
+    expect(await rollout()).not.toHaveProperty("mode");
+  });
+
   it("misses the version that it went away from no more", async () => {
     const { east, reportVersions, apply, act, later } = await scene();
     const ready = async () => {

@@ -98,6 +98,30 @@ describe("a rollout", () => {
   });
 });
 
+describe("a rollout that only observes", () => {
+  const observing = rollout(undefined, { mode: "observe" });
+
+  it("stays at its first step and says so, whatever is measured and however long it lasts", () => {
+    const progress = step(observing, NO_STATS, 0);
+    expect(progress).toEqual({
+      phase: "Observing",
+      step: 0,
+      weight: 0,
+      since: TIME,
+      message: "step 1 of 3: only observes, 10 % would go to the canary",
+    });
+    const standing = { ...observing, progress };
+    expect(step(standing, { ...GOOD, failures: 1_000 }, 600_000)).toBe(progress);
+  });
+
+  it.each(["pause", "promote", "abort"] as const)("cannot %s", (action) => {
+    const standing = { ...observing, progress: step(observing, NO_STATS, 0) };
+    expect(command(standing, action, "anna", TIME)).toMatchObject({
+      error: { name: "rollout_state", detail: expect.stringContaining("only observes") },
+    });
+  });
+});
+
 describe("an operator", () => {
   const ask = (of: RolloutResource, action: Parameters<typeof command>[1]) =>
     command(of, action, "anna", TIME);

@@ -21,7 +21,8 @@ export function advance(
   elapsedMs: number,
   time: string,
 ): RolloutProgress {
-  if (progress === undefined) return enter(spec.steps, 0, time);
+  if (progress === undefined)
+    return spec.mode === "observe" ? observing(spec.steps, time) : enter(spec.steps, 0, time);
   if (progress.phase !== "Progressing" && progress.phase !== "Paused") return progress;
   const step = spec.steps[progress.step];
   const verdict = judge(spec.analysis, stats, progress.weight);
@@ -41,6 +42,7 @@ export function command(
 ): Result<RolloutProgress, Problem> {
   if (progress === undefined) return refused(action, "has not begun yet");
   const { phase, step } = progress;
+  if (phase === "Observing") return refused(action, "only observes: apply it with mode: enforce");
   const isOver = phase !== "Progressing" && phase !== "Paused";
   switch (action) {
     case "pause":
@@ -97,6 +99,13 @@ function enter(steps: RolloutResource["spec"]["steps"], index: number, time: str
     since: time,
     message: isWaiting ? `${of}: waits to be promoted` : `${of}: ${step.setWeight} % to the canary`,
   };
+}
+
+/** It stays there: a canary that gets nothing cannot be judged. In force it begins anew, as whenever it is changed. */
+function observing(steps: RolloutResource["spec"]["steps"], time: string): RolloutProgress {
+  const weight = steps[0]?.setWeight ?? 0;
+  const message = `step 1 of ${steps.length}: only observes, ${weight} % would go to the canary`;
+  return { phase: "Observing", step: 0, weight: 0, since: time, message };
 }
 
 function ended(

@@ -584,6 +584,20 @@ describe.each(PROTOCOLS)("Rollout, by %s", (protocol) => {
       expect(await calls(3, { "x-user": user })).toEqual({ "200 a": 3 });
   });
 
+  it("mode observe: leaves the versions alone and counts what would go to the canary", async () => {
+    const { rules, crowd, calls, metric } = await scene([
+      { name: "a", version: "v1" },
+      { name: "b", version: "v2" },
+    ]);
+    const verdict = 'isthmus_rule_verdicts_total{rule="west/shop/rollout",verdict="canary",mode="observe"}';
+    rules({ rollouts: [{ weight: 100, mode: "observe" }] });
+    expect(Object.keys(await crowd(40)).toSorted()).toEqual(["200 a", "200 b"]);
+    expect(metric(verdict)).toBe(40);
+    rules({ rollouts: [{ weight: 0, mode: "observe" }] });
+    await calls(10);
+    expect(metric(verdict)).toBe(40);
+  });
+
   it("takes canaries that are silent or break off for failing", async () => {
     const { mesh, rules, calls, workload } = await scene([
       { name: "a", version: "v1" },

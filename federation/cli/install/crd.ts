@@ -32,6 +32,7 @@ const COLUMNS: { readonly [kind: string]: readonly Column[] } = {
     column("Target", ".spec.targetRef.name"),
     column("Stable", ".spec.stable.version"),
     column("Canary", ".spec.canary.version"),
+    column("Mode", ".spec.mode"),
   ],
 };
 

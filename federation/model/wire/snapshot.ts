@@ -113,7 +113,13 @@ const rules = z.strictObject({
     }),
   ),
   rollouts: z.array(
-    z.strictObject({ ...ruleTarget, stable: version, canary: version, weight: z.int().min(0).max(100) }),
+    z.strictObject({
+      ...ruleTarget,
+      stable: version,
+      canary: version,
+      weight: z.int().min(0).max(100),
+      mode: z.literal("observe").exactOptional(),
+    }),
   ),
 });
 

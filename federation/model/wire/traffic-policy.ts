@@ -204,6 +204,7 @@ export const rolloutSpec = alsoCheck(
         minRequests: z.int().min(1).max(1_000_000).exactOptional(),
       })
       .exactOptional(),
+    mode: mode.exactOptional(),
   }),
   (value, report) => {
     const given = Object(value) as { readonly [field: string]: unknown };
@@ -224,7 +225,7 @@ export const rolloutSpec = alsoCheck(
 ) satisfies z.ZodType<RolloutSpec>;
 
 export const rolloutProgress = z.strictObject({
-  phase: z.enum(["Progressing", "Paused", "Succeeded", "RolledBack", "Aborted"]),
+  phase: z.enum(["Observing", "Progressing", "Paused", "Succeeded", "RolledBack", "Aborted"]),
   step: z.int().min(0),
   weight: percent,
   since: timestamp,

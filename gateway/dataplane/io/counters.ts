@@ -62,7 +62,7 @@ export class Metrics {
   );
   readonly ruleVerdicts = new CounterFamily(
     "isthmus_rule_verdicts_total",
-    "What a RateLimit or BackendTrafficPolicy refused and ejected, or would refuse, eject, move or keep where it observes",
+    "What a RateLimit or BackendTrafficPolicy refused and ejected, or one of them or a Rollout would do where it observes",
   );
 
   readonly tunnels = new CounterFamily(

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { BACKEND, goes, type GuardedEntry, guardedEntry } from "../../../test/fakes/guarded-entry.ts";
+import { BACKEND, CANARY, goes, type GuardedEntry, guardedEntry } from "../../../test/fakes/guarded-entry.ts";
 import type { SnapshotBackend } from "../../../federation/model/snapshot.ts";
+import { FailedTries } from "../balance/failed-tries.ts";
 import { opaqueName } from "../balance/session-token.ts";
 
 const EAST = opaqueName("east.test.mesh");
@@ -78,6 +79,14 @@ describe("failover that only observes", () => {
     expect(scene.guard.pick(scene.sources)).toBe(scene.east);
   });
 
+  it("counts beside what the owner of a single destination has in force", () => {
+    const owners = { ...BACKEND, name: "east/shop/theirs", cluster: "east" };
+    const observed = { ...BACKEND, mode: "observe", failover: NORTH_FIRST } as const;
+    const scene = guardedEntry({ backends: [owners, observed] });
+    goes(scene, scene.east);
+    expect(counted(scene, "failover")).toBe(1);
+  });
+
   it("counts nothing where a limit refuses the request, nor where the policy is in force", () => {
     const limit = {
       name: "l",
@@ -98,6 +107,39 @@ describe("failover that only observes", () => {
     const enforced = observing({ failover: NORTH_FIRST, mode: "enforce" });
     goes(enforced, enforced.east);
     expect(counted(enforced, "failover")).toBe(0);
+  });
+});
+
+describe("a rollout that only observes", () => {
+  const observed = { ...CANARY, weight: 10, mode: "observe" } as const;
+  const canaries = (scene: GuardedEntry) => scene.verdicts(CANARY.name, "canary", "observe");
+
+  it("sends nobody to a version, and counts as many as would go to its canary", () => {
+    const scene = guardedEntry({ rollouts: [observed] }, undefined, evenly(100));
+    for (let count = 0; count < 100; count++) expect(goes(scene, scene.east)).toBe("east");
+    expect(canaries(scene)).toBe(10);
+    for (let count = 0; count < 100; count++) scene.guard.applyToConnection(scene.east, scene.sources);
+    expect(canaries(scene)).toBe(20);
+  });
+
+  it("counts nothing that a route has chosen a version for, and a retry only once", () => {
+    const scene = guardedEntry({ rollouts: [{ ...observed, weight: 100 }] });
+    expect(goes(scene, { ...scene.east, version: "v1" })).toBe("east v1");
+    expect(canaries(scene)).toBe(0);
+    const failed = new FailedTries();
+    failed.add(scene.east.destination, "a", "reset");
+    expect(scene.guard.pickOther(scene.east, scene.sources, failed)).toBe(scene.north);
+    expect(canaries(scene)).toBe(0);
+  });
+
+  it("leaves a session in force with the stable version, and asks the value that a client chose", () => {
+    const byCookie = guardedEntry({ backends: [{ ...BACKEND, session: cookie }], rollouts: [observed] });
+    const token = `${EAST}.${FIRST}.${(byCookie.clock.now() / 1_000).toString(36)}`;
+    expect(goes(byCookie, byCookie.east, { cookie: `s=${token}` })).toBe(`east ${FIRST}`);
+    expect(canaries(byCookie)).toBe(0);
+    const byHeader = guardedEntry({ backends: [{ ...BACKEND, session: header }], rollouts: [observed] });
+    for (let at = 0; at < 1_000; at++) goes(byHeader, byHeader.east, { "x-session": `u${at}` });
+    expect(Math.abs(canaries(byHeader) - 100)).toBeLessThan(50);
   });
 });
 

@@ -3,13 +3,7 @@ import { type FailedTries, nextTry } from "../balance/failed-tries.ts";
 import { pickShare } from "../balance/failover.ts";
 import { hashText } from "../balance/rendezvous.ts";
 import { decodeSession, isExpired, opaqueName } from "../balance/session-token.ts";
-import {
-  type BackendRule,
-  type RequestFields,
-  type RolloutRule,
-  ruleFor,
-  type ServiceRules,
-} from "../policy/rule-tables.ts";
+import { type BackendRule, type RequestFields, ruleFor, type ServiceRules } from "../policy/rule-tables.ts";
 import {
   type BroughtSession,
   broughtSession,
@@ -27,6 +21,7 @@ import type { CanaryMeter } from "./canary-meter.ts";
 import type { DestinationGuard } from "./destination-guard.ts";
 import type { EntryKey } from "./entry.ts";
 import { EntryLimits } from "./entry-limits.ts";
+import { EntryRollouts } from "./entry-rollouts.ts";
 import type { Division, Guard } from "./guard.ts";
 import { TargetVariants } from "./target-variants.ts";
 
@@ -41,9 +36,9 @@ export class EntryGuard {
   readonly #rules: ServiceRules | undefined;
   readonly #limits: EntryLimits;
   readonly #sessions: readonly Session[];
-  /** Whether a rule that observes has to be asked of every request. */
   readonly #observes: boolean;
   readonly #variants = new TargetVariants();
+  readonly #rollouts: EntryRollouts;
   #lastTarget: EntryForward | undefined;
   #lastGuard: DestinationGuard | undefined;
   #lastRule: BackendRule | undefined;
@@ -56,10 +51,8 @@ export class EntryGuard {
     this.#rules = rules;
     this.#limits = new EntryLimits(guard, this.#service, rules, key.caller);
     this.#sessions = sessionsInForce(rules?.backends ?? []);
-    this.#observes =
-      rules?.backends.some(
-        ({ observe, rule: { failover, session } }) => observe && (failover ?? session) !== undefined,
-      ) === true;
+    this.#rollouts = new EntryRollouts(guard, this.#service, rules?.rollouts ?? [], this.#variants, random);
+    this.#observes = rules !== undefined && observesRequests(rules);
   }
 
   /** Which of several clusters: by priority, weight and readiness. */
@@ -79,7 +72,7 @@ export class EntryGuard {
     const shares = choice === "others" ? this.#guard.sharesAmong(this.#service, this.#rules, others) : choice;
     const other = others[pickShare(shares, this.#random())];
     if (other === undefined) return target;
-    return this.#rules === undefined ? other : this.#ofRollout(other, this.#rules);
+    return this.#rollouts.versionOf(other);
   }
 
   /** Nearly every question of an entry is about the same target. */
@@ -109,26 +102,32 @@ export class EntryGuard {
 
   /** What the rules make of a decision to forward: another version or endpoint, or a refusal. `all`: the entry's sources. */
   apply(decision: ForwardRequest, request: RequestView, all: readonly EntryForward[]): RequestDecision {
-    const rules = this.#rules;
-    if (rules === undefined) return decision;
+    if (this.#rules === undefined) return decision;
     // A backend of a route that was chosen is not left again.
     const sources = decision.routed?.sources ?? all;
     const session = this.#backend(decision.target, false);
-    const pinned = session && this.#pinned(session, decision.target, request, sources, rules);
-    const target = pinned ?? this.#ofRollout(decision.target, rules);
+    const pinned = session && this.#pinned(session, decision.target, request, sources);
+    const target = pinned ?? this.#rollouts.versionOf(decision.target);
     const refusal = this.#limits.take(target, request);
     if (refusal !== undefined) return refusal;
-    if (this.#observes && pinned === undefined) this.#observe(decision.target, sources, rules, request);
+    if (this.#observes) {
+      const isFree = pinned === undefined && !this.#observeSession(decision.target, sources, request);
+      if (isFree) this.#observeFailover(decision.target, sources);
+      this.#rollouts.observe(target, pinned && this.session(request));
+    }
     return target === decision.target ? decision : { ...decision, target };
   }
 
   /** For connections of which no request is looked at. */
   applyToConnection(target: EntryForward, sources: readonly EntryForward[]): EntryForward | Refuse {
     if (this.#rules === undefined) return target;
-    const versioned = this.#ofRollout(target, this.#rules);
+    const versioned = this.#rollouts.versionOf(target);
     const refusal = this.#limits.take(versioned, NO_FIELDS);
     if (refusal !== undefined) return refusal;
-    if (this.#observes) this.#observe(target, sources, this.#rules);
+    if (this.#observes) {
+      this.#observeFailover(target, sources);
+      this.#rollouts.observe(versioned, undefined);
+    }
     return versioned;
   }
 
@@ -144,9 +143,7 @@ export class EntryGuard {
 
   /** Measures requests to a rollout's canary; `undefined` for all others. */
   canary(target: EntryForward): CanaryMeter | undefined {
-    if (target.version === undefined || this.#rules === undefined) return undefined;
-    const rollout = ruleFor(this.#rules.rollouts, target.destination);
-    return rollout?.rule.canary === target.version ? this.#guard.canary(rollout.name) : undefined;
+    return this.#rollouts.canary(target);
   }
 
   /** One more connection than the circuit allows: it is refused, or only counted where the rule observes. */
@@ -166,30 +163,8 @@ export class EntryGuard {
     this.#guard.count(rule, verdict, false);
   }
 
-  /** `draw` in [0, 1) decides for the canary or against it. */
-  #ofRollout(target: EntryForward, rules: ServiceRules, given?: number): EntryForward {
-    const rollout = this.#rollout(target, rules);
-    if (rollout === undefined) return target;
-    const draw = given ?? this.#random();
-    return this.#variants.ofVersion(target, draw * 100 < rollout.weight ? rollout.canary : rollout.stable);
-  }
-
-  /** A session stays with its version of a rollout as long as that gets anything; one of before the rollout is stable. */
-  #ofSession(home: EntryForward, rules: ServiceRules, version: string | undefined): EntryForward | undefined {
-    const rollout = this.#rollout(home, rules);
-    if (rollout === undefined) return home;
-    const isCanary = version === opaqueName(rollout.canary);
-    if (rollout.weight === (isCanary ? 0 : 100)) return undefined;
-    return this.#variants.ofVersion(home, isCanary ? rollout.canary : rollout.stable);
-  }
-
-  #rollout(target: EntryForward, { rollouts }: ServiceRules): RolloutRule["rule"] | undefined {
-    if (rollouts.length === 0 || target.version !== undefined) return undefined;
-    return ruleFor(rollouts, target.destination)?.rule;
-  }
-
   /** What a split between versions has to keep to. */
-  session(request: RequestView): BroughtSession | undefined {
+  session(request: RequestFields): BroughtSession | undefined {
     if (this.#sessions.length === 0) return undefined;
     return broughtSession(this.#sessions, request, this.#guard.wallMs);
   }
@@ -213,19 +188,17 @@ export class EntryGuard {
     target: EntryForward,
     request: RequestFields,
     sources: readonly EntryForward[],
-    rules: ServiceRules,
   ): EntryForward | undefined {
     const { session } = policy.rule;
     const sent = session && sentSession(session, request);
     if (session === undefined || sent === undefined || sent === "") return undefined;
     const token = decodeSession(sent);
-    if (token === undefined)
-      return session.type === "Header" ? this.#byValue(target, sent, rules) : undefined;
+    if (token === undefined) return session.type === "Header" ? this.#byValue(target, sent) : undefined;
     if (isExpired(token, this.#guard.wallMs, session.absoluteTimeoutMs)) return undefined;
     const home = this.#home(token.cluster, target, sources, policy.observe);
     if (home === undefined || this.destination(home).isEjected(token.endpoint, this.#guard.env.now()))
       return undefined;
-    const place = this.#ofSession(home, rules, token.version);
+    const place = this.#rollouts.ofSession(home, token.version);
     return place && this.#variants.ofEndpoint(place, token.endpoint);
   }
 
@@ -244,10 +217,10 @@ export class EntryGuard {
   }
 
   /** A value that the client chose itself always leads to the same endpoint. */
-  #byValue(target: EntryForward, value: string, rules: ServiceRules): EntryForward {
+  #byValue(target: EntryForward, value: string): EntryForward {
     const hash = hashText(value);
     const name = `~${hash % SESSION_CLASSES}`;
-    const place = this.#ofRollout(target, rules, drawOf(hash));
+    const place = this.#rollouts.versionOf(target, drawOf(hash));
     return this.#variants.ofEndpoint(place, name);
   }
 
@@ -255,28 +228,12 @@ export class EntryGuard {
     return this.#guard.division(this.#service, this.#rules, sources);
   }
 
-  /** Counts what rules that only observe would do with what goes to `target`. */
-  #observe(
-    target: EntryForward,
-    sources: readonly EntryForward[],
-    rules: ServiceRules,
-    request?: RequestFields,
-  ): void {
-    const isKept = request !== undefined && this.#observeSession(target, sources, rules, request);
-    if (!isKept && sources.length > 1) this.#observeFailover(target, sources);
-  }
-
   /** Whether the request would go by its session, and not by what divides the traffic. */
-  #observeSession(
-    target: EntryForward,
-    sources: readonly EntryForward[],
-    rules: ServiceRules,
-    request: RequestFields,
-  ): boolean {
+  #observeSession(target: EntryForward, sources: readonly EntryForward[], request: RequestFields): boolean {
     const policy = this.#backend(target, true);
     if (policy?.rule.session === undefined) return false;
     const { name, type } = policy.rule.session;
-    const place = this.#pinned(policy, target, request, sources, rules);
+    const place = this.#pinned(policy, target, request, sources);
     if (place !== undefined)
       this.observed(policy.name, "session_kept", `${type} ${name} leads to ${place.destination}`);
     // An empty header is a value of the client's own, too.
@@ -287,6 +244,7 @@ export class EntryGuard {
 
   /** So much of a cluster's traffic as its share would be smaller, and all of it where it would get none. */
   #observeFailover(target: EntryForward, sources: readonly EntryForward[]): void {
+    if (sources.length < 2) return;
     const { parts, observed } = this.#division(sources);
     if (observed === undefined) return;
     const index = sources.indexOf(target);
@@ -296,3 +254,11 @@ export class EntryGuard {
 }
 
 const NO_FIELDS: RequestFields = { header: () => undefined };
+
+/** Whether a rule that only observes has to be asked of every request. */
+function observesRequests({ backends, rollouts }: ServiceRules): boolean {
+  if (rollouts.some(({ observe }) => observe)) return true;
+  return backends.some(
+    ({ observe, rule: { failover, session } }) => observe && (failover ?? session) !== undefined,
+  );
+}

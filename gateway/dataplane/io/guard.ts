@@ -116,12 +116,13 @@ export class Guard {
     const known = this.#divisions.get(sources);
     if (known !== undefined && now < known.untilMs && known.epoch === this.#epoch && known.rules === rules)
       return known;
-    const policy = policyOf(rules, sources);
-    const parts = this.#divide(service, rules, sources, policy?.observe === true ? undefined : policy, now);
-    const observed =
-      policy?.observe === true && policy.rule.failover !== undefined
-        ? { rule: policy.name, parts: this.#divide(service, rules, sources, policy, now) }
-        : undefined;
+    const parts = this.#divide(service, rules, sources, policyInForce(rules, sources), now);
+    // Behind what is in force of the owners for single destinations.
+    const policy = rules?.backends.find(({ observe, rule }) => observe && rule.failover !== undefined);
+    const observed = policy && {
+      rule: policy.name,
+      parts: this.#divide(service, rules, sources, policy, now),
+    };
     const divided = { parts, observed, untilMs: now + SHARES_MS, epoch: this.#epoch, rules };
     this.#divisions.set(sources, divided);
     return divided;
@@ -133,9 +134,7 @@ export class Guard {
     rules: ServiceRules | undefined,
     sources: readonly EntryForward[],
   ): readonly number[] {
-    const policy = policyOf(rules, sources);
-    const enforced = policy?.observe === true ? undefined : policy;
-    return this.#divide(service, rules, sources, enforced, this.env.now());
+    return this.#divide(service, rules, sources, policyInForce(rules, sources), this.env.now());
   }
 
   canary(rollout: string): CanaryMeter {
@@ -189,11 +188,12 @@ export class Guard {
 }
 
 /** Levels are the consumer's: its policy is about every destination. */
-function policyOf(
+function policyInForce(
   rules: ServiceRules | undefined,
   [first]: readonly EntryForward[],
 ): BackendRule | undefined {
-  return first === undefined ? undefined : ruleFor(rules?.backends ?? [], first.destination);
+  const policy = first === undefined ? undefined : ruleFor(rules?.backends ?? [], first.destination);
+  return policy?.observe === true ? undefined : policy;
 }
 
 function placeOf(source: EntryForward, policy: BackendRule | undefined): Place {

@@ -79,7 +79,7 @@ export function compileRuleTables({ rules, federation }: Snapshot): RuleTables {
   for (const rule of rules.rollouts)
     of(rule.service).rollouts.push({
       name: rule.name,
-      observe: false,
+      observe: rule.mode === "observe",
       destination: domainOf(rule.cluster),
       rule,
     });
