@@ -375,6 +375,7 @@ export class Http1Connection implements Http1Exchange, RequestServer, Bagged {
         const mayTry = ready && reason === undefined;
         const late = mayTry ? this.#late(target, mayReuse, sampled) : undefined;
         if (late === undefined && mayTry && entry.isFull(target)) return true;
+        downstream.moveDeadline();
         if (late === undefined) this.#cannotSend(reason ?? entry.unavailable(target));
         else this.#send(late);
         downstream.resume();

@@ -222,9 +222,13 @@ export class Http1Downstream {
     if (!this.#watchesEnd || this.#pending.length > MAX_WATCHED_BYTES) this.#socket.pause();
   }
 
-  /** Until `resume`: the request under way goes nowhere yet, and a client that leaves meanwhile should be noticed. */
+  /**
+   * Until `resume`: the request under way goes nowhere yet, and a client that leaves meanwhile should be noticed. Its clock stands still,
+   * since no more than a part of its request is taken.
+   */
   watchEnd(): void {
     this.#watchesEnd = true;
+    this.deadlineMs = this.#host.coarseNow + this.answerMs;
   }
 
   // ---- towards the client -------------------------------------------------------------------------------------------
