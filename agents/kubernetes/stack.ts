@@ -64,6 +64,7 @@ export function buildController(context: MemberContext, { client, installation }
       problems: problems().map(({ name, detail }) => ({ code: PROBLEMS[name].code, detail })),
     }),
     listeners: () => [],
+    listenerFailures: () => [],
     tunnels: () => [],
     probe: async () => ({
       ok: false,

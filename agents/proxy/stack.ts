@@ -85,6 +85,7 @@ export function buildAgent(context: MemberContext, capture?: Capture, services?:
       streams: engine.grants.size,
     }),
     listeners: () => [...listeners.status(), ...ways.status()],
+    listenerFailures: () => listeners.failures(),
     tunnels: () => gateways.status(),
     canaries: () => control.guard.canaries(engine.tables.current?.rules),
     probe: (request) => probeListener(listeners, request, context.monotonicMs),

@@ -231,6 +231,13 @@ export interface WorkloadListenerStatus {
   readonly way?: "address" | "proxy" | "sni";
 }
 
+/** A listener that cannot be opened for now; it is tried again. */
+export interface WorkloadListenerFailure
+  extends Pick<WorkloadListenerStatus, "workload" | "service" | "port"> {
+  readonly code: string;
+  readonly detail: string;
+}
+
 /** How a listener understands its connections, and who said so. */
 export interface ProtocolStatus {
   readonly name: PortProtocol;

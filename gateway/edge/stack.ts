@@ -125,6 +125,7 @@ export function buildGateway(context: MemberContext): Proxy {
       issued: discovery.credentials.identity?.(),
     }),
     listeners: () => [...listeners.status(), ...ways.status()],
+    listenerFailures: () => listeners.failures(),
     tunnels: () => [...peers.status(), ...agents.status()],
     outside: () => outside?.address,
     securedProxy: () => securedProxy?.address,

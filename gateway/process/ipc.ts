@@ -1,9 +1,13 @@
-import type { WorkloadListenerStatus } from "../../federation/model/resource.ts";
+import type { WorkloadListenerFailure, WorkloadListenerStatus } from "../../federation/model/resource.ts";
 
 /** What a role tells the process that started it. */
 export type IpcMessage =
   | { readonly type: "ready"; readonly listen: string; readonly admin: string }
-  | { readonly type: "listeners"; readonly listeners: readonly WorkloadListenerStatus[] }
+  | {
+      readonly type: "listeners";
+      readonly listeners: readonly WorkloadListenerStatus[];
+      readonly failures: readonly WorkloadListenerFailure[];
+    }
   | { readonly type: "draining" };
 
 /** The part of `process` that matters here. */

@@ -247,7 +247,11 @@ class Member {
 
   #onChange(): void {
     this.#changed();
-    this.#ipc.send({ type: "listeners", listeners: this.#proxy.listeners() });
+    this.#ipc.send({
+      type: "listeners",
+      listeners: this.#proxy.listeners(),
+      failures: this.#proxy.listenerFailures(),
+    });
   }
 
   #installShutdown(): void {

@@ -1,5 +1,10 @@
 import type { Address } from "../../federation/model/address.ts";
-import type { CanaryReport, TunnelStatus, WorkloadListenerStatus } from "../../federation/model/resource.ts";
+import type {
+  CanaryReport,
+  TunnelStatus,
+  WorkloadListenerFailure,
+  WorkloadListenerStatus,
+} from "../../federation/model/resource.ts";
 import type { MetricFamily } from "../dataplane/index.ts";
 import type { EgressInsight, ProbeAnswer, ProbeRequest } from "./admin-server.ts";
 
@@ -15,6 +20,8 @@ export interface Proxy {
   families(): readonly MetricFamily[];
   status(): object;
   listeners(): readonly WorkloadListenerStatus[];
+  /** Those that workloads miss, and why. */
+  listenerFailures(): readonly WorkloadListenerFailure[];
   tunnels(): readonly TunnelStatus[];
   probe(request: ProbeRequest): Promise<ProbeAnswer>;
   /** What was measured of the canaries of rollouts. */

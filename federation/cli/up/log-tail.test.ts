@@ -25,9 +25,12 @@ describe("messages of a process", () => {
   it("are read as far as they are understood", () => {
     const ready = { type: "ready", admin: "y" };
     expect(parseProcessMessage({ ...ready, listen: "x" })).toEqual(ready);
-    expect(parseProcessMessage({ type: "listeners", listeners: [listener] })).toEqual({
-      type: "listeners",
-      listeners: [listener],
+    const listeners = { type: "listeners", listeners: [listener] };
+    expect(parseProcessMessage(listeners)).toEqual({ ...listeners, failures: [] });
+    const failure = { workload: "ns/a/sa/b", service: "c.d", port: 81, code: "ISTH-6003", detail: "taken" };
+    expect(parseProcessMessage({ ...listeners, failures: [failure, { code: 1 }, null] })).toEqual({
+      ...listeners,
+      failures: [failure],
     });
   });
 

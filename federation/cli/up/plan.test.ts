@@ -95,7 +95,12 @@ describe("knowing when a federation is ready", () => {
     port,
     address: `127.0.0.1:${18_000 + port}`,
   }));
-  const serving = (spec: typeof gateway, own: typeof listeners) => ({ spec, running: true, listeners: own });
+  const serving = (spec: typeof gateway, own: typeof listeners) => ({
+    spec,
+    running: true,
+    listeners: own,
+    failures: [],
+  });
 
   it("waits for every process, and for every import's address in each process that serves workloads", () => {
     const views = [
@@ -106,6 +111,16 @@ describe("knowing when a federation is ready", () => {
     expect(missingProcesses(views, imports)).toEqual([
       "west-gateway-1 is not ready",
       "west-agent-2 has no address for ns/shop/sa/web to basket.shop:81",
+    ]);
+  });
+
+  it("says why an address is not there, where the process told it", () => {
+    const [workload, service] = ["ns/shop/sa/web", "basket.shop"];
+    const detail = "another program listens on 127.0.0.1:15100";
+    const failures = [{ workload, service, port: 81, code: "ISTH-6003", detail }];
+    const views = [{ ...serving(agent1, listeners.slice(0, 1)), failures }];
+    expect(missingProcesses(views, imports)).toEqual([
+      "west-agent-1 has no address for ns/shop/sa/web to basket.shop:81 (ISTH-6003: another program listens on 127.0.0.1:15100)",
     ]);
   });
 

@@ -1,10 +1,14 @@
-import type { WorkloadListenerStatus } from "../../model/resource.ts";
+import type { WorkloadListenerFailure, WorkloadListenerStatus } from "../../model/resource.ts";
 
 /** What `up` takes notice of in the messages of its processes. */
 export type ProcessMessage =
   | { readonly type: "ready"; readonly admin: string | undefined }
   | { readonly type: "draining" }
-  | { readonly type: "listeners"; readonly listeners: readonly WorkloadListenerStatus[] };
+  | {
+      readonly type: "listeners";
+      readonly listeners: readonly WorkloadListenerStatus[];
+      readonly failures: readonly WorkloadListenerFailure[];
+    };
 
 /** `undefined` for anything else: a newer process may say more than this program understands. */
 export function parseProcessMessage(message: unknown): ProcessMessage | undefined {
@@ -16,15 +20,29 @@ export function parseProcessMessage(message: unknown): ProcessMessage | undefine
   }
   if (message.type !== "listeners" || !("listeners" in message)) return undefined;
   const { listeners } = message;
+  const failures: unknown = Reflect.get(message, "failures");
   if (!Array.isArray(listeners) || !listeners.every(isListener)) return undefined;
-  return { type: "listeners", listeners };
+  // They only explain: what is not understood of them is left out.
+  return {
+    type: "listeners",
+    listeners,
+    failures: Array.isArray(failures) ? failures.filter(isFailure) : [],
+  };
 }
 
 function isListener(value: unknown): value is WorkloadListenerStatus {
+  return isAbout(value, ["workload", "service", "address"]);
+}
+
+function isFailure(value: unknown): value is WorkloadListenerFailure {
+  return isAbout(value, ["workload", "service", "code", "detail"]);
+}
+
+function isAbout(value: unknown, texts: readonly string[]): boolean {
   return (
     typeof value === "object" &&
     value !== null &&
-    ["workload", "service", "address"].every((field) => typeof Reflect.get(value, field) === "string") &&
+    texts.every((field) => typeof Reflect.get(value, field) === "string") &&
     typeof Reflect.get(value, "port") === "number"
   );
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, createWriteStream, openSync, type WriteStream } from "node:fs";
 import { createInterface } from "node:readline";
-import type { WorkloadListenerStatus } from "../../model/resource.ts";
+import type { WorkloadListenerFailure, WorkloadListenerStatus } from "../../model/resource.ts";
 import { parseProcessMessage } from "./process-message.ts";
 import type { ProcessSpec } from "./plan.ts";
 import { PROCESS_ENVIRONMENT, PROCESS_FLAGS } from "./programs.ts";
@@ -48,6 +48,7 @@ export class ProcessSlot {
   #state: SlotState;
   #current: ChildProcess | undefined;
   #listeners: readonly WorkloadListenerStatus[] = [];
+  #failures: readonly WorkloadListenerFailure[] = [];
   #admin: string | undefined;
   #everReady = false;
   #timer: NodeJS.Timeout | undefined;
@@ -70,6 +71,11 @@ export class ProcessSlot {
   /** Where workloads reach the current process. */
   get listeners(): readonly WorkloadListenerStatus[] {
     return this.#listeners;
+  }
+
+  /** Where they should reach it and do not. */
+  get failures(): readonly WorkloadListenerFailure[] {
+    return this.#failures;
   }
 
   /** Where the current process answers metrics and status, once it serves. */
@@ -126,6 +132,7 @@ export class ProcessSlot {
     const child = this.#launch();
     this.#current = child;
     this.#listeners = [];
+    this.#failures = [];
     this.#children.add(child);
     const { logFile } = this.#options;
     if (echo !== undefined && logFile !== undefined) copyLines(child, logFile, echo);
@@ -189,6 +196,7 @@ export class ProcessSlot {
       }
       case "listeners":
         this.#listeners = parsed.listeners;
+        this.#failures = parsed.failures;
         return this.#options.onEvent({ kind: "listeners", slot: this });
       case "draining":
         this.#apply({ kind: "draining", generation });

@@ -1,4 +1,4 @@
-import type { ClusterStatus, WorkloadListenerStatus } from "../../model/resource.ts";
+import type { ClusterStatus, WorkloadListenerFailure, WorkloadListenerStatus } from "../../model/resource.ts";
 import type { ExpectedImport, ProcessSpec } from "./plan.ts";
 
 /** What is known of one process at a moment. */
@@ -6,6 +6,7 @@ export interface ProcessView {
   readonly spec: ProcessSpec;
   readonly running: boolean;
   readonly listeners: readonly WorkloadListenerStatus[];
+  readonly failures: readonly WorkloadListenerFailure[];
 }
 
 /** An import with the address at which its workload reaches it. */
@@ -17,13 +18,15 @@ export function missingProcesses(
   imports: readonly ExpectedImport[],
 ): readonly string[] {
   const missing: string[] = [];
-  for (const { spec, running, listeners } of views) {
+  for (const { spec, running, listeners, failures } of views) {
     if (!running) missing.push(`${spec.name} is not ready`);
     else if (spec.servesWorkloads) {
       const addresses = addressesOf(listeners);
+      const reasons = reasonsOf(failures);
       for (const expected of imports) {
-        if (expected.cluster !== spec.cluster || addresses.has(describeImport(expected))) continue;
-        missing.push(`${spec.name} has no address for ${describeImport(expected)}`);
+        const what = describeImport(expected);
+        if (expected.cluster !== spec.cluster || addresses.has(what)) continue;
+        missing.push(`${spec.name} has no address for ${what}${reasons.get(what) ?? ""}`);
       }
     }
   }
@@ -71,6 +74,13 @@ export function importAddresses(
 /** By the import's description: there may be thousands, and they are asked about again and again. */
 function addressesOf(listeners: readonly WorkloadListenerStatus[]): ReadonlyMap<string, string> {
   return new Map(listeners.map((listener) => [describeImport(listener), listener.address]));
+}
+
+/** By the same. */
+function reasonsOf(failures: readonly WorkloadListenerFailure[]): ReadonlyMap<string, string> {
+  return new Map(
+    failures.map((failure) => [describeImport(failure), ` (${failure.code}: ${failure.detail})`]),
+  );
 }
 
 function describeImport({ workload, service, port }: Omit<ExpectedImport, "cluster">): string {

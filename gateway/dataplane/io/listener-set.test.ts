@@ -122,9 +122,13 @@ describe("the set of workload listeners", () => {
     await set.setWorkloads([WEB]);
     expect(set.status()).toMatchObject([{ service: "basket.shop" }]);
     await set.setWorkloads([WEB]);
-    expect(log.of("listener_failed")).toMatchObject([{ code: "ISTH-6003" }]);
+    const detail = `another program listens on 127.0.0.1:${port}`;
+    expect(log.of("listener_failed")).toMatchObject([{ code: "ISTH-6003", detail }]);
+    const about = { workload: "ns/shop/sa/web", service: "cart.shop", port: 80 };
+    expect(set.failures()).toEqual([{ ...about, code: "ISTH-6003", detail }]);
     taken.close();
     await listeners(2);
+    expect(set.failures()).toEqual([]);
     expect(log.of("listener_failed")).toHaveLength(1);
   });
 
@@ -134,6 +138,7 @@ describe("the set of workload listeners", () => {
     publish();
     await set.setWorkloads([WEB]);
     expect(log.of("listener_failed")).toMatchObject([{ code: "ISTH-6004" }]);
+    expect(set.failures()).toMatchObject([{ service: "cart.shop", code: "ISTH-6004" }]);
     allocate = failing;
     await listeners(1);
   });

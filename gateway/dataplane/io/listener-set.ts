@@ -1,7 +1,7 @@
 import { parseAddress } from "../../../federation/model/address.ts";
 import { type Problem, PROBLEMS } from "../../../federation/model/problem.ts";
 import type { Result } from "../../../federation/model/result.ts";
-import type { WorkloadListenerStatus } from "../../../federation/model/resource.ts";
+import type { WorkloadListenerFailure, WorkloadListenerStatus } from "../../../federation/model/resource.ts";
 import { type ServiceName, serviceKey } from "../../../federation/model/service.ts";
 import type { SpiffeId } from "../../../federation/model/spiffe-id.ts";
 import { workloadName } from "../../../federation/model/workload-pattern.ts";
@@ -42,6 +42,7 @@ export class ListenerSet {
     { readonly listener: WorkloadListener; readonly status: WorkloadListenerStatus }
   >();
   #workloads: readonly SpiffeId[] = [];
+  readonly #failures = new Map<string, WorkloadListenerFailure>();
   /** Failures that were logged and still hold. */
   readonly #reported = new Set<string>();
   readonly #reconciliation = new Reconciliation(() => this.#reconcile());
@@ -66,6 +67,11 @@ export class ListenerSet {
       .map(({ listener, status }) => ({ ...status, protocol: listener.protocol }));
   }
 
+  /** Those that are wanted and not there, and why. */
+  failures(): readonly WorkloadListenerFailure[] {
+    return [...this.#failures.values()];
+  }
+
   find(key: ListenerKey): WorkloadListener | undefined {
     return this.#listeners.get(nameOf(key))?.listener;
   }
@@ -84,10 +90,14 @@ export class ListenerSet {
   async #reconcile(): Promise<void> {
     const wanted = this.#wanted();
     this.#closeLeft(wanted);
+    for (const name of this.#failures.keys()) if (!wanted.has(name)) this.#recovered(name);
     const missing = [...wanted].filter(([name]) => !this.#listeners.has(name)).map(([, want]) => want);
     if (missing.length === 0) return this.#onChange();
     const allocated = await this.#allocate(missing);
-    if (!allocated.ok) return this.#retry(allocated.error, ALLOCATION);
+    if (!allocated.ok) {
+      this.#retry(allocated.error, ALLOCATION, missing);
+      return this.#onChange();
+    }
     this.#reported.delete(ALLOCATION);
     for (const [index, want] of missing.entries()) await this.#open(want, allocated.value[index]);
     this.#onChange();
@@ -136,20 +146,31 @@ export class ListenerSet {
     try {
       const bound = await listener.listen(address.value);
       if (this.#reconciliation.isClosed) return listener.close();
-      this.#reported.delete(nameOf(want));
+      this.#recovered(nameOf(want));
       this.#listeners.set(nameOf(want), { listener, status: { workload, service, port, address: bound } });
     } catch (error) {
       listener.close();
-      this.#retry({ name: "port_in_use", detail: `${text}: ${(error as Error).message}` }, nameOf(want));
+      const { code, message } = error as NodeJS.ErrnoException;
+      const detail = code === "EADDRINUSE" ? `another program listens on ${text}` : `${text}: ${message}`;
+      this.#retry({ name: "port_in_use", detail }, nameOf(want), [want]);
     }
   }
 
   /** Again and again, but logged once: a port may stay taken for days. */
-  #retry(reason: Problem, what: string): void {
-    const { code } = PROBLEMS[reason.name];
-    if (!this.#reported.has(what)) this.#log.error("listener_failed", { code, detail: reason.detail });
+  #retry({ name, detail }: Problem, what: string, failed: readonly Wanted[]): void {
+    const { code } = PROBLEMS[name];
+    for (const want of failed) {
+      const { workload, service, port } = want;
+      this.#failures.set(nameOf(want), { workload, service, port, code, detail });
+    }
+    if (!this.#reported.has(what)) this.#log.error("listener_failed", { code, detail });
     this.#reported.add(what);
     this.#reconciliation.requestIn(RETRY_MS);
+  }
+
+  #recovered(name: string): void {
+    this.#failures.delete(name);
+    this.#reported.delete(name);
   }
 }
 
