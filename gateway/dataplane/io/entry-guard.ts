@@ -105,8 +105,8 @@ export class EntryGuard {
     if (this.#rules === undefined) return decision;
     // A backend of a route that was chosen is not left again.
     const sources = decision.routed?.sources ?? all;
-    const session = this.#backend(decision.target, false);
-    const pinned = session && this.#pinned(session, decision.target, request, sources);
+    const policy = this.#sessions.length === 0 ? undefined : this.#backend(decision.target, false);
+    const pinned = policy && this.#pinned(policy, decision.target, request, sources);
     const target = pinned ?? this.#rollouts.versionOf(decision.target);
     const refusal = this.#limits.take(target, request);
     if (refusal !== undefined) return refusal;
@@ -171,7 +171,7 @@ export class EntryGuard {
 
   /** The rule that keeps sessions with an endpoint, where one is in force. */
   sessionRule(target: EntryForward): Session | undefined {
-    return this.#backend(target, false)?.rule.session;
+    return this.#sessions.length === 0 ? undefined : this.#backend(target, false)?.rule.session;
   }
 
   /** The policy about a target, if it observes or is in force, as asked. */
