@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { BACKEND, CANARY, goes, type GuardedEntry, guardedEntry } from "../../../test/fakes/guarded-entry.ts";
+import {
+  BACKEND,
+  CANARY,
+  goes,
+  type GuardedEntry,
+  guardedEntry,
+  LIMIT,
+} from "../../../test/fakes/guarded-entry.ts";
 import type { SnapshotBackend } from "../../../federation/model/snapshot.ts";
 import { FailedTries } from "../balance/failed-tries.ts";
 import { opaqueName } from "../balance/session-token.ts";
@@ -88,19 +95,9 @@ describe("failover that only observes", () => {
   });
 
   it("counts nothing where a limit refuses the request, nor where the policy is in force", () => {
-    const limit = {
-      name: "l",
-      service: BACKEND.service,
-      from: [],
-      requests: 1,
-      unitMs: 1_000,
-      burst: 1,
-      scope: "Local",
-      mode: "enforce",
-    } as const;
     const limited = guardedEntry({
       backends: [{ ...BACKEND, mode: "observe", failover: NORTH_FIRST }],
-      rateLimits: [limit],
+      rateLimits: [LIMIT],
     });
     expect([goes(limited, limited.east), goes(limited, limited.east)]).toEqual(["east", "rate_limited 1"]);
     expect(counted(limited, "failover")).toBe(1);

@@ -1,11 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { entryEnvironment } from "../../../test/fakes/entry-environment.ts";
+import { LIMIT, viewOf } from "../../../test/fakes/guarded-entry.ts";
 import { CART, id, westTables } from "../../../test/fakes/rules.ts";
 import { createWatch } from "../lifecycle/watch.ts";
 import type { RouteTables } from "../routing/tables.ts";
 import { Entry } from "./entry.ts";
-
-const LIMIT = { name: "west/shop/few", service: CART, from: [], requests: 1, unitMs: 1_000, burst: 1 };
 
 describe("an entry", () => {
   const tables = createWatch<RouteTables | undefined>(westTables());
@@ -13,8 +12,7 @@ describe("an entry", () => {
     { caller: id("west/shop/web"), service: CART, port: 80 },
     entryEnvironment({ tables }),
   );
-  const request = { method: "GET", authority: "cart.shop", target: "/", header: () => undefined };
-  const decides = (): string => entry.decide(request).kind;
+  const decides = (): string => entry.decide(viewOf()).kind;
 
   it("decides by the tables of the moment, however many have come since it was last asked", () => {
     expect(decides()).toBe("forward");
@@ -33,11 +31,7 @@ describe("an entry", () => {
   });
 
   it("has a rule in force, and out of it, before it is asked", () => {
-    const rules = {
-      rateLimits: [{ ...LIMIT, mode: "enforce", scope: "Local" } as const],
-      backends: [],
-      rollouts: [],
-    };
+    const rules = { rateLimits: [LIMIT], backends: [], rollouts: [] };
     tables.publish(westTables({ rules }));
     expect(entry.guard.hasRules).toBe(true);
     expect([decides(), decides()]).toEqual(["forward", "refuse"]);
