@@ -118,14 +118,15 @@ async function startController(): Promise<MemberProcess> {
   });
 }
 
-/** Until it leads and has asked the API server for nothing for a second. */
+/** Until it leads, has its rules (asking for them again after a second, if need be) and asked the API server for nothing for a second. */
 async function settled(member: MemberProcess): Promise<"settled" | "ended"> {
   let before = -1;
   let sinceMs = performance.now();
   return until("it settles", 40_000, async () => {
     if (member.ended()) return "ended";
     const asked = faults.asked.filter(({ verb }) => verb !== "list").length;
-    if (asked !== before || has(member, "leading") === undefined) sinceMs = performance.now();
+    const isReady = has(member, "leading") === true && has(member, "snapshot_applied") === true;
+    if (asked !== before || !isReady) sinceMs = performance.now();
     before = asked;
     return performance.now() - sinceMs > 1_000 ? "settled" : undefined;
   });
