@@ -200,8 +200,10 @@ describe("a controller that is killed between two writes", () => {
     await offered(["late"]);
     const cart = { cluster: "east", kind: "ServiceExport", namespace: SPACE, name: "cart" } as const;
     unwrap(await registry.client.delete(cart));
-    const writes = await killAfterEachWrite();
-    expect(writes.join("\n")).toContain("delete ");
+    const before = faults.asked.length;
+    await killAfterEachWrite();
+    // Asked for, not answered: they go out together with other writes, and the first that is done ends the process.
+    expect(faults.asked.slice(before).map(({ verb }) => verb)).toContain("delete");
     const there = await made(api, SPACE);
     expect(there.map(({ name }) => name).filter((name) => name.startsWith("serviceimports"))).toEqual([
       "serviceimports/late",
