@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { createBoth } from "../fakes/both-http.ts";
+import { freePort } from "../fakes/free-ports.ts";
 
 export type Behaviour = number | "silent" | "half";
 
@@ -36,8 +37,8 @@ export async function startNamedWorkload(name: string): Promise<NamedWorkload> {
       response.write("half", () => setTimeout(() => response.destroy(), 10));
     } else answer(response, how);
   });
-  await server.listen();
-  const { port } = server;
+  const port = await freePort();
+  await server.listen(port);
   return {
     address: `127.0.0.1:${port}`,
     get served() {

@@ -8,11 +8,11 @@ import {
   renameSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { DYNAMODB_LOCAL } from "./dynamodb-missing.ts";
+import { freePort } from "./free-ports.ts";
 import { inject } from "vitest";
 import type { Clock } from "../../federation/registry/clock.ts";
 import type { DynamoDbStore } from "../../federation/store/dynamodb/dynamodb-store.ts";
@@ -103,17 +103,6 @@ async function poll(done: () => boolean | Promise<boolean>): Promise<void> {
     if (performance.now() - start > PATIENCE_MS) throw new Error("DynamoDB Local did not start");
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const bound = server.address();
-      server.close(() => resolve(typeof bound === "object" && bound !== null ? bound.port : 0));
-    });
-  });
 }
 
 const TABLES = new Map<string, Promise<string>>();

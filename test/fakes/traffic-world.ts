@@ -1,6 +1,4 @@
-import { once } from "node:events";
 import { Agent, request as httpRequest } from "node:http";
-import { createServer } from "node:net";
 import type { AuthorizationPolicyResource, TrafficRouteResource } from "../../federation/model/resource.ts";
 import type { Snapshot } from "../../federation/model/snapshot.ts";
 import type { StaticCluster, StaticWorkload } from "../../federation/model/static-cluster.ts";
@@ -9,6 +7,7 @@ import { decodeAppliedResource } from "../../federation/model/wire/resource.ts";
 import { compileSnapshot } from "../../federation/registry/compile-snapshot.ts";
 import { conditionsOf } from "../../federation/registry/conditions.ts";
 import { type Echo, type EchoBackend, startEchoBackend } from "./echo-backend.ts";
+import { freePort } from "./free-ports.ts";
 import { H2Client } from "./h2-ask.ts";
 import { addressOf } from "./http-wire.ts";
 import { type MeshMember, startMember } from "./mesh-member.ts";
@@ -262,13 +261,4 @@ function workload(namespace: string, name: string, ...services: StaticWorkload["
 function service(name: string, address: string, version?: string): StaticWorkload["services"][number] {
   const rest = version === undefined ? {} : { version };
   return { name, port: 80, protocol: "http", endpoints: [address], ...rest };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const bound = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof bound === "object" && bound !== null ? bound.port : 0;
 }

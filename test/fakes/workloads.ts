@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
+import { freePort } from "./free-ports.ts";
 
 export interface Workload {
   /** `127.0.0.1:<port>` */
@@ -58,9 +59,8 @@ async function startWorkload(serve: (socket: Socket, seen: string[]) => void): P
     await once(server, "listening");
     return server;
   };
-  let server = await open(0);
-  const bound = server.address();
-  const port = typeof bound === "object" && bound !== null ? bound.port : 0;
+  const port = await freePort();
+  let server = await open(port);
   return {
     address: `127.0.0.1:${port}`,
     seen,

@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ISTHMUS, run } from "../fakes/federation.ts";
+import { freePort } from "../fakes/free-ports.ts";
 import { addressOf } from "../fakes/http-wire.ts";
 import { describeAnswer, requestOnce } from "../fakes/load.ts";
 import { until } from "../fakes/until.ts";
@@ -49,7 +49,7 @@ describe("the three jobs of the README, as they stand there", () => {
       ["9003", String(addressOf(cart.address).port)],
       ["9004", String(addressOf(next.address).port)],
     ]);
-    for (const port of ["7070", "15008", "15018"]) ports.set(port, await freePort());
+    for (const port of ["7070", "15008", "15018"]) ports.set(port, String(await freePort()));
     const translate = (text: string) =>
       text.replace(/127\.0\.0\.1:(\d+)/g, (whole, port: string) =>
         whole.replace(port, ports.get(port) ?? port),
@@ -118,11 +118,3 @@ describe("the three jobs of the README, as they stand there", () => {
     expect(dry, dry.err).toMatchObject({ code: 0 });
   });
 });
-
-async function freePort(): Promise<string> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const bound = server.address();
-  server.close();
-  return typeof bound === "object" && bound !== null ? String(bound.port) : "0";
-}

@@ -2,7 +2,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Certificates, HOP_NAME } from "../certificates.ts";
 import type { Chain, Hop, Site } from "../chain.ts";
-import { freePorts, isInstalled, waitForPort } from "../children.ts";
+import { freePorts } from "../../fakes/free-ports.ts";
+import { isInstalled, waitForPort } from "../children.ts";
 
 interface Shape {
   readonly id: string;

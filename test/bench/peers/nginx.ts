@@ -2,7 +2,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { HOP_NAME, type Certificates } from "../certificates.ts";
 import type { Chain, Hop, Site } from "../chain.ts";
-import { freePorts, isInstalled, type Started, waitForPort } from "../children.ts";
+import { freePorts } from "../../fakes/free-ports.ts";
+import { isInstalled, type Started, waitForPort } from "../children.ts";
 
 /** Larger than any run needs, so that nginx never closes a connection it could reuse. */
 const FOREVER = "keepalive_timeout 1h; keepalive_requests 1000000000;";

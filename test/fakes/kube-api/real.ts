@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { KubeAccess } from "../../../agents/kubernetes/api/access.ts";
 import { endWithUs } from "../bound-child.ts";
+import { freePorts } from "../free-ports.ts";
 import { until } from "../until.ts";
 import { type IpFamily, SERVICE_RANGE_6 } from "./store.ts";
 
@@ -43,7 +43,7 @@ export interface RealKubeOptions {
 export async function startRealKubeApi(options: RealKubeOptions = {}): Promise<RealKubeApi> {
   if (KUBE_APISERVER === undefined) throw new Error("KUBE_APISERVER names no binary");
   const directory = mkdtempSync(join(tmpdir(), "isthmus-kube-"));
-  const [etcdPort, peerPort, apiPort] = await Promise.all([freePort(), freePort(), freePort()]);
+  const [etcdPort, peerPort, apiPort] = await freePorts(3);
   const children: ChildProcess[] = [];
   const logs: string[] = [];
   const start = (command: string, args: readonly string[]): ChildProcess => {
@@ -184,16 +184,5 @@ async function isReady(url: URL, token: string): Promise<boolean> {
     );
     asked.on("error", () => resolve(false));
     asked.end();
-  });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
   });
 }

@@ -2,7 +2,8 @@
 import { once } from "node:events";
 import { err, ok } from "../../../federation/model/result.ts";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import type { Socket } from "node:net";
+import { freePort } from "../free-ports.ts";
 import {
   type IpFamily,
   ObjectStore,
@@ -103,9 +104,9 @@ class Double implements FakeKubeApi {
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
     });
+    if (this.#port === 0) this.#port = await freePort(this.#host);
     this.#server.listen(this.#port, this.#host);
     await once(this.#server, "listening");
-    this.#port = (this.#server.address() as AddressInfo).port;
   }
 
   async down(): Promise<void> {
