@@ -64,7 +64,7 @@ export function createInbound(
     const endpoint = headers[":authority"] ?? "";
     const wrong = whyNotDialled(endpoints, asked, endpoint, mesh);
     if (wrong !== undefined) return refuseTunnel(stream, wrong);
-    forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted.counters, granted.join);
+    forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted);
   };
 }
 
@@ -106,7 +106,7 @@ function answerMesh(
       stream,
       problem("no_endpoint", `${endpoint} is no endpoint of ${serviceKey(service)}:${port} on this node`),
     );
-  forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted.counters, granted.join);
+  forwardToEndpoint(stream, { address: endpoint, release: () => {} }, granted);
 }
 
 /** Says whether the endpoint accepts a connection, which is closed at once. */

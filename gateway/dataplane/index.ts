@@ -34,9 +34,14 @@ export { SharedLimits } from "./io/shared-limits.ts";
 export { REFUSED_MS } from "./policy/share-lender.ts";
 export { readinessKey, ReadinessTable, versionKey } from "./io/readiness-table.ts";
 export { Entry, type EntryEnvironment } from "./io/entry.ts";
-export { type DialledEndpoint, forwardToEndpoint, forwardToUpstream, refusalOf } from "./io/forward.ts";
+export {
+  type DialledEndpoint,
+  forwardToEndpoint,
+  forwardToUpstream,
+  type LastHop,
+  refusalOf,
+} from "./io/forward.ts";
 export type { Grant } from "./io/live-grants.ts";
-export type { Join } from "./io/arrivals.ts";
 export { LocalStream } from "./io/local-stream.ts";
 export { probeListener } from "./io/probe.ts";
 export { relay, type RelayCounters } from "./io/relay.ts";

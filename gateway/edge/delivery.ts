@@ -13,11 +13,10 @@ import {
   forwardToEndpoint,
   forwardToUpstream,
   type IngressRule,
-  type Join,
+  type LastHop,
   LocalStream,
   type OpenedStream,
   type PickedEndpoint,
-  type RelayCounters,
   refuseTunnel,
   type RequestFields,
   TUNNEL_HEADER,
@@ -37,8 +36,7 @@ export interface Delivered {
   readonly token: string;
   /** Fields for the agent, where the stream is traced. */
   readonly trace: RequestFields | undefined;
-  /** Where no agent stands between: how the endpoint is joined with the stream. */
-  readonly join: Join;
+  readonly hop: LastHop;
 }
 
 /** The last stretch at a gateway: one endpoint is picked, and reached through the agent beside it where there are agents. */
@@ -51,8 +49,8 @@ export class Delivery {
     this.#agents = agents;
   }
 
-  forward(stream: TunnelRequest["stream"], wanted: Delivered, counters: RelayCounters): void {
-    const { service, port, wish, token, trace, join } = wanted;
+  forward(stream: TunnelRequest["stream"], wanted: Delivered): void {
+    const { service, port, wish, token, trace, hop } = wanted;
     const key = `${serviceKey(service)}:${port}`;
     const endpoint = this.#endpoints.pick(key, wish);
     if (endpoint === undefined) {
@@ -62,7 +60,7 @@ export class Delivery {
     }
     const { upstream } = this.#agents;
     if (!upstream.hasAddresses)
-      return forwardToEndpoint(stream, this.#dialled(key, wish, endpoint, MAX_OTHERS), counters, join);
+      return forwardToEndpoint(stream, this.#dialled(key, wish, endpoint, MAX_OTHERS), hop);
     stream.once("close", endpoint.release);
     const headers = {
       ":method": "CONNECT",
@@ -71,7 +69,7 @@ export class Delivery {
       [TUNNEL_HEADER.caller]: token,
       ...trace,
     };
-    forwardToUpstream(stream, upstream, headers, counters, {
+    forwardToUpstream(stream, upstream, headers, hop.counters, {
       address: this.#agents.beside(endpoint.node),
       endpoint: endpoint.name,
       onRefused: ({ name }) => {

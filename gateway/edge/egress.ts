@@ -19,12 +19,12 @@ export function createEgress(engine: Engine, access: TunnelAccess, peers: PeerGa
   return (request: TunnelRequest, target: TunnelTarget): void => {
     const granted = access.grant(request, target, (tables, caller) => decideEgress(tables, target, caller));
     if (granted === undefined) return;
-    const { decision, token, counters, trace, join } = granted;
+    const { decision, token, counters, trace } = granted;
     engine.flows.service(decision.permit.caller, decision.service, decision.permit.wouldDeny);
     const wish = askedEndpoint(request);
     if (decision.local) {
       const { service, port } = target;
-      return delivery.forward(request.stream, { service, port, wish, token, trace, join }, counters);
+      return delivery.forward(request.stream, { service, port, wish, token, trace, hop: granted });
     }
     const upstream = peers.get(decision.destination);
     if (upstream === undefined) {

@@ -14,8 +14,8 @@ export function createIngress(access: TunnelAccess, delivery: Delivery) {
       decideIngress(tables, target, caller, peer.spiffeId),
     );
     if (granted === undefined) return;
-    const { decision, token, counters, trace, join } = granted;
+    const { decision, token, trace } = granted;
     const { service, port } = decision;
-    delivery.forward(stream, { service, port, wish: askedEndpoint(request), token, trace, join }, counters);
+    delivery.forward(stream, { service, port, wish: askedEndpoint(request), token, trace, hop: granted });
   };
 }

@@ -109,19 +109,23 @@ export interface DialledEndpoint {
   readonly failed?: () => DialledEndpoint | undefined;
 }
 
+/** How the last hop goes on. */
+export interface LastHop {
+  readonly counters: RelayCounters;
+  /** How the endpoint is joined with the stream. */
+  readonly join: Join;
+  /** Milliseconds that pass evenly, with fractions. */
+  readonly now: () => number;
+}
+
 /** The last hop: a TCP connection to the workload. */
-export function forwardToEndpoint(
-  stream: ServedStream,
-  endpoint: DialledEndpoint,
-  counters: RelayCounters,
-  join: Join,
-): void {
+export function forwardToEndpoint(stream: ServedStream, endpoint: DialledEndpoint, hop: LastHop): void {
   const address = parseAddress(endpoint.address);
   if (!address.ok) {
     endpoint.release();
     return refuseTunnel(stream, problem("no_endpoint", address.error));
   }
-  const socket = new EndpointSocket();
+  const socket = new EndpointSocket(hop.now);
   const timer = setTimeout(
     () => socket.destroy(new Error("the connection took too long")),
     ENDPOINT_CONNECT_TIMEOUT_MS,
@@ -130,12 +134,12 @@ export function forwardToEndpoint(
     clearTimeout(timer);
     if (!isUnanswered(stream)) return abort(socket);
     stream.respond({ ":status": 200, ...endpointField(endpoint.name) });
-    join(stream, socket, counters);
+    hop.join(stream, socket, hop.counters);
   });
   socket.once("error", (error) => {
     if (!isUnanswered(stream)) return;
     const other = endpoint.failed?.();
-    if (other !== undefined) return forwardToEndpoint(stream, other, counters, join);
+    if (other !== undefined) return forwardToEndpoint(stream, other, hop);
     const reason = problem("endpoint_unreachable", `${endpoint.address}: ${error.message}`);
     refuseTunnel(stream, reason, endpoint.name);
   });

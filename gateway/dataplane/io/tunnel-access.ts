@@ -10,7 +10,7 @@ import type { TraceContext } from "../telemetry/trace-context.ts";
 import type { Counter } from "./counters.ts";
 import type { Engine } from "./engine.ts";
 import type { Grant } from "./live-grants.ts";
-import type { Join } from "./arrivals.ts";
+import type { LastHop } from "./forward.ts";
 import { abort, isCut, relay, type RelayCounters } from "./relay.ts";
 import { clusterOf } from "./route-series.ts";
 import { traceFields, traceOf } from "./trace-fields.ts";
@@ -27,13 +27,10 @@ export interface TunnelAsked {
   readonly audience: string;
 }
 
-export interface GrantedTunnel<F> {
+export interface GrantedTunnel<F> extends LastHop {
   readonly decision: F;
   /** The verified caller token, to pass on as it is. */
   readonly token: string;
-  readonly counters: RelayCounters;
-  /** For the last hop: how its endpoint is joined with the stream. */
-  readonly join: Join;
   /** Fields for the next hop, where the stream is traced. */
   readonly trace: RequestFields | undefined;
 }
@@ -83,6 +80,7 @@ export class TunnelAccess {
       token: text ?? "",
       counters: this.#counters(labels, decision.permit),
       join: requests === "none" ? relay : this.#engine.arrivals.join(arrival, requests),
+      now: this.#engine.tunnels.monotonicMs,
       trace: traceFields(this.#trace(request, labels, decision.permit)),
     };
   }
