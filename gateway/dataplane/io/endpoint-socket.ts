@@ -19,6 +19,8 @@ type Written = (error?: Error | null) => void;
  * A workload may answer and close before it has read all that it was asked. Its kernel resets the connection then, and what is
  * written from here fails; the answer is in our kernel all the same. So a write that fails is not the end: what is written goes
  * nowhere, and what is here is read, up to the end, which is the loss of the connection and no good order.
+ *
+ * What a workload says in many small pieces is read in pauses (`TrickleState`, decision 69).
  */
 export class EndpointSocket extends Socket {
   #sink: ByteSink | undefined;
