@@ -35,53 +35,53 @@ afterEach(() => {
   server.close();
 });
 
-async function connected(sink: (text: string) => void): Promise<void> {
-  socket.readTo({ bytes: (buffer, start, end) => sink(buffer.toString("latin1", start, end)) });
+/** What was handed on so far, and in how many reads; `onRead` is called after each. */
+async function connected(
+  onRead: (reads: number) => void = () => {},
+): Promise<{ text: string; reads: number }> {
+  const got = { text: "", reads: 0 };
+  socket.readTo({
+    bytes(buffer, start, end) {
+      got.text += buffer.toString("latin1", start, end);
+      got.reads += 1;
+      onRead(got.reads);
+    },
+  });
   socket.connect((server.address() as AddressInfo).port, "127.0.0.1");
   await Promise.all([once(socket, "connect"), once(server, "connection")]);
+  return got;
 }
 
 const WHOLE = Array.from({ length: PIECES }, (_, piece) => `${piece} `).join("");
 
 describe("an endpoint that sends in small pieces", () => {
   it("has all of them handed on in order, in fewer reads, and its end too", async () => {
-    let text = "";
-    let reads = 0;
-    await connected((more) => {
-      text += more;
-      reads += 1;
-    });
+    const got = await connected();
     const ended = once(socket, "end");
     socket.resume();
     await trickle(PIECES);
     peer.end();
     await ended;
-    expect(text).toBe(WHOLE);
-    expect(reads).toBeLessThan(PIECES / 2);
+    expect(got.text).toBe(WHOLE);
+    expect(got.reads).toBeLessThan(PIECES / 2);
   });
 
   it("waits for who can take no more, though a pause of the reading ends meanwhile", async () => {
-    let text = "";
-    let reads = 0;
-    await connected((more) => {
-      text += more;
-      reads += 1;
+    const got = await connected((reads) => {
       // The tenth is the first that a pause follows.
       if (reads === 10) socket.pause();
     });
     await trickle(PIECES);
-    expect(reads).toBe(10);
+    expect(got.reads).toBe(10);
     socket.resume();
-    await until("the rest is there", 5_000, () => text === WHOLE || undefined);
+    await until("the rest is there", 5_000, () => got.text === WHOLE || undefined);
   });
 
   it("may be destroyed in the middle of a pause", async () => {
-    let reads = 0;
-    await connected(() => {
-      reads += 1;
+    const got = await connected((reads) => {
       if (reads === 10) setImmediate(() => socket.destroy());
     });
     await trickle(PIECES);
-    expect(reads).toBe(10);
+    expect(got.reads).toBe(10);
   });
 });
